@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..explore.front import Front
+    from ..optimize.deadline import Deadline
+    from ..study.study import Study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +50,8 @@ class FrontCommand:
         from ..core.counts import check_count
         from ..core.files import results_folder
         from ..explore.designed import NAMED
-        from ..explore.front import MOST_POINTS, checked_metrics, front
-        from ..explore.points import PointStore, buildable, fingerprint, front_folder
-        from ..explore.ray import Rays
+        from ..explore.front import MOST_POINTS, checked_metrics
+        from ..explore.points import front_folder
         from ..hardware.presets import chip as preset_chip
         from ..optimize.deadline import Deadline
         from ..report.front import front_json, front_view, write_front
@@ -63,8 +64,20 @@ class FrontCommand:
             preset_chip(chip_name)
         names = checked_metrics(study, tuple(m.strip() for m in self.metrics.split(",")))
         folder = front_folder(results_folder(self.results, study.name), names)
-        store = PointStore(folder, fingerprint(study, names))
-        rays = Rays(study, names, deadline=deadline)
+        found = self._solved(study, names, folder, deadline)
+        write_front(folder, shipped(self.study).read_text(encoding="utf-8"), found)
+        show(self.json, lambda: front_json(found), lambda _: front_view(found), f"{folder}/")
+        if self.figures:
+            draw(found, marked, folder)
+        return 0
+
+    def _solved(self, study: Study, names: tuple[str, ...], folder: Path, deadline: Deadline) -> Front:
+        """The front, with what an earlier run left in `folder` where asked; every batch is kept there."""
+        from ..explore.front import front
+        from ..explore.points import PointStore, buildable, fingerprint
+        from ..explore.ray import Rays
+
+        store, rays = PointStore(folder, fingerprint(study, names)), Rays(study, names, deadline=deadline)
         with progress() as tell:
             if self.resume:
                 tell(f"resumed with {store.load(rays)} finished problems")
@@ -72,12 +85,7 @@ class FrontCommand:
                 store.clear()
             rays.tell = store.append
             found = front(study, names, self.points, rays=rays, progress=tell)
-            found = buildable(found) if self.whole else found
-        write_front(folder, shipped(self.study).read_text(encoding="utf-8"), found)
-        show(self.json, lambda: front_json(found), lambda _: front_view(found), f"{folder}/")
-        if self.figures:
-            draw(found, marked, folder)
-        return 0
+            return buildable(found) if self.whole else found
 
 
 def draw(found: Front, marked: tuple[str, ...], folder: Path) -> None:

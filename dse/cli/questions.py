@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_reader
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -13,6 +14,9 @@ from ..core.errors import SpecError
 from ..core.shipped import SWEEPS, shipped, shipped_folder
 from ..report.terminal import progress, screen, show, start_jax
 from .flags import FIGURE, JSON, RESULTS, SECONDS
+
+if TYPE_CHECKING:
+    from ..study.study import Study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,40 +79,26 @@ class BacktestCommand:
     def run(self) -> int:
         """Solve, compare, write, show."""
         start_jax()
-        from functools import partial
-        from pathlib import Path
-
         from ..core.files import results_folder, write_json
         from ..explore.against_built import Backtest
-        from ..explore.backtest import backtest, check_study, held
+        from ..explore.backtest import backtest
         from ..explore.tally import Backtests
         from ..optimize.deadline import Deadline
         from ..optimize.solve import LIMIT_S, solve
         from ..report.backtest import backtests_json, backtests_view, write_backtest_figure
         from ..report.results import study_manifest
-        from ..study.study import load_study
 
-        here = Path(self.sweeps)
-        folder_of_studies = here if here.is_dir() or self.sweeps != SWEEPS else shipped_folder()
-        paths = [shipped(s) for s in self.studies] or sorted(folder_of_studies.glob("backtest_*.toml"))
-        if not paths:
-            raise SpecError(f"{self.sweeps}: no study backtest_*.toml there; give studies, or a folder with some")
-        studies = [load_study(p) for p in paths]
-        for study in studies:
-            check_study(study)
-        if self.hold:
-            studies = [held(s, self.hold.split(",")) for s in studies]
+        studies, steps = self._studies(), []
         name = f"backtest_holding_{self.hold.replace(',', '_')}" if self.hold else "backtest"
-        folder, steps = results_folder(self.results, name), []
-        for path, study in zip(paths, studies, strict=True):
+        folder = results_folder(self.results, name)
+        for path, study in studies:
             with progress() as tell:
                 deadline = Deadline(max(self.seconds, LIMIT_S))
                 answer = backtest(study, tell, partial(solve, limit_s=self.seconds), deadline=deadline)
             if not isinstance(answer, Backtest):
                 raise SpecError(f"{path}: infeasible, so there is nothing to compare; see dse optimize {path}")
             steps.append(answer)
-            text = path.read_text(encoding="utf-8")
-            manifest = study_manifest(text, study, answer.solution.choice)
+            manifest = study_manifest(path.read_text(encoding="utf-8"), study, answer.solution.choice)
             write_json(folder / f"{study.name}.manifest.json", manifest)
         found = Backtests(tuple(steps))
         write_json(folder / "backtest.json", backtests_json(found))
@@ -117,6 +107,21 @@ class BacktestCommand:
             with progress("drawing"):
                 write_backtest_figure(found, folder)
         return 0
+
+    def _studies(self) -> list[tuple[Path, Study]]:
+        """The studies asked for, with their files; SpecError for none, or for one that is no back-test."""
+        from ..explore.backtest import check_study, held
+        from ..study.study import load_study
+
+        here = Path(self.sweeps)
+        folder = here if here.is_dir() or self.sweeps != SWEEPS else shipped_folder()
+        paths = [shipped(s) for s in self.studies] or sorted(folder.glob("backtest_*.toml"))
+        if not paths:
+            raise SpecError(f"{self.sweeps}: no study backtest_*.toml there; give studies, or a folder with some")
+        studies = [(p, load_study(p)) for p in paths]
+        for _, study in studies:
+            check_study(study)
+        return [(p, held(s, self.hold.split(","))) for p, s in studies] if self.hold else studies
 
 
 BACKTESTS = ("backtest_trainium2", "backtest_trainium3")
@@ -140,8 +145,6 @@ class AblationCommand:
     def run(self) -> int:
         """Solve every variant, write, show."""
         start_jax()
-        from pathlib import Path
-
         from ..core.files import results_folder, write_json
         from ..explore.ablation import ablation
         from ..hardware.presets import chip

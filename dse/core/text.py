@@ -74,14 +74,9 @@ def label(name: str) -> str:
     """
     head, space, tail = name.partition(" ")
     head, colon, workload = head.partition(":")
-    words = LABELS.get(head) or _words(head.removesuffix(f"_{unit_of(head)}"))
+    stem = head.removesuffix(f"_{unit_of(head)}").removeprefix("n_")  # a leading "n" counts something
+    words = LABELS.get(head) or " ".join(SPELT.get(w, w) for w in stem.split("_"))
     return f"{words}{f' in {workload}' if colon else ''}{space}{tail}"
-
-
-def _words(stem: str) -> str:
-    """The words of a name without its unit; a leading "n" counts something and is dropped."""
-    words = stem.removeprefix("n_").split("_")
-    return " ".join(SPELT.get(w, w) for w in words)
 
 
 def unit_of(name: str) -> str:

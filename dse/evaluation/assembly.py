@@ -54,14 +54,9 @@ class Evaluated(eqx.Module):
 
 
 def evaluate(
-    system: System,
-    workload: Workload,
-    plan: Plan | None = None,
-    *,
-    tech: Technology | None = None,
-    calibration: Calibration | None = None,
-    streams: bool = False,
-) -> Evaluated:
+    system: System, workload: Workload, plan: Plan | None = None, *, tech: Technology | None = None,
+    calibration: Calibration | None = None, streams: bool = False,
+) -> Evaluated:  # fmt: skip
     """`workload` on `system` under `plan`, or under the fastest valid plan that fits in memory.
 
     >>> import dse
@@ -167,13 +162,9 @@ def _lowered(s: Structure) -> tuple[tuple[Plan, ...], Sequence[StepDemand]]:
 
 
 def fastest(
-    every: list[Plan],
-    demands: Sequence[StepDemand],
-    chip: Chip,
-    tech: Technology,
-    c: Calibration,
+    every: list[Plan], demands: Sequence[StepDemand], chip: Chip, tech: Technology, c: Calibration,
     deadline_s: float = np.inf,
-) -> int:
+) -> int:  # fmt: skip
     """Index of the plan that fits in memory with least time per token; PlanError (with the shortfall) if none does.
 
     Steps longer than `deadline_s` count only where no plan keeps it, and then the shortest step is best.

@@ -60,13 +60,10 @@ def quantities(chip: Chip, package: str) -> dict[str, float]:
 
 
 def backtest(
-    study: Study,
-    progress: Callable[[str], None] = lambda _: None,
-    answer: Callable[[Study, Callable[[str], None], Space], Solution] = solve,
-    *,
-    ranges: bool = True,
+    study: Study, progress: Callable[[str], None] = lambda _: None,
+    answer: Callable[[Study, Callable[[str], None], Space], Solution] = solve, *, ranges: bool = True,
     deadline: Deadline | None = None,
-) -> Backtest | Solution:
+) -> Backtest | Solution:  # fmt: skip
     """Solve a study of the past and set its design beside the chip that was built; the bare solution if there is none.
 
     `answer` solves (`solve_continuous` is faster and leaves counts broken); `ranges` finds the range of each number
@@ -155,21 +152,11 @@ def given_by(study: Study) -> set[str]:
 def built_speedups(space: Space, built: Chip) -> dict[str, float]:
     """Speed-up of the built chip by workload, by its best plan in the study's world and power limit."""
     study = space.study
-    power_W = study.power_cap_W
-    inside = eqx.tree_at(
-        lambda c: (c.scaleout_bandwidth_per_dir_Bps, c.power_limit_W),
-        built,
-        (as_float(study.scaleout_Bps), as_float(power_W)),
-    )
+    limits = as_float(study.scaleout_Bps), as_float(study.power_cap_W)
+    inside = eqx.tree_at(lambda c: (c.scaleout_bandwidth_per_dir_Bps, c.power_limit_W), built, limits)
     tech, found = chip_technology(inside, study.package), {}
-    each = zip(
-        study.workloads.items(),
-        space.ground.systems[""],
-        space.ground.calibrations,
-        space.ground.baselines,
-        space.ground.n_tokens,
-        strict=True,
-    )
+    g = space.ground
+    each = zip(study.workloads.items(), g.systems[""], g.calibrations, g.baselines, g.n_tokens, strict=True)
     for (name, (workload, _)), system, c, (_, before_s), tokens in each:
         plans, demands = lowered(dataclasses.replace(system, chip=inside), workload, c, study.streams)
         best = demands[fastest(plans, demands, inside, tech, c)]

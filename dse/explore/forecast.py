@@ -32,42 +32,19 @@ from ..optimize.space import Space, space_of
 from ..physics.evaluate import chip_technology, silicon
 from ..physics.money import total_USD
 from ..study.convex import model_of
-from ..study.design import Choice
 from ..study.metrics import LOADS
-from ..study.study import Study, load_study
-from .readings import ANNOUNCED, OPEN, every_problem, limits_of, opened, solve_problems, solved_quantities
+from ..study.study import load_study
+from .assumed import BUDGETS, SUPPLY, Assumptions, Worlds, worlds
+from .readings import every_problem, limits_of, opened, solve_problems, solved_quantities
 from .samples import CHUNK, MOST_DRAWS, Samples, solve_in_turn
-from .unknowns import Draw, at_score, draw, hypercube_frac, unknowns
+from .unknowns import Draw, draw, unknowns
 
 CANDIDATES = 2
 """Choices and plans, the best few of every supply under every reading, that compete in every draw."""
-SUPPLY = ("node", "hbm", "link")
-"""Discrete choices that a maker may be bound to by supply, partners and dates."""
 SMALL = 1e-9
 """Rounding of shares."""
 WORDS = (*SUPPLY, "n_dies", "pe_array")
 """Discrete choices that are forecast."""
-BUDGETS = ("tdp_W", "silicon_mm2", "package_cost_USD")
-"""What the maker spends, drawn: power by one of the readings, area and dollars."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Assumptions:
-    """What a forecast draws beyond the receipts of its study."""
-
-    study: Study
-    """The question, with a limit for every reading of the TDP and a cap on every announced ratio."""
-    budgets: dict[str, Sourced]
-    readings: dict[str, float]
-    """Share of the worlds in which the TDP binds a reading of `LOADS` and all milder ones."""
-    built_frac: float
-    """Share of the worlds in which the announced ratios are what is built."""
-    room: Sourced
-    """Built over announced in those worlds."""
-    supply: dict[str, dict[str, float]]
-    """Probability of each node, memory and link, whatever the explorer would rather have."""
-    taste: dict[str, float]
-    """Spread of built over proposed, as the standard deviation of its log, by quantity; 0 where none is named."""
 
 
 def load_forecast(path: Path) -> Assumptions:
@@ -109,50 +86,6 @@ def study_path(path: Path) -> Path:
         return path.parent / read_toml(path)["forecast"]["study"]
     except (KeyError, TypeError):
         raise SpecError(f"{path}: names no study; sweeps/forecast_trainium4.toml shows every key") from None
-
-
-@dataclasses.dataclass(frozen=True)
-class Worlds:
-    """What each draw assumes beside the receipts."""
-
-    limits: Float[np.ndarray, "n k"]
-    reading: tuple[str, ...]
-    tdp_W: Float[np.ndarray, " n"]
-    """What the package is cooled for."""
-    supply: dict[str, tuple[str, ...]]
-
-    def rows(self, choice: Choice) -> np.ndarray:
-        """Draws in which a choice can be had."""
-        fits = [np.asarray([word == getattr(choice, what) for word in words]) for what, words in self.supply.items()]
-        return np.flatnonzero(np.logical_and.reduce(fits))
-
-
-def one_of(shares: Mapping[str, float], u: Float[np.ndarray, " n"]) -> tuple[str, ...]:
-    """Names in proportion to their shares, by probabilities `u`."""
-    names, edges = list(shares), np.cumsum(list(shares.values()))
-    return tuple(names[min(int(np.searchsorted(edges, x)), len(names) - 1)] for x in u)
-
-
-def worlds(a: Assumptions, n: int, seed: int) -> Worlds:
-    """`n` draws of budgets, readings and what the announcement means; same seed, same draws."""
-    rng = np.random.default_rng(seed)
-    n_each = len(BUDGETS) + 3 + len(SUPPLY)
-    cells = hypercube_frac(rng, n, n_each)
-    spent = {b: at_score(a.budgets[b], cells[:, i]) for i, b in enumerate(BUDGETS)}
-    reading = one_of(a.readings, cells[:, 3])
-    supply = {what: one_of(a.supply[what], cells[:, 6 + i]) for i, what in enumerate(SUPPLY)}
-    built, room = cells[:, 4] < a.built_frac, at_score(a.room, cells[:, 5])
-    floors = {x.metric: x.value for x in a.study.limits if x.sense == "at_least"}
-    columns = []
-    for x in a.study.limits:
-        if x.metric in LOADS:
-            binds = np.asarray([LOADS.index(x.metric) <= LOADS.index(r) for r in reading])
-            columns.append(np.where(binds, spent["tdp_W"], OPEN * x.value))
-        elif x.sense == "at_most" and x.metric in ANNOUNCED:
-            columns.append(np.where(built, room * floors.get(x.metric, x.value), x.value))
-        else:
-            columns.append(spent.get(x.metric, np.full(n, x.value)))
-    return Worlds(np.stack(columns, axis=1), reading, spent["tdp_W"], supply)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -66,7 +66,8 @@ class PointStore:
         pq.write_table(table, sink)
         content = sink.getvalue()
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"points-{_next(self.parts()):05d}-{digest(content)[:NAMED]}.parquet"
+        place = max(map(_number, self.parts()), default=-1) + 1
+        path = self.folder / f"points-{place:05d}-{digest(content)[:NAMED]}.parquet"
         write_whole(path, lambda p: p.write_bytes(content))
 
     def load(self, rays: Rays) -> int:
@@ -89,10 +90,6 @@ def _number(part: Path) -> int:
     """Position of a part, from its name; 0 for a stray file, which then fails its check."""
     word = part.stem.split("-")[1]
     return int(word) if word.isdecimal() else 0
-
-
-def _next(parts: list[Path]) -> int:
-    return max((_number(p) for p in parts), default=-1) + 1
 
 
 def _table(part: Path) -> pa.Table:

@@ -101,12 +101,9 @@ def question_names() -> tuple[str, ...]:
 
 
 def question(
-    path: str | Path,
-    progress: Callable[[str], None] = lambda _: None,
-    *,
-    gap_frac: float = GAP_FRAC,
+    path: str | Path, progress: Callable[[str], None] = lambda _: None, *, gap_frac: float = GAP_FRAC,
     limit_s: float = LIMIT_S,
-) -> Question:
+) -> Question:  # fmt: skip
     """A question answered: every side solved and certified; SpecError without a question, or with a single side."""
     study = load_study(path)
     table = None if study.written is None else study.written.tables.get("question")

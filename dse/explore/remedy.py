@@ -21,10 +21,11 @@ from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum
 from ..optimize.search import Candidate, Search, run_search, search_of
 from ..optimize.space import element, space_of, stack
-from ..study.convex import ConvexCore, all_strict, model_of
+from ..study.convex import all_strict, model_of
 from ..study.metrics import DELIVERED
 from ..study.study import Study
-from .sensitivity import Form, Given, Sensitivity, flat_world, slopes_at
+from .sensitivity import Sensitivity
+from .world import Given, Moved, flat_world
 
 WIDEST = 16.0
 """Largest factor by which a budget is loosened."""
@@ -40,36 +41,6 @@ MET = 1e-6
 """Log ratio exceeded by less counts as met: what SLSQP leaves."""
 TURNS = 8
 """Most turns in which levers that turn out to harm go back, or come again."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Moved:
-    """A problem whose world moves with the levers."""
-
-    core: ConvexCore
-    given: Given
-    form: Form
-    values: np.ndarray
-    """The world's numbers, flat."""
-    target: float
-    """Largest log of the delivered time."""
-    places: np.ndarray
-    """Position of each lever among the numbers."""
-    signs: np.ndarray
-    """1 where more is better, -1 where less is."""
-
-    def changed(self, changes: np.ndarray) -> np.ndarray:
-        """The world's numbers with levers changed, shape (..., levers) [log units] to (..., numbers)."""
-        values = np.broadcast_to(self.values, (*changes.shape[:-1], self.values.size)).copy()
-        values[..., self.places] *= np.exp(self.signs * changes)
-        return values
-
-    def rows(self, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Log ratios of a chip, behind which the levers stand, the target last, and their slopes by both."""
-        n = point.size - self.places.size
-        logs, slopes = slopes_at(self.core, self.form, self.given, self.changed(point[n:]), point[:n])
-        slopes = np.concatenate([slopes[:, :n], self.signs * slopes[:, n + self.places]], axis=1)
-        return np.append(logs[1:], logs[0] - self.target), np.roll(slopes, -1, axis=0)  # the goal is delivered time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +162,7 @@ def _most(search: Search, c: Candidate, m: Moved, widths: np.ndarray) -> float:
             break
         best = float(np.fmax(best, speedup))
         o = element(found, 0)
-        _, slopes = slopes_at(m.core, m.form, m.given, m.changed(widths * good), np.asarray(o.z))
+        _, slopes = m.slopes(widths * good, np.asarray(o.z))
         slopes = (np.append(1.0, o.multipliers) @ slopes)[o.z.size :]
         good = m.signs * slopes[m.places] < 0
     return best

@@ -53,15 +53,9 @@ LOST = 3.0
 
 
 def risk(
-    study: Study,
-    n: int = 1000,
-    seed: int = 0,
-    *,
-    target: float | None = None,
-    known: Known | None = None,
-    progress: Callable[[str], None] = lambda _: None,
-    deadline: Deadline | None = None,
-) -> Risk:
+    study: Study, n: int = 1000, seed: int = 0, *, target: float | None = None, known: Known | None = None,
+    progress: Callable[[str], None] = lambda _: None, deadline: Deadline | None = None,
+) -> Risk:  # fmt: skip
     """Re-optimise a study under `n` draws of its unknowns: the distribution of design and outcome, and what drives it.
 
     `target` is the speed-up that counts as reached, 6 by default, for delivered time alone; with `known`, an earlier
@@ -84,9 +78,8 @@ def risk(
     outcomes = reoptimise(search, kept, drawn)
     drawn = drawn.rows(np.arange(len(outcomes.goal)))
     goal = TARGET if study.goal == DELIVERED and target is None else target
-    nominal = math.exp(found[0].log_goal)
     return Risk(
-        study, seed, goal, tuple(kept), loss, nominal, coordinates(search.core), drawn, outcomes,
+        study, seed, goal, tuple(kept), loss, math.exp(found[0].log_goal), coordinates(search.core), drawn, outcomes,
         tuple(search.deadline.undone),
     )  # fmt: skip
 

@@ -125,13 +125,8 @@ class Samples:
         for w, (every, demands) in enumerate(self.search.space.ground.lowered):
             places = [every.index(p) for p in self.search.space.plans[w] if p in every]
             stacked = row_of(stack_records(demands), places)
-            args = (
-                self.baseline,
-                world,
-                self.calibrations[w],
-                self.headroom("usable_frac"),
-                self.headroom("prefetch_frac"),
-            )
+            rooms = self.headroom("usable_frac"), self.headroom("prefetch_frac")
+            args = (self.baseline, world, self.calibrations[w], *rooms)
             best.append(in_batches(partial(_baseline_seconds, stacked), unnamed(args), CHUNK))
         return np.stack(best, axis=1) if best else np.zeros((self.draw.n, 0))
 

@@ -8,32 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from ..core.errors import SpecError
 from ..core.frames import page, table_of
-from ..core.program import compiled, is_traced, meanwhile
+from ..core.program import meanwhile
 from ..core.provenance import Sourced
 from ..core.text import percent, quantity_text, scoped_label, scoped_name
-from ..evaluation.host import evaluated
-from ..hardware.chip import Chip
-from ..lowering.demand import StepDemand
 from ..optimize.search import Candidate, Search, leaders, run_search, search_of
-from ..optimize.space import Space, data_of, space_of
-from ..physics.calibration import Calibration, calibration_receipts
-from ..physics.evaluate import chip_technology
-from ..physics.money import bond_loss
-from ..study.convex import ConvexCore, Data, coordinates, core_logs
+from ..optimize.space import space_of
+from ..study.convex import coordinates
 from ..study.study import Study
-from ..technology.presets import DIE_TO_DIE, Technology, receipts
-from .samples import by_name, fact_name
 from .unknowns import decided
+from .world import Given, flat_world, labels, prepare_slopes, slopes_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,35 +39,6 @@ WEIGHTS = np.asarray([-1.0, 9.0, -45.0, 45.0, -9.0, 1.0]) / 60.0
 """Of those slopes in their derivative, exact for slopes that are polynomials of degree six."""
 ACTIVE = 1e-6
 """Multiplier above which a limit or bound counts as binding."""
-
-
-class World(eqx.Module):
-    """What a study takes as given, apart from structure: the numbers that sensitivities are by."""
-
-    tech: Technology
-    calibrations: dict[str, Calibration]
-    """Of design and baseline, by name: workloads that share one move together."""
-    limits: Float[Array | np.ndarray, " k"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Form:
-    """The form of a world whose numbers stand in one vector. Hashable, so that what uses it compiles once."""
-
-    tree: Any
-    shapes: tuple[tuple[int, ...], ...]
-
-    def world(self, values: Array | np.ndarray) -> World:
-        """The world of a vector."""
-        ends = np.cumsum([int(np.prod(s)) for s in self.shapes])
-        parts = (jnp if is_traced(values) else np).split(values, ends[:-1])
-        return jax.tree.unflatten(self.tree, [p.reshape(s) for p, s in zip(parts, self.shapes, strict=True)])
-
-
-def flat_world(world: World) -> tuple[np.ndarray, Form]:
-    """All numbers of a world in one vector, and its form."""
-    leaves, tree = jax.tree.flatten(world)
-    return np.concatenate([np.ravel(x) for x in leaves]), Form(tree, tuple(np.shape(x) for x in leaves))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,16 +116,15 @@ def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
     Those of a calibration count its effect on the baseline too.
     """
     search = search or search_of(space_of(study))
-    meanwhile(lambda: _prepare_slopes(search))
+    meanwhile(lambda: prepare_slopes(search))
     best = (run_search(search) if not search.seen else sorted(leaders(search), key=lambda c: c.log_goal))[0]
     if not np.isfinite(best.log_goal):
         raise SpecError(f"study {study.name}: no design meets its limits; `dse optimize` says what to loosen")
     given = Given.of(search.space, best)
-    values, form = flat_world(given.world)
-    named = labels(search.space, best, given.world)
+    values, named = flat_world(given.world)[0], labels(search.space, best, given.world)
     chosen = decided(study.choices[best.choice_index], given.data.tech)
     edges = supply_edges(search, best, [name for name, _ in named])
-    by_goal, by_design, free = derivatives(search.core, given, form, values, best, search.box, edges)
+    by_goal, by_design, free = derivatives(search, given, best, edges)
     undetermined = tuple(n for n, x in zip(coordinates(search.core), free, strict=True) if x)
     parameters = []
     for i, (name, fact) in enumerate(named):
@@ -176,48 +135,6 @@ def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
     parameters.sort(key=lambda p: (-p.swing, -abs(p.elasticity)))
     left = tuple(search.deadline.undone)
     return Sensitivity(study, best, coordinates(search.core), tuple(parameters), left, undetermined)
-
-
-class Given(eqx.Module):
-    """One optimum's coefficients as a function of the world."""
-
-    data: Data
-    own: tuple[StepDemand, ...]
-    """Demand of each workload on the baseline, under its best plan."""
-    base: Chip
-    base_tech: Technology
-    calibration_names: tuple[str, ...] = eqx.field(static=True)
-
-    @classmethod
-    def of(cls, space: Space, c: Candidate) -> Given:
-        """Coefficients of a candidate and the demands that set the baseline's times."""
-        return cls.at(space, c.choice_index, c.plan_index)
-
-    @classmethod
-    def at(cls, space: Space, choice_index: int, plan_index: tuple[int, ...]) -> Given:
-        """Coefficients of a choice under plans, and the demands that set the baseline's times."""
-        base = space.study.baseline.chip
-        names = tuple(c_.name for c_ in space.ground.calibrations)
-        return cls(data_of(space, choice_index, plan_index), space.ground.own, base, chip_technology(base), names)
-
-    @property
-    def world(self) -> World:
-        """The numbers of this optimum that sensitivities are by."""
-        of_each = dict(zip(self.calibration_names, self.data.calibrations, strict=True))
-        return World(self.data.tech, of_each, self.data.limits)
-
-    def under(self, world: World) -> Data:
-        """Coefficients in another world; memory follows its stacks, the baseline's times follow its calibration."""
-        each = tuple(world.calibrations[name] for name in self.calibration_names)
-        found = [evaluated(d, self.base, self.base_tech, c) for d, c in zip(self.own, each, strict=True)]
-        node, xp = world.tech.node, jnp if is_traced(world) else np
-        larger = world.tech.memory.stack_capacity_B / self.data.tech.memory.stack_capacity_B
-        chip = dataclasses.replace(self.data.chip, hbm_capacity_B=self.data.chip.hbm_capacity_B * larger)
-        return dataclasses.replace(
-            self.data, chip=chip, tech=world.tech, calibrations=each, limits=world.limits,
-            baseline_s=xp.stack([e.step_s for e in found]) if found else self.data.baseline_s,
-            overdrive_V=node.nominal_V - node.threshold_V, bond_loss=bond_loss(world.tech),
-        )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,13 +158,7 @@ def supply_edges(search: Search, c: Candidate, names: list[str]) -> list[Edge]:
 
 
 def derivatives(
-    core: ConvexCore,
-    given: Given,
-    form: Form,
-    values: np.ndarray,
-    c: Candidate,
-    box: tuple[np.ndarray, np.ndarray],
-    edges: Sequence[Edge] = (),
+    search: Search, given: Given, c: Candidate, edges: Sequence[Edge]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Elasticities of the goal, shape (k,), and of the coordinates, shape (n, k); which coordinates have none.
 
@@ -257,12 +168,11 @@ def derivatives(
     Source: [fiacco1983] theorem 3.2.2; [nocedal2006] section 12.9 for the goal.
     Assumes: binding limits have positive multipliers and independent gradients; else the least-norm answer is given.
     """
-    o = c.optimum
-    weights = np.append(1.0, o.multipliers)
-    n, k = np.size(o.z), values.size
+    (values, form), o = flat_world(given.world), c.optimum
+    weights, n = np.append(1.0, o.multipliers), np.size(o.z)
 
     def slopes(z: np.ndarray) -> np.ndarray:
-        return slopes_at(core, form, given, values, z)[1]
+        return slopes_at(search.core, form, given, values, z)[1]
 
     here = slopes(np.asarray(o.z))
     curved = by_differences(lambda z: weights @ slopes(z), np.asarray(o.z))
@@ -270,14 +180,14 @@ def derivatives(
     jac, by_limit = here[1:, :n], here[1:, n:]
     binds = np.asarray(o.multipliers) > ACTIVE
     held = (np.asarray(o.lower_multipliers) > ACTIVE) | (np.asarray(o.upper_multipliers) > ACTIVE)
-    moves = ~(held | (box[0] == box[1]))
+    moves = ~(held | (search.box[0] == search.box[1]))
     n_moves, m = int(moves.sum()), int(binds.sum())
     rows = jac[binds][:, moves]
     kkt = np.block([[hess[np.ix_(moves, moves)], rows.T], [rows, np.zeros((m, m))]])
     answer = np.linalg.lstsq(kkt, -np.vstack([cross[moves], by_limit[binds]]), rcond=RANK)[0]
     _, sizes, ways = np.linalg.svd(kkt)
     loose = ways[sizes < RANK * sizes[0], :n_moves]  # ways to move that the conditions do not see
-    by_design = np.zeros((n, k))
+    by_design = np.zeros((n, values.size))
     by_design[moves] = answer[:n_moves]
     for e in edges:
         along = np.concatenate([hess[moves, e.coordinate], jac[binds, e.coordinate]])
@@ -293,51 +203,3 @@ def by_differences(fun: Callable[[np.ndarray], np.ndarray], z: np.ndarray) -> np
     """Derivative of a smooth function of log coordinates, shape (coordinates, values), to about 1e-12 of its size."""
     around = [[fun(z + share * STRIDE * way) for way in np.eye(z.size)] for share in SHARES]
     return np.tensordot(WEIGHTS, np.asarray(around), axes=1) / STRIDE
-
-
-def slopes_at(
-    core: ConvexCore, form: Form, given: Given, values: np.ndarray, z: np.ndarray
-) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, "r v"]]:
-    """Log goal and log ratios of a chip in a world, goal first, and their slopes by `z`, then by logs of `values`."""
-    logs, slopes = jax.device_get(_slopes(core, form, given, values, z))
-    return logs, np.concatenate(slopes, axis=1)
-
-
-@compiled
-def _slopes(core: ConvexCore, form: Form, given: Given, values: Array, z: Array) -> tuple[Array, tuple[Array, Array]]:
-    """Log goal and log ratios, and row after row their slopes: scalars compile in half the time of vectors."""
-
-    def logs(z_: Array, p: Array) -> Array:
-        f, g = core_logs(core, z_, given.under(form.world(values * jnp.exp(p))))
-        return jnp.append(f, g)
-
-    found, pull = jax.vjp(logs, z, jnp.zeros(values.shape))
-    return found, jax.lax.map(pull, jnp.eye(found.size))
-
-
-def _prepare_slopes(search: Search) -> None:
-    given = Given.at(search.space, 0, tuple(0 for _ in search.space.plans))
-    values, form = flat_world(given.world)
-    _slopes.prepare(search.core, form, given, values, np.zeros(len(coordinates(search.core))))
-
-
-def labels(space: Space, c: Candidate, world: World) -> list[tuple[str, Sourced | None]]:
-    """Name and receipt of every number of a world, in the order of its flat vector."""
-    study, choice = space.study, space.study.choices[c.choice_index]
-    things = {
-        "node": ("node", choice.node), "memory": ("memory", choice.hbm), "link": ("link", choice.link),
-        "die_to_die": ("link", DIE_TO_DIE), "package": ("package", study.package),
-    }  # fmt: skip
-    facts = {k: (f"{kind} {name}", by_name(receipts(kind, name))) for k, (kind, name) in things.items()}
-    fits = {c.name: (f"calibration {c.name}", by_name(calibration_receipts(c.name))) for c in space.ground.calibrations}
-    found: list[tuple[str, Sourced | None]] = []
-    for path, _ in jax.tree_util.tree_flatten_with_path(world)[0]:
-        head, *rest = path
-        if head.name == "limits":
-            found += [(f"limit {x.name}", None) for x in study.limits]
-            continue
-        part, *rest = rest
-        thing, receipts_ = facts[part.name] if head.name == "tech" else fits[part.key]
-        name = fact_name(tuple(rest))
-        found.append((f"{thing}: {name}", receipts_.get(name)))
-    return found

@@ -16,6 +16,7 @@ import numpy as np
 from jax.extend import core as jcore
 
 from ..core.errors import DseError
+from .emitter import Emitter, Value
 
 UNARY = {
     "neg": "-({0})", "exp": "Math.exp({0})", "log": "Math.log({0})", "sqrt": "Math.sqrt({0})", "square": "({0})*({0})",
@@ -48,134 +49,50 @@ class EmitError(DseError):
     """An operation that the offline page cannot follow."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Value:
-    """One value while a function is followed."""
+def follow(em: Emitter, jaxpr: Any, consts: Sequence[Any], args: Sequence[Value]) -> list[Value]:
+    """Values of a jaxpr's outputs."""
+    known: dict[Any, Value] = {}
+    for var, const in zip(jaxpr.constvars, consts, strict=True):
+        known[var] = Value(np.shape(const), known=np.asarray(const))
+    known.update(zip(jaxpr.invars, args, strict=True))
 
-    shape: tuple[int, ...]
-    known: np.ndarray | None = None
-    """The numbers, where they depend on no argument."""
-    name: str = ""
-    """Its name in JavaScript, where they do."""
+    def read(v: Any) -> Value:
+        return Value(np.shape(v.val), known=np.asarray(v.val)) if isinstance(v, jcore.Literal) else known[v]
 
-    @property
-    def size(self) -> int:
-        """How many numbers it holds."""
-        return math.prod(self.shape)
-
-
-def literal(value: float) -> str:
-    """A number as JavaScript reads it back, to the last bit."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    text = repr(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
-    return f"({text})" if value < 0 else text
+    for e in jaxpr.eqns:
+        found = _equation(em, e, [read(v) for v in e.invars])
+        known.update(zip(e.outvars, found, strict=True))
+    return [read(v) for v in jaxpr.outvars]
 
 
-@dataclasses.dataclass
-class Emitter:
-    """Lines of JavaScript so far, and the arrays that they read from `D`."""
+def _equation(em: Emitter, e: Any, ins: list[Value]) -> list[Value]:
+    name = e.primitive.name
+    if all(v.known is not None for v in ins) and name not in INLINE:
+        got = e.primitive.bind(*(jax.numpy.asarray(v.known) for v in ins), **e.params)
+        return [Value(np.shape(g), known=np.asarray(g)) for g in (got if e.primitive.multiple_results else [got])]
+    if name in INLINE:
+        inner = e.params.get("jaxpr") or e.params.get("call_jaxpr") or e.params.get("fun_jaxpr")
+        return follow(em, getattr(inner, "jaxpr", inner), getattr(inner, "consts", []), ins)
+    if name == "scan":
+        return _loop(em, e.params, ins)
+    return [_operation(em, name, e.params, ins, e.outvars[0].aval.shape)]
 
-    lines: list[str] = dataclasses.field(default_factory=list)
-    tables: list[np.ndarray] = dataclasses.field(default_factory=list)
-    """Coefficients and positions."""
-    n_names: int = 0
-    placed: dict[tuple[bytes, int], int] = dataclasses.field(default_factory=dict)
 
-    def name(self) -> str:
-        """A name that is new."""
-        self.n_names += 1
-        return f"v{self.n_names}"
-
-    def table(self, numbers: Any) -> str:
-        """Expression of an array of known numbers."""
-        flat = np.ascontiguousarray(np.asarray(numbers, dtype=float).ravel())
-        key = (flat.tobytes(), flat.size)
-        if key not in self.placed:
-            self.placed[key] = len(self.tables)
-            self.tables.append(flat)
-        return f"D[{self.placed[key]}]"
-
-    def at(self, v: Value, index: str) -> str:
-        """Expression of one entry of a value; the index is ignored for a single number."""
-        if v.known is not None:
-            return literal(float(v.known.ravel()[0])) if v.size == 1 else f"{self.table(v.known)}[{index}]"
-        return v.name if v.size == 1 else f"{v.name}[{index}]"
-
-    def whole(self, v: Value) -> str:
-        """Expression of a whole value, a number or an array."""
-        return self.at(v, "0") if v.size == 1 else (v.name or self.table(v.known if v.known is not None else []))
-
-    def each(self, shape: tuple[int, ...], parts: Sequence[Value], form: str) -> Value:
-        """An expression of one or more values, entry by entry."""
-        size, name = math.prod(shape), self.name()
-        if size == 1:
-            self.lines.append(f"const {name}={form.format(*(self.at(p, '0') for p in parts))};")
-        else:
-            inside = form.format(*(self.at(p, "i" if p.size == size else "0") for p in parts))
-            self.lines.append(f"const {name}=new Float64Array({size});for(let i=0;i<{size};i++){name}[i]={inside};")
-        return Value(shape, name=name)
-
-    def picked(self, shape: tuple[int, ...], source: Value, index: np.ndarray) -> Value:
-        """The value of `shape` whose entry i is entry `index[i]` of another."""
-        places, size = np.asarray(index).ravel(), math.prod(shape)
-        if source.name and source.size == size and np.array_equal(places, np.arange(size)):
-            return Value(shape, name=source.name)
-        name = self.name()
-        if size == 1:
-            self.lines.append(f"const {name}={self.at(source, str(int(places[0])))};")
-        elif np.all(places == places[0]):
-            one = self.at(source, str(int(places[0])))
-            self.lines.append(f"const {name}=new Float64Array({size}).fill({one});")
-        else:
-            one = self.at(source, f"{self.table(places)}[i]")
-            self.lines.append(f"const {name}=new Float64Array({size});for(let i=0;i<{size};i++){name}[i]={one};")
-        return Value(shape, name=name)
-
-    def follow(self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Value]) -> list[Value]:
-        """Values of a jaxpr's outputs."""
-        known: dict[Any, Value] = {}
-        for var, const in zip(jaxpr.constvars, consts, strict=True):
-            known[var] = Value(np.shape(const), known=np.asarray(const))
-        known.update(zip(jaxpr.invars, args, strict=True))
-
-        def read(v: Any) -> Value:
-            return Value(np.shape(v.val), known=np.asarray(v.val)) if isinstance(v, jcore.Literal) else known[v]
-
-        for e in jaxpr.eqns:
-            found = self._equation(e, [read(v) for v in e.invars])
-            known.update(zip(e.outvars, found, strict=True))
-        return [read(v) for v in jaxpr.outvars]
-
-    def _equation(self, e: Any, ins: list[Value]) -> list[Value]:
-        name = e.primitive.name
-        if all(v.known is not None for v in ins) and name not in INLINE:
-            got = e.primitive.bind(*(jax.numpy.asarray(v.known) for v in ins), **e.params)
-            return [Value(np.shape(g), known=np.asarray(g)) for g in (got if e.primitive.multiple_results else [got])]
-        if name in INLINE:
-            inner = e.params.get("jaxpr") or e.params.get("call_jaxpr") or e.params.get("fun_jaxpr")
-            return self.follow(getattr(inner, "jaxpr", inner), getattr(inner, "consts", []), ins)
-        if name == "scan":
-            return self._loop(e.params, ins)
-        return [_operation(self, name, e.params, ins, e.outvars[0].aval.shape)]
-
-    def _loop(self, params: dict[str, Any], ins: list[Value]) -> list[Value]:
-        """A loop of known length that carries numbers, without arrays to run over."""
-        n_consts, n_carried = params["num_consts"], params["num_carry"]
-        if len(ins) != n_consts + n_carried or len(params["jaxpr"].jaxpr.outvars) != n_carried:
-            raise EmitError("an offline page cannot hold a loop over arrays")
-        carried = [Value(v.shape, name=self.name()) for v in ins[n_consts:]]
-        for to, v in zip(carried, ins[n_consts:], strict=True):
-            self.lines.append(f"let {to.name}={self.whole(v)};")
-        outer, self.lines = self.lines, []
-        found = self.follow(params["jaxpr"].jaxpr, params["jaxpr"].consts, [*ins[:n_consts], *carried])
-        moved = [(self.name(), self.whole(v)) for v in found]
-        inside = "".join([*self.lines, *(f"const {n}={v};" for n, v in moved)])
-        inside += "".join(f"{to.name}={n};" for to, (n, _) in zip(carried, moved, strict=True))
-        self.lines = [*outer, f"for(let turn=0;turn<{params['length']};turn++){{{inside}}}"]
-        return carried
+def _loop(em: Emitter, params: dict[str, Any], ins: list[Value]) -> list[Value]:
+    """A loop of known length that carries numbers, without arrays to run over."""
+    n_consts, n_carried = params["num_consts"], params["num_carry"]
+    if len(ins) != n_consts + n_carried or len(params["jaxpr"].jaxpr.outvars) != n_carried:
+        raise EmitError("an offline page cannot hold a loop over arrays")
+    carried = [Value(v.shape, name=em.name()) for v in ins[n_consts:]]
+    for to, v in zip(carried, ins[n_consts:], strict=True):
+        em.lines.append(f"let {to.name}={em.whole(v)};")
+    outer, em.lines = em.lines, []
+    found = follow(em, params["jaxpr"].jaxpr, params["jaxpr"].consts, [*ins[:n_consts], *carried])
+    moved = [(em.name(), em.whole(v)) for v in found]
+    inside = "".join([*em.lines, *(f"const {n}={v};" for n, v in moved)])
+    inside += "".join(f"{to.name}={n};" for to, (n, _) in zip(carried, moved, strict=True))
+    em.lines = [*outer, f"for(let turn=0;turn<{params['length']};turn++){{{inside}}}"]
+    return carried
 
 
 def _operation(em: Emitter, name: str, params: dict[str, Any], ins: list[Value], shape: tuple[int, ...]) -> Value:
@@ -310,7 +227,7 @@ def emit(fun: Callable[[Any], Any], n_arguments: int) -> Script:
     """The JavaScript of a function of one vector that returns one; EmitError for an operation that a page lacks."""
     closed = jax.make_jaxpr(fun)(np.ones(n_arguments))
     em = Emitter()
-    (out,) = em.follow(closed.jaxpr, closed.consts, [Value((n_arguments,), name="x")])
+    (out,) = follow(em, closed.jaxpr, closed.consts, [Value((n_arguments,), name="x")])
     body = "\n".join(em.lines)
     end = f"return {out.name};" if out.name else f"return {em.table(np.asarray(out.known))};"
     return Script(f"function model(x, D) {{\n{body}\n{end}\n}}\n", em.tables)

@@ -52,22 +52,15 @@ def emitted(subject: Subject, plans: list[Plans], more: Sequence[tuple[int, Plan
     every = [data_of(subject.space, i, p) for i, p in under]
     leaves = [jax.tree.leaves(d) for d in every]
     tree = jax.tree.structure(every[0])
-    differ = [
-        any(not np.array_equal(a[k], leaves[0][k], equal_nan=True) for a in leaves) for k in range(len(leaves[0]))
-    ]
-    limits, n_free = subject.limits, len(subject.study.free)
-    shapes = [np.shape(leaf) for leaf, d in zip(leaves[0], differ, strict=True) if d]
+    differ = [any(not np.array_equal(x, each[0], equal_nan=True) for x in each) for each in zip(*leaves, strict=True)]
+    n_free = len(subject.study.free)
+    asked = n_free + len(subject.limits)
 
     def read(z: Any) -> Any:
-        asked, at, mine = n_free + len(limits), n_free + len(limits) + 1, []
-        fresh = iter(shapes)
+        at, mine = asked + 1, []
         for leaf, d in zip(leaves[0], differ, strict=True):
-            if not d:
-                mine.append(leaf)
-                continue
-            shape = next(fresh)
-            size = int(np.prod(shape))
-            mine.append(z[at : at + size].reshape(shape))
+            size = np.size(leaf) if d else 0
+            mine.append(z[at : at + size].reshape(np.shape(leaf)) if d else leaf)
             at += size
         data: Data = jax.tree.unflatten(tree, mine)
         chip = dataclasses.replace(data.chip, blank_mm2=z[asked])
@@ -78,7 +71,7 @@ def emitted(subject: Subject, plans: list[Plans], more: Sequence[tuple[int, Plan
         np.concatenate([np.ravel(leaf) for leaf, d in zip(mine, differ, strict=True) if d] or [np.zeros(0)])
         for mine in leaves
     ]
-    return Emitted(emit(read, n_free + len(limits) + 1 + len(rows[0])), rows, under)
+    return Emitted(emit(read, asked + 1 + len(rows[0])), rows, under)
 
 
 def write_page(answers: Answers, path: Path, tell: Callable[[str], None] = lambda _: None) -> Path:
@@ -120,33 +113,28 @@ def plans_of_choices(answers: Answers, tell: Callable[[str], None]) -> list[Plan
 def held(answers: Answers, made: Emitted) -> dict[str, Any]:
     """Everything that the page knows beside the formulas, as plain data."""
     subject = answers.subject
-    names = [f.name for f in subject.study.free]
-    each = zip(made.rows, made.under, strict=True)
-    known, operators = {}, []
-    rows = []
-    for numbers, (choice, plans) in each:
-        if plans not in known:
-            known[plans] = len(operators)
-            operators.append(described_plans(subject, plans))
-        rows.append({"choice": choice, "numbers": numbers.tolist(), "plans": list(plans), "of": known[plans]})
+    known = {plans: i for i, plans in enumerate(dict.fromkeys(plans for _, plans in made.under))}
+    rows = [
+        {"choice": choice, "numbers": numbers.tolist(), "plans": list(plans), "of": known[plans]}
+        for numbers, (choice, plans) in zip(made.rows, made.under, strict=True)
+    ]
     facts = Facts()
     by_choice = [facts.folded(answers.receipts(str(i))) for i in range(len(subject.study.choices))]
-    told = facts.folded(
-        {
-            "chips": _chips(answers),
-            "fronts": {} if subject.is_chip else LEFT["fronts"](answers),
-            "risks": {"risks": [], "skipped": []} if subject.is_chip else LEFT["risks"](answers),
-            "servings": LEFT["servings"](answers),
-            "truth": LEFT["truth"](answers),
-        }
-    )
+    left = {
+        "chips": _chips(answers),
+        "fronts": {} if subject.is_chip else LEFT["fronts"](answers),
+        "risks": {"risks": [], "skipped": []} if subject.is_chip else LEFT["risks"](answers),
+        "servings": LEFT["servings"](answers),
+        "truth": LEFT["truth"](answers),
+    }
+    told = facts.folded(left)
     return plain(
         {
             "state": answers.state,
-            "names": names,
+            "names": [f.name for f in subject.study.free],
             "places": [[list(p.path), p.n_numbers, not p.shape] for p in subject.places],
             "rows": rows,
-            "operators": operators,
+            "operators": [described_plans(subject, plans) for plans in known],
             "traffic": subject.space.ground.traffic_frac.tolist(),
             "receipts": {**facts.written(), "choices": by_choice},
             **told,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -12,20 +11,12 @@ import numpy as np
 from ..core.provenance import number
 from ..core.types import host_record
 from ..hardware.system import Fabric, System
-from ..workload.transformer import Model, Training, Workload, forward_FLOP_per_token, moe_share, n_branches
-from .activations import ACTIVATION_B, Footprint, footprint
-from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
+from ..workload.transformer import Model, Training, Workload, forward_FLOP_per_token
+from .activations import Footprint, footprint
+from .collective import Reference
 from .executed import as_run
-from .memory import (
-    GRADIENT_B,
-    WEIGHT_B,
-    chip_adapter_parameters,
-    chip_expert_parameters,
-    chip_parameters,
-    memory_B,
-    weight_B,
-)
-from .mixer_ops import ring_width
+from .linears import Shard
+from .memory import WEIGHT_B, memory_B
 from .plan import ORDERS, Plan, check_plan, n_forward_runs, n_micro_batches
 from .serving import pass_demand
 from .software import framework, moves, usual_software
@@ -33,7 +24,8 @@ from .stages import balanced_stages, end_layers
 from .step_demand import StepDemand, TrafficDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
 from .tiling import ArrayShape, RankOps, array_shape, op_demand, rank_ops
-from .training_ops import Shard, shard, training_ops
+from .training_ops import shard, training_ops
+from .training_traffic import collectives, context_traffic, data_traffic, pipeline_traffic, tensor_traffic
 
 OPTIMIZER_TRAFFIC_B = 16.0 + 12.0 + WEIGHT_B
 """Adam in fp32: read gradient, master and two moments, write master and moments and the bf16 weight."""
@@ -79,119 +71,10 @@ def _backward_share(ops: RankOps, phases: list[str], runs: np.ndarray) -> float:
     return float(macs[[p == "backward" for p in phases]].sum() / macs.sum())
 
 
-def _tensor_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float, ref: Reference) -> Traffic:
-    """Traffic of tensor and expert ranks per micro batch; full recomputation repeats the forward part.
-
-    Tensor ranks gather and scatter activations four times per block and way (or all-reduce twice without sequence
-    parallelism). Source: [korthikanti2022] section 4.2.2; [lepikhin2020gshard] for experts, before and after, each way.
-    """
-    model = workload.model
-    tokens = plan.micro_batch * workload.sequence / plan.cp
-    forward = n_forward_runs(plan)
-    volume = tokens * model.hidden * ACTIVATION_B
-    if plan.sequence_parallel:
-        once = across_gather(*spread(fabric, 1, plan.tp), volume, ref).times(2.0 * n_branches(model) * (forward + 1.0))
-    else:
-        once = across_all_reduce(*spread(fabric, 1, plan.tp), volume, ref).times(n_branches(model) * (forward + 1.0))
-    total = once.times(layers)
-    if model.experts is not None:
-        split = plan.tp if plan.sequence_parallel else 1
-        sent = volume * model.experts.per_token / split
-        moe_layers = layers * moe_share(model)
-        exchange = all_to_all(*spread(fabric, plan.tp, plan.ep), sent)
-        total += exchange.times(2.0 * (forward + 1.0) * moe_layers)
-    return total
-
-
-def _context_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float, ref: Reference) -> Traffic:
-    """Traffic of context ranks per micro batch: keys, values, backward their gradients. Source: [liu2023ring]."""
-    model = workload.model
-    width = sum(share * ring_width(m, plan.tp, latent=False) for m, share in model.working_mixers)
-    volume = plan.micro_batch * workload.sequence * width * ACTIVATION_B
-    forward = n_forward_runs(plan)
-    return across_gather(*spread(fabric, plan.tp, plan.cp), volume, ref).times(layers * (forward + 2.0))
-
-
-def _pipeline_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Reference) -> Traffic:
-    """Traffic between stages per micro batch: an activation forward and its gradient back, per virtual stage.
-
-    Source: [narayanan2021megatron] section 4.1: tensor ranks send parts, gathered without sequence parallelism.
-    """
-    if plan.pp == 1:
-        return Traffic()
-    volume = plan.micro_batch * workload.sequence / plan.cp * workload.model.hidden * ACTIVATION_B
-    message = send(volume / plan.tp, inside=plan.tp * plan.cp * plan.dp * 2 <= fabric.n_chips)
-    if not plan.sequence_parallel:
-        message += across_gather(*spread(fabric, 1, plan.tp), volume, ref)
-    return message.times(2.0 * plan.interleave)
-
-
 def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan, software: str) -> float:
     """Kernels and collectives that the host starts per micro batch; a framework adds a few small kernels for each."""
-    collectives = sum(n for _, n in _collectives(plan))
     each = number(framework(), "n_kernels_per_operator") * moves(software)["starts"]
-    return each * (float(runs @ ops.columns[-1]) + collectives * layers)
-
-
-def _collectives(plan: Plan) -> list[tuple[int, float]]:
-    """Ranks and number per block and micro batch of every kind of collective that a plan has."""
-    ranks = {"tensor": plan.tp, "context": plan.cp, "expert": plan.ep, "shard": plan.dp if plan.zero >= 3 else 1}
-    return [(n, number(framework(), f"n_{kind}_collectives")) for kind, n in ranks.items() if n > 1]
-
-
-def _data_traffic(
-    workload: Training, plan: Plan, n_layers: float, fabric: Fabric, ref: Reference, call_B: float
-) -> tuple[Traffic, Traffic, float]:
-    """Traffic per micro batch and step over replicas of `n_layers`, and weights whose optimizer states a chip holds.
-
-    ZeRO-0 all-reduces gradients in fp32; stages 1 and 2 scatter them and gather bf16 weights; stage 3 does so every
-    micro batch, gathers forward and backward. Frozen weights have no gradients: those of adapters are all-reduced.
-    Copies of sharded states add up shards once a step. Weights travel by blocks, gradients in buckets of `call_B`.
-    Source: [rajbhandari2020zero] section 7; [zhao2023fsdp] section 3.2.2 for hybrid sharding; [hu2022lora] section 4.2.
-    """
-    model = workload.model
-    if workload.adapter_rank:
-        return _adapter_traffic(workload, plan, fabric, ref)
-    n_all = chip_parameters(plan, model, n_layers)
-    n_expert = chip_expert_parameters(plan, model, n_layers)
-    per_micro, per_step, held = Traffic(), Traffic(), 0.0
-    replicas, layers = plan.dp * plan.cp, model.n_layers / plan.pp
-    parts = (n_all - n_expert, replicas, plan.tp), (n_expert, replicas // plan.ep, plan.tp * plan.ep)
-    for n, ranks, inner in (p for p in parts if p[0] > 0.0):
-        n_copies = math.gcd(plan.n_copies, ranks) if plan.zero else 1
-        shards = ranks // n_copies
-        where = spread(fabric, inner, shards)
-        held += n / shards if plan.zero >= 1 else n
-        n_calls = layers if plan.zero >= 3 else _n_buckets(n, call_B, layers)
-        waits = Traffic(upper_s=fabric.wait_s * ranks * n_calls)
-        if plan.zero == 0:
-            per_step += across_all_reduce(*where, n * GRADIENT_B / n_calls, ref).times(n_calls) + waits
-            continue
-        between = spread(fabric, inner * shards, n_copies)
-        per_step += across_all_reduce(*between, n / shards * GRADIENT_B, ref)
-        scatter = across_gather(*where, n * GRADIENT_B / n_calls, ref).times(n_calls)
-        gather = across_gather(*where, n * WEIGHT_B / n_calls, ref).times(n_calls)
-        if plan.zero >= 3:
-            per_micro += scatter + gather.times(2.0)
-        else:
-            per_step += scatter + gather + waits
-    return per_micro, per_step, held
-
-
-def _n_buckets(n: float, call_B: float, layers: float) -> float:
-    """Collectives that carry the gradients of `n` weights in `layers` blocks of a stage, at most one for each block."""
-    return max(1.0, min(n * WEIGHT_B / call_B, layers))
-
-
-def _adapter_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Reference) -> tuple[Traffic, Traffic, float]:
-    """As `_data_traffic`, with frozen weights."""
-    n, ranks = chip_adapter_parameters(plan, workload), plan.dp * plan.cp
-    where, gathers = spread(fabric, plan.tp, ranks), Traffic()
-    if plan.zero >= 3:
-        layers = workload.model.n_layers / plan.pp
-        block_B = chip_parameters(plan, workload.model) * weight_B(workload) / layers
-        gathers = across_gather(*where, block_B, ref).times(2.0 * layers)
-    return gathers, across_all_reduce(*where, n * GRADIENT_B, ref), n
+    return each * (float(runs @ ops.columns[-1]) + sum(n for _, n in collectives(plan)) * layers)
 
 
 BUBBLE = {"1f1b": 1.0, "zb": 1.0 / 3.0}
@@ -236,7 +119,7 @@ def plan_demand(
         rate=array.rates[array.executed(workload.precision)],
         stream=stream_demand(stream, runs),
         tensor_waits_frac=moves(software)["tensor_waits_frac"],
-        wait_s=system.fabric.wait_s * layers * sum(ranks * n for ranks, n in _collectives(plan)),
+        wait_s=system.fabric.wait_s * layers * sum(ranks * n for ranks, n in collectives(plan)),
     )
 
 
@@ -257,13 +140,13 @@ class _Beside(NamedTuple):
 def _beside(
     workload: Training, plan: Plan, layers: float, fabric: Fabric, kept: Footprint, ref: Reference, call_B: float
 ) -> _Beside:
-    """Traffic and memory of a plan in any order; see the functions of each kind of traffic."""
+    """Traffic and memory of a plan in any order; see `training_traffic`."""
     n_layers = end_layers(plan, workload.model, bool(kept.balanced_stages))[0]
-    per_micro, per_step, n_held = _data_traffic(workload, plan, n_layers, fabric, ref, call_B)
+    per_micro, per_step, n_held = data_traffic(workload, plan, n_layers, fabric, ref, call_B)
     return _Beside(
-        tensor=traffic_demand(_tensor_traffic(workload, plan, fabric, layers, ref)),
-        pipeline=traffic_demand(_pipeline_traffic(workload, plan, fabric, ref)),
-        shard=traffic_demand(per_micro + _context_traffic(workload, plan, fabric, layers, ref)),
+        tensor=traffic_demand(tensor_traffic(workload, plan, fabric, layers, ref)),
+        pipeline=traffic_demand(pipeline_traffic(workload, plan, fabric, ref)),
+        shard=traffic_demand(per_micro + context_traffic(workload, plan, fabric, layers, ref)),
         data=traffic_demand(per_step),
         n_held=n_held,
         memory_B=memory_B(plan, workload, kept).total,

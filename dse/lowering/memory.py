@@ -12,7 +12,8 @@ from ..workload.storage import format_of, n_element_bits, stored_B
 from ..workload.transformer import Decode, Model, Serving, Training, Workload, state_B
 from .activations import ACTIVATION_B, FUSED, Footprint, layer_activation_B_per_token, stage_activations_B
 from .headroom import n_kv_block_tokens
-from .mixer_ops import cache_split, mixer_linears, replicated_weights
+from .linears import mixer_linears
+from .mixer_ops import cache_split, replicated_weights
 from .plan import Plan, layers_per_stage
 from .serving_ops import rank_pass
 from .stages import end_layers

@@ -1,14 +1,13 @@
-"""How each kind of mixer is split over tensor ranks and what it asks of one rank: linear layers, products, elements.
+"""How each kind of mixer is split over tensor ranks and what it asks of one beside linear layers: products, elements.
 
 Source: [shoeybi2019] section 3 for heads over tensor ranks; [dao2024ssd] section 8.1 for the heads of state spaces.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
-from ..workload.mixers import AbstractMixer, Attention, Latent, Pool
+from ..workload.mixers import AbstractMixer, Attention, Latent
 from ..workload.op import Kind, Op, Product, passes
 from ..workload.recurrences import Recurrence, ShortConvolution
 
@@ -16,87 +15,9 @@ STATE_B = 4.0
 """Recurrences are carried between chunks in fp32, as sums in the array [dao2024ssd]."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Linear:
-    """A linear layer of a block on one rank, before anyone says in which precision it runs."""
-
-    name: str
-    tokens: float
-    """Rows of the activation, per weight."""
-    inputs: float
-    """Contraction length."""
-    outputs: float
-    """Columns of the result."""
-    kind: Kind = Kind.LINEAR
-    """Whose weight it is."""
-    count: float = 1.0
-    share: float = 1.0
-    part: str = "attention"
-    """Part of the model that it belongs to, one of `storage.PARTS`."""
-
-
 def heads_of(mixer: Attention | Latent, tp: int) -> tuple[float, float]:
     """Query and KV heads of one rank (KV heads are replicated below one)."""
     return mixer.n_heads / tp, max(mixer.n_kv_heads / tp, 1.0)
-
-
-def mixer_linears(mixer: AbstractMixer, hidden: int, tp: int, tokens: float) -> list[Linear]:
-    """The linear layers of a mixer on one rank; squeezing parts of latent attention are whole on each.
-
-    Source: [deepseek2024v2] eq. 37 to 47; [dao2024ssd] section 7 for parallel projections.
-    """
-    if isinstance(mixer, Attention):
-        return _attention_linears(mixer, hidden, tp, tokens)
-    if isinstance(mixer, Latent):
-        return _latent_linears(mixer, hidden, tp, tokens)
-    if isinstance(mixer, Recurrence):
-        inner = [Linear("gates", tokens, k, n / tp) for k, n in mixer.inner]
-        project = Linear("project", tokens, hidden, mixer.projected / tp)
-        return [project, *inner, Linear("out", tokens, mixer.width / tp, hidden)]
-    assert isinstance(mixer, ShortConvolution)
-    wide = mixer.channels / tp
-    return [Linear("project", tokens, hidden, 3 * wide), Linear("out", tokens, wide, hidden)]
-
-
-def _attention_linears(mixer: Attention, hidden: int, tp: int, tokens: float) -> list[Linear]:
-    heads, kv_heads = heads_of(mixer, tp)
-    own = 0.0 if mixer.cross or not mixer.own_kv else kv_heads
-    values = own * (0 if mixer.values_are_keys else mixer.value_dim)
-    qkv = heads * mixer.head_dim + own * mixer.head_dim + values + mixer.gate_width / tp
-    found = [Linear("qkv", tokens, hidden, qkv), Linear("out", tokens, heads * mixer.value_dim, hidden)]
-    if mixer.indexer and mixer.indexer.n_projected:
-        found.append(Linear("index", tokens, hidden, mixer.indexer.n_projected))
-    return found
-
-
-def _latent_linears(mixer: Latent, hidden: int, tp: int, tokens: float) -> list[Linear]:
-    heads = mixer.n_heads / tp
-    found = [
-        Linear("squeeze", tokens, hidden, mixer.query_rank + mixer.kv_rank + mixer.rope_dim + mixer.gate_width / tp),
-        Linear("query", tokens, mixer.query_rank or hidden, heads * mixer.head_dim),
-    ]
-    if mixer.pool is None:
-        expand = Linear("expand", tokens, mixer.kv_rank, heads * (mixer.nope_dim + mixer.value_dim), Kind.EXPANSION)
-        found += [expand, Linear("out", tokens, heads * mixer.value_dim, hidden)]
-    else:
-        found += _pool_linears(mixer, mixer.pool, hidden, tp, tokens)
-    i = mixer.indexer
-    if i is not None and not i.shared:
-        found.append(Linear("index query", tokens, mixer.query_rank or hidden, i.n_heads * i.head_dim))
-        found.append(Linear("index key", tokens, hidden, i.n_made * i.head_dim + i.n_heads))
-    return found
-
-
-def _pool_linears(mixer: Latent, pool: Pool, hidden: int, tp: int, tokens: float) -> list[Linear]:
-    """Vectors and gates of pooled entries, which every rank makes, and the way back through groups of heads."""
-    per_group = mixer.n_heads * mixer.value_dim / pool.out_groups
-    found = [
-        Linear("squeeze out", tokens, per_group, pool.out_rank, count=pool.out_groups / tp),
-        Linear("out", tokens, pool.out_groups * pool.out_rank / tp, hidden),
-    ]
-    if pool.rate:
-        found.append(Linear("pool", tokens, hidden, 2 * pool.overlap * (mixer.kv_rank + mixer.rope_dim)))
-    return found
 
 
 def recurrence_op(mixer: Recurrence, tp: int, queries: float, sequences: float, phase: str) -> Op:

@@ -10,9 +10,8 @@ import re
 from ..core.errors import PlanError
 from ..core.frames import AbstractShown
 from ..hardware.system import System
-from ..workload.blocks import Experts
-from ..workload.transformer import Decode, Model, Serving, Training, Workload
-from .mixer_ops import mixer_rules
+from ..workload.transformer import Model, Serving, Training, Workload
+from . import plan_sizes
 
 RECOMPUTE = ("none", "selective", "full")
 """What the backward pass computes again: nothing, the attention scores, the whole layer."""
@@ -24,14 +23,6 @@ ORDERS = ("turn", "stream")
 """How operators of a block follow each other: in turn, or as one stream that reads ahead where SRAM has room."""
 MICRO_BATCHES = (1, 2, 4, 8)
 """Micro batches that the enumeration tries."""
-MAX_TRAINING_TP = 64
-"""Widest tensor parallelism that the enumeration tries for training."""
-MAX_INTERLEAVE = 8
-MAX_EP = 64
-MAX_CP = 64
-MAX_SERVING_PP = 8
-LONG_SEQUENCE = 32768
-"""Tokens from which the enumeration tries context parallelism."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,34 +146,7 @@ def n_micro_batches(plan: Plan, training: Training) -> int:
     return training.global_batch // (plan.dp * plan.micro_batch)
 
 
-Rule = tuple[bool, str]
-
-
-def _width_rules(tp: int, model: Model) -> list[Rule]:
-    """Whether `tp` splits the widths of dense MLPs, of routed experts and of shared ones evenly."""
-    widths: list[tuple[str, int]] = []
-    for f, _ in model.feeds:
-        if isinstance(f, Experts):
-            widths += [("expert", f.ffn), ("shared experts'", f.shared_ffn), ("MLP", f.parallel_ffn)]
-        else:
-            widths.append(("MLP", f.ffn))
-    return [(w % tp == 0, f"tp={tp} does not divide the {what} width {w} of {model.name}") for what, w in widths]
-
-
-def _tensor_rules(tp: int, model: Model, system: System) -> list[Rule]:
-    """Whether `tp` splits heads, states and MLP evenly in one domain; fewer KV heads are replicated equally often."""
-    domain = system.fabric.n_chips
-    return [
-        *(rule for mixer, _ in model.mixers for rule in mixer_rules(mixer, tp, model.name)),
-        *_width_rules(tp, model),
-        (
-            domain % tp == 0,
-            f"tp={tp} does not fit the scale-up domain of {domain} chips of {system.name}; use a divisor of {domain}",
-        ),
-    ]
-
-
-def _size_rule(plan: Plan, system: System) -> Rule:
+def _size_rule(plan: Plan, system: System) -> plan_sizes.Rule:
     product = plan.tp * plan.cp * plan.pp * plan.dp
     sizes = f"tp*pp*dp = {plan.tp}*{plan.pp}*{plan.dp}"
     if plan.cp > 1:
@@ -190,7 +154,7 @@ def _size_rule(plan: Plan, system: System) -> Rule:
     return product == system.n_chips, f"{sizes} = {product}, but {system.name} has {system.n_chips} chips"
 
 
-def _training_rules(plan: Plan, training: Training) -> list[Rule]:
+def _training_rules(plan: Plan, training: Training) -> list[plan_sizes.Rule]:
     """Whether stages, virtual stages and micro batches come out whole."""
     model, batch, v = training.model, training.global_batch, plan.interleave
     per_stage, n_micro = layers_per_stage(plan, model), n_micro_batches(plan, training)
@@ -217,7 +181,7 @@ def _training_rules(plan: Plan, training: Training) -> list[Rule]:
     ]
 
 
-def _serving_rules(plan: Plan, workload: Serving) -> list[Rule]:
+def _serving_rules(plan: Plan, workload: Serving) -> list[plan_sizes.Rule]:
     """Whether replicas share the batch evenly, and experts and context come out whole."""
     model, batch = workload.model, workload.batch
     per_replica = batch // plan.dp
@@ -235,17 +199,6 @@ def _serving_rules(plan: Plan, workload: Serving) -> list[Rule]:
     ]
 
 
-def _length_rules(workload: Serving) -> list[Rule]:
-    """Whether context, prompt and chunk are lengths."""
-    if isinstance(workload, Decode):
-        return [(workload.context >= 1, f"context {workload.context} is not allowed; give at least 1")]
-    return [
-        (workload.prompt >= 1, f"prompt {workload.prompt} is not allowed; give at least 1"),
-        (workload.cached >= 0, f"cached {workload.cached} is not allowed; give 0 or more"),
-        (workload.chunk >= 0, f"chunk {workload.chunk} is not allowed; give 0 for none or more"),
-    ]
-
-
 def check_plan(plan: Plan, workload: Workload, system: System) -> None:
     """Nothing for a plan that divides model, batch and system; PlanError with the first rule that fails.
 
@@ -254,117 +207,43 @@ def check_plan(plan: Plan, workload: Workload, system: System) -> None:
     """
     for key in _KEYS:
         _check_field(key, getattr(plan, _FIELDS[key]))
-    rules = [_size_rule(plan, system), *_tensor_rules(plan.tp, workload.model, system)]
+    rules = [_size_rule(plan, system), *plan_sizes.tensor_rules(plan.tp, workload.model, system)]
     if isinstance(workload, Training):
         rules += _training_rules(plan, workload)
     else:
-        rules += [*_serving_rules(plan, workload), *_length_rules(workload)]
+        rules += [*_serving_rules(plan, workload), *plan_sizes.length_rules(workload)]
     for holds, why in rules:
         if not holds:
             raise PlanError(f"plan {plan_text(plan)}: {why}")
-
-
-def _divisors(n: int) -> list[int]:
-    low = [d for d in range(1, int(n**0.5) + 1) if n % d == 0]
-    return sorted({*low, *(n // d for d in low)})
-
-
-def _tensor_sizes(model: Model, system: System) -> list[int]:
-    """Tensor-parallel sizes that fit model and scale-up domain and divide the system."""
-    sizes = [tp for tp in _divisors(system.fabric.n_chips) if system.n_chips % tp == 0]
-    return [tp for tp in sizes if all(holds for holds, _ in _tensor_rules(tp, model, system))]
-
-
-def _interleaves(per_stage: int, pp: int, n_micro: int) -> list[int]:
-    """Virtual stages that divide a stage's layers; 1 alone without a pipeline or with a ragged one."""
-    if pp == 1 or n_micro % pp:
-        return [1]
-    return [v for v in range(1, MAX_INTERLEAVE + 1) if per_stage % v == 0]
-
-
-def _powers_of_two(limit: int) -> list[int]:
-    return [2**i for i in range(limit.bit_length())]
-
-
-def _context_sizes(workload: Training, n_chips: int) -> list[int]:
-    """Context-parallel sizes that divide `n_chips` and a long sequence; 1 alone for a short one."""
-    if workload.sequence < LONG_SEQUENCE:
-        return [1]
-    return [cp for cp in _powers_of_two(MAX_CP) if n_chips % cp == 0 and workload.sequence % cp == 0]
-
-
-def _expert_sizes(model: Model, dp: int) -> list[int]:
-    """Expert-parallel sizes that divide experts and replicas; 1 alone for a dense model."""
-    if model.experts is None:
-        return [1]
-    return [ep for ep in _powers_of_two(MAX_EP) if model.experts.n_experts % ep == 0 and dp % ep == 0]
-
-
-def _shardings(model: Model, pp: int, replicas: int) -> list[int]:
-    """`ZERO` stages to try: 1 where there are replicas, and weights too for experts without a pipeline."""
-    if replicas == 1:
-        return [0]
-    return [1, 3] if model.experts is not None and pp == 1 else [1]
 
 
 def _training_plans(workload: Training, system: System, max_micro_batch: int) -> list[Plan]:
     """All valid training plans within the enumeration's limits."""
     found: list[Plan] = []
     model, micros = workload.model, [m for m in MICRO_BATCHES if m <= max_micro_batch]
-    sizes = [tp for tp in _tensor_sizes(model, system) if tp <= MAX_TRAINING_TP]
-    grid = [
-        (tp, pp, cp)
-        for tp in sizes
-        for pp in _divisors(system.n_chips // tp)
-        if pp <= model.n_layers
-        for cp in _context_sizes(workload, system.n_chips // (tp * pp))
-    ]
-    for tp, pp, cp in grid:
-        dp, per_stage = system.n_chips // (tp * pp * cp), -(-model.n_layers // pp)
-        splits = list(itertools.product(_shardings(model, pp, dp * cp), _expert_sizes(model, dp)))
+    for tp, pp, dp, cp in plan_sizes.training_sizes(workload, system):
+        per_stage = -(-model.n_layers // pp)
+        splits = list(itertools.product(plan_sizes.shardings(model, pp, dp * cp), plan_sizes.expert_sizes(model, dp)))
         for micro in micros:
             n_micro, rest = divmod(workload.global_batch, dp * micro)
             if rest or not n_micro:
                 continue
-            choices = itertools.product(_interleaves(per_stage, pp, n_micro), RECOMPUTE, splits)
+            choices = itertools.product(plan_sizes.interleaves(per_stage, pp, n_micro), RECOMPUTE, splits)
             found += [Plan(tp, pp, dp, micro, v, zero, r, cp, ep) for v, r, (zero, ep) in choices]
     return found
-
-
-def _serving_plans(workload: Serving, system: System) -> list[Plan]:
-    """All valid inference plans: tensor sizes, stages, context ranks, and experts over replicas."""
-    model, batch, found = workload.model, workload.batch, []
-    for tp, pp, cp in itertools.product(
-        _tensor_sizes(model, system), _stage_sizes(model, system), _serving_context_sizes(workload, system)
-    ):
-        dp, rest = divmod(system.n_chips, tp * pp * cp)
-        if rest or dp == 0 or batch < 1 or batch % dp:
-            continue
-        found += [Plan(tp=tp, pp=pp, dp=dp, micro_batch=batch // dp, cp=cp, ep=ep) for ep in _expert_sizes(model, dp)]
-    return found
-
-
-def _stage_sizes(model: Model, system: System) -> list[int]:
-    """Pipeline lengths tried in inference: 1 where tensor ranks can reach all chips, which is faster, else divisors."""
-    if system.n_chips in _tensor_sizes(model, system):
-        return [1]
-    return [pp for pp in _divisors(system.n_chips) if pp <= min(MAX_SERVING_PP, model.n_layers)]
-
-
-def _serving_context_sizes(workload: Serving, system: System) -> list[int]:
-    """Context ranks tried in inference: powers of two for a long context, else 1."""
-    long = workload.context if isinstance(workload, Decode) else workload.cached + workload.prompt
-    return [1] if long < LONG_SEQUENCE else [cp for cp in _powers_of_two(MAX_CP) if system.n_chips % cp == 0]
 
 
 def plans(workload: Workload, system: System, *, max_micro_batch: int = 8, streams: bool = False) -> list[Plan]:
     """All valid plans of `workload` on `system`, whatever memory they need; empty where there is none.
 
-    Training tries tensor sizes, interleaving, and all kinds of recomputation up to the limits above, and every pipeline
-    length up to the number of layers. Optimizer states are sharded over replicas: it saves memory and moves no more
-    bytes [rajbhandari2020zero]. Long sequences are also split over context ranks, experts over replicas, in powers of
-    two, and weights of experts without a pipeline are also tried sharded (stage 3), and with `streams` all as streams.
+    Training tries tensor sizes, interleaving, and all kinds of recomputation up to limits, and every pipeline length up
+    to the number of layers; see `plan_sizes`. Optimizer states are sharded over replicas: it saves memory and moves no
+    more bytes [rajbhandari2020zero]. Long sequences are also split over context ranks, experts over replicas, in powers
+    of two, weights of experts without a pipeline are also tried sharded (stage 3), and with `streams` all as streams.
     """
-    trains = isinstance(workload, Training)
-    found = _training_plans(workload, system, max_micro_batch) if trains else _serving_plans(workload, system)
+    if isinstance(workload, Training):
+        found = _training_plans(workload, system, max_micro_batch)
+    else:
+        sizes = plan_sizes.serving_sizes(workload, system)
+        found = [Plan(tp, pp, dp, workload.batch // dp, cp=cp, ep=ep) for tp, pp, dp, cp, ep in sizes]
     return [*found, *(dataclasses.replace(p, order="stream") for p in found)] if streams else found

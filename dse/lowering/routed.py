@@ -7,7 +7,7 @@ import math
 
 from ..core.provenance import number
 from ..workload.blocks import Experts
-from .mixer_ops import Linear
+from .linears import Linear
 from .software import framework
 
 

@@ -12,9 +12,10 @@ from ..workload.mixers import AbstractMixer, Attention, Latent
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, repeated, stored_attention
 from ..workload.recurrences import Recurrence
 from ..workload.transformer import Model, Training
-from .mixer_ops import Linear, heads_of, index_op, mixer_elements, mixer_linears, recurrence_op
+from .linears import ADAPTER, Shard, adapters, block_linears
+from .mixer_ops import heads_of, index_op, mixer_elements, recurrence_op
 from .plan import Plan
-from .software import COMPILED, attention_rate_frac, framework, moves
+from .software import attention_rate_frac, framework, moves
 
 BF16_B = 2.0
 """Weights and activations at the memory interface in training."""
@@ -32,24 +33,6 @@ class Placed:
     """Whether tokens can stream past its weight; not where the weight's gradient is the result."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """What of a plan decides the shapes of one rank."""
-
-    tp: int
-    cp: int = 1
-    ep: int = 1
-    micro_batch: int = 1
-    sequence_parallel: bool = True
-    scores_again: bool = True
-    """Whether the backward pass repeats stored attention; fused attention always computes its scores again."""
-    stream: bool = False
-    """Whether a block runs as one stream; see `streaming`."""
-    software: str = COMPILED
-    attention_rate_frac: float = 1.0
-    """Share of the matrix unit's rate that its attention reaches, as in `software.attention_rate_frac`."""
-
-
 def shard(plan: Plan, software: str, n_instruction_rows: float = 0.0) -> Shard:
     """The part of `plan` that decides shapes, under a kind of software on a chip with such matrix instructions."""
     scores_again = plan.recompute == "selective"
@@ -57,69 +40,6 @@ def shard(plan: Plan, software: str, n_instruction_rows: float = 0.0) -> Shard:
         plan.tp, plan.cp, plan.ep, plan.micro_batch, plan.sequence_parallel, scores_again, plan.order == "stream",
         software, attention_rate_frac(software, n_instruction_rows),
     )  # fmt: skip
-
-
-def _mlp_linears(hidden: float, ffn: float, n_matrices: int, up: Linear) -> list[Linear]:
-    """An MLP of inner width `ffn` on one rank; names, tokens, kind, count, share and part as in `up`."""
-    wide = ffn * (n_matrices - 1)
-    down = dataclasses.replace(up, name=f"{up.name}down", inputs=ffn, outputs=hidden)
-    return [dataclasses.replace(up, name=f"{up.name}up", inputs=hidden, outputs=wide), down]
-
-
-def adapters(workload: Training, s: Shard, tokens: float) -> list[Linear]:
-    """Adapters beside attention's layers. Source: [hu2022lora] section 4.1: W x + B A x, A of `adapter_rank` rows."""
-    r, found = float(workload.adapter_rank), list[Linear]()
-    if not r:
-        return []
-    for mixer, share in workload.model.working_mixers:
-        for x in mixer_linears(mixer, workload.model.hidden, s.tp, tokens):
-            beside = dataclasses.replace(x, share=share, part=ADAPTER)
-            found.append(dataclasses.replace(beside, name=f"adapter {x.name} down", outputs=r))
-            found.append(dataclasses.replace(beside, name=f"adapter {x.name} up", inputs=r))
-    return _merged(found)
-
-
-ADAPTER = "adapter"
-"""Part of the model that alone is trained where weights are frozen."""
-
-
-def _feed_linears(feed: Feed, hidden: int, s: Shard, tokens: float, share: float) -> list[Linear]:
-    """What feeds forward on a rank; experts see tokens of all expert ranks, the fullest `expert_imbalance` more."""
-    mlp = Linear("", tokens, 0.0, 0.0, share=share, part="mlp")
-    if isinstance(feed, Mlp):
-        return _mlp_linears(hidden, feed.ffn / s.tp, feed.n_matrices, mlp)
-    each = tokens * s.ep * feed.per_token / feed.n_experts * passes()["expert_imbalance"]
-    routed = Linear("expert ", each, 0.0, 0.0, Kind.EXPERTS, feed.n_experts / s.ep, share, "experts")
-    found = _mlp_linears(feed.latent or hidden, feed.ffn / s.tp, feed.n_matrices, routed)
-    beside = (("shared ", feed.shared_ffn, "shared"), ("parallel ", feed.parallel_ffn, "mlp"))
-    for name, ffn, part in beside:
-        if ffn:
-            x = dataclasses.replace(mlp, name=name, part=part)
-            found += _mlp_linears(hidden, ffn / s.tp, feed.n_matrices, x)
-    if feed.latent:
-        x = dataclasses.replace(mlp, name="narrow", inputs=hidden, outputs=feed.latent / s.tp, part="mlp")
-        found += [x, dataclasses.replace(x, name="widen", inputs=feed.latent / s.tp, outputs=hidden)]
-    return found
-
-
-def _merged(linears: list[Linear]) -> list[Linear]:
-    """Linear layers alike once, with the sum of their shares of the blocks."""
-    shares: dict[Linear, float] = {}
-    for x in linears:
-        alike = dataclasses.replace(x, share=0.0)
-        shares[alike] = shares.get(alike, 0.0) + x.share
-    return [dataclasses.replace(x, share=share) for x, share in shares.items()]
-
-
-def block_linears(model: Model, s: Shard, tokens: float) -> list[Linear]:
-    """Every linear layer of the blocks on one rank, each with its share of blocks; blocks that rest have none."""
-    found: list[Linear] = []
-    for mixer, share in model.working_mixers:
-        own = mixer_linears(mixer, model.hidden, s.tp, tokens)
-        found += [dataclasses.replace(x, share=share) for x in own]
-    for feed, share in model.working_feeds:
-        found += _feed_linears(feed, model.hidden, s, tokens, share)
-    return _merged(found)
 
 
 def _attention(mixer: Attention | Latent, workload: Training, s: Shard, phase: str) -> list[Op]:
@@ -257,9 +177,8 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
     """
     model = workload.model
     tokens = float(s.micro_batch * workload.sequence) / s.cp
-    precision = workload.precision
+    precision, frozen = workload.precision, workload.adapter_rank > 0
     placed: list[Placed] = []
-    frozen = workload.adapter_rank > 0
     for x in [*block_linears(model, s, tokens), *adapters(workload, s, tokens)]:
         t, k, n = x.tokens, x.inputs, x.outputs
         shapes = {"": (t, k, n), " dgrad": (t, n, k), " wgrad": (k, t, n)}
@@ -273,7 +192,12 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
     for phase in ("forward", "backward"):
         placed += _mixer_ops(workload, s, phase)
         placed += [Placed(op, phase) for op in block_elementwise(model, s, tokens, phase, lambda _: precision)]
-    placed = [_named(p) for p in placed]
+    return [*(_named(p) for p in placed), *(Placed(op, "head") for op in _head(workload, s, tokens))]
+
+
+def _head(workload: Training, s: Shard, tokens: float) -> list[Op]:
+    """The product with the vocabulary, its gradients and the loss."""
+    model = workload.model
     predicted = tokens if model.causal else tokens * passes()["masked_frac"]
     vocab = model.vocab / s.tp
     head = [
@@ -281,6 +205,6 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
         linear("head dgrad", predicted, vocab, model.hidden, "bf16"),
         elementwise("loss", predicted * vocab, passes()["loss"], moved=moves(s.software)["logit_B"] / BF16_B),
     ]
-    if not frozen:
+    if not workload.adapter_rank:
         head.append(linear("head wgrad", model.hidden, predicted, vocab, "bf16"))
-    return [*placed, *(Placed(op, "head") for op in head)]
+    return head

@@ -48,8 +48,7 @@ def block_areas(chip: Chip, tech: Technology) -> Area:
     deeper = datapath_ratio(chip.pipeline_depth) / node.placement_frac
     tensor = n * core.tensor.rows * core.tensor.cols * pe * deeper
     vector = n * core.vector_lanes * lane * deeper
-    dma = core.dma_bandwidth_Bps * node.dma_area_mm2_per_Bps
-    control = n * (node.core_port_area_mm2 + dma) / node.placement_frac
+    control = n * (node.core_port_area_mm2 + core.dma_bandwidth_Bps * node.dma_area_mm2_per_Bps) / node.placement_frac
     tile_memory = n * core.scratchpad_B * sram
     # vector memory that holds tiles as well is scratchpad once, and has the ports of near-datapath memory besides
     local_B = core.local_sram_B + core.near_sram_B * node.near_extra_frac

@@ -19,7 +19,7 @@ from ..core.types import Scalar, as_float
 from ..hardware.presets import base_name, chip_names
 from ..lowering.collective import Reference
 from ..workload.transformer import Training
-from .pooled import ALONE, STEPS, Kin, band, effects, receipts
+from .pooled import ALONE, FAMILIES, STEPS, Kin, band, effects, family, receipts
 
 _DATA = Path(__file__).parent / "data"
 
@@ -125,8 +125,7 @@ def _facts(name: str) -> Receipts:
 def calibration(name: str) -> Calibration:
     """The calibration `name`, a prior or `fit-CHIP-STACK` for any chip or family and stack; else UnknownNameError."""
     facts = _facts(name)
-    values = {f: number(facts, f) for f in FACTS}
-    return Calibration(name=name, drawn_p=None, **values)
+    return Calibration(name=name, drawn_p=None, **{f: number(facts, f) for f in FACTS})
 
 
 def calibration_receipts(name: str) -> list[Sourced]:
@@ -135,28 +134,6 @@ def calibration_receipts(name: str) -> list[Sourced]:
 
 
 AbstractShown.receipts_of[Calibration.__name__] = lambda c: calibration_receipts(c.name)
-
-
-FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ampere", ("a100", "a800", "a40")),
-    ("hopper", ("h100", "h200", "h800", "h20", "gh200")),
-    ("ada", ("l40",)),
-    ("blackwell", ("b200", "gb200", "b300", "gb300", "rtx-pro")),
-    ("cdna2", ("mi2",)),
-    ("cdna", ("mi3",)),
-    ("trainium1", ("trainium1", "inferentia2")),
-    ("tpu6", ("tpu-v6",)),
-    ("tpu7", ("tpu-v7",)),
-    ("tpu", ("tpu",)),
-    ("gaudi", ("gaudi",)),
-)
-"""Family and the prefixes of its chips' names: chips that share a core design and a compiler generation."""
-
-
-def family(chip_name: str) -> str:
-    """Family of a chip, that of its base for a user's own; a chip of no family is its own."""
-    named = base_name(chip_name)
-    return next((f for f, prefixes in FAMILIES if named.startswith(prefixes)), named)
 
 
 def kin_of(chip_name: str, stack: str) -> Kin:
@@ -218,21 +195,27 @@ def prior_calibration(chip_name: str) -> Calibration:
     return calibration(prior_name(chip_name))
 
 
+PRIORS = {
+    "prior-neuron": ("trainium", "inferentia"),
+    "prior-tpu": ("tpu",),
+    "prior-cuda": (
+        "a100", "a800", "a40", "l40", "rtx-pro", "h100", "b200", "h200", "h800", "h20", "gh200", "gb200", "gb300",
+        "b300", "p100", "v100", "rubin",
+    ),
+    "prior-rocm": ("mi",),
+    "prior-gaudi": ("gaudi",),
+    "prior-guess": ("maia", "mtia"),
+}  # fmt: skip
+"""Prior of a vendor and the prefixes of its chips' names."""
+
+
 def prior_name(chip_name: str) -> str:
     """Name of the prior of a chip's vendor; UnknownNameError for a chip of no known vendor."""
     named = base_name(chip_name)
-    for prefix, prior in {
-        "trainium": "prior-neuron", "inferentia": "prior-neuron", "tpu": "prior-tpu",
-        "a100": "prior-cuda", "a800": "prior-cuda", "a40": "prior-cuda", "l40": "prior-cuda", "rtx-pro": "prior-cuda",
-        "h100": "prior-cuda", "b200": "prior-cuda",
-        "h200": "prior-cuda", "h800": "prior-cuda", "h20": "prior-cuda", "gh200": "prior-cuda",
-        "gb200": "prior-cuda", "gb300": "prior-cuda", "b300": "prior-cuda",
-        "p100": "prior-cuda", "v100": "prior-cuda", "rubin": "prior-cuda",
-        "mi": "prior-rocm", "gaudi": "prior-gaudi", "maia": "prior-guess", "mtia": "prior-guess",
-    }.items():  # fmt: skip
-        if named.startswith(prefix):
-            return prior
-    raise UnknownNameError("calibration for chip", chip_name, list(_priors()))
+    found = next((prior for prior, prefixes in PRIORS.items() if named.startswith(prefixes)), None)
+    if found is None:
+        raise UnknownNameError("calibration for chip", chip_name, list(_priors()))
+    return found
 
 
 def on_stack(ref: Reference, stack: str) -> Reference:
@@ -240,32 +223,21 @@ def on_stack(ref: Reference, stack: str) -> Reference:
     return dataclasses.replace(ref, has_direct=stack not in LIBRARY_ONLY, fixed_shapes=stack in FIXED_SHAPES)
 
 
-def reference_speeds(calibration_: Calibration, up_Bps: float, out_Bps: float) -> Reference:
+def reference_speeds(c: Calibration, up_Bps: float, out_Bps: float) -> Reference:
     """Achievable link speeds of a chip with these peaks, for choosing collective algorithms, on the fit's stack."""
-    c = calibration_
     speeds = Reference(
-        up_Bps * float(c.scaleup_frac),
-        out_Bps * float(c.scaleout_frac),
-        float(c.scaleup_hop_s),
-        float(c.scaleout_hop_s),
-        float(c.collective_s),
-        float(c.exchange_s),
-    )
+        up_Bps * float(c.scaleup_frac), out_Bps * float(c.scaleout_frac), float(c.scaleup_hop_s),
+        float(c.scaleout_hop_s), float(c.collective_s), float(c.exchange_s),
+    )  # fmt: skip
     return on_stack(speeds, chip_and_stack(c.name)[1])
 
 
-BETTER_LOW = (
-    "launch_s", "host_s", "scaleup_hop_s", "scaleout_hop_s", "collective_s", "exchange_s", "call_s",
-    "request_s",
-)  # fmt: skip
-"""Numbers whose low end is the good one."""
+BETTER_LOW = tuple(f for f in FACTS if f.endswith("_s"))
+"""Numbers whose low end is the good one: all times."""
 
 
 def extreme(name: str, good: bool) -> Calibration:
     """The calibration `name` with every number at the good or bad end of its receipt's range."""
     facts = _facts(name)
-    ends = {}
-    for field in FACTS:
-        low_is_wanted = (field in BETTER_LOW) == good
-        ends[field] = facts[field].low if low_is_wanted else facts[field].high
-    return Calibration(name=f"{name} {'optimistic' if good else 'pessimistic'}", **ends)
+    ends = {f: facts[f].low if (f in BETTER_LOW) == good else facts[f].high for f in FACTS}
+    return Calibration(name=f"{name} {'optimistic' if good else 'pessimistic'}", drawn_p=None, **ends)

@@ -88,13 +88,9 @@ def silicon(chip: Chip, tech: Technology) -> Silicon:
     die = die_area_mm2(chip, tech)
     volt = supply_V(chip.clock_Hz * cycle_ratio(chip.pipeline_depth), chip.nominal_clock_Hz, tech.node)
     return Silicon(
-        area=area,
-        die_mm2=die,
-        interposer_mm2=interposer_mm2(chip, die, tech),
-        supply_V=volt,
-        static_W=static_W(chip, tech, area, volt),
-        money=package_cost(chip, die, bond_loss(tech), tech),
-    )
+        area=area, die_mm2=die, interposer_mm2=interposer_mm2(chip, die, tech), supply_V=volt,
+        static_W=static_W(chip, tech, area, volt), money=package_cost(chip, die, bond_loss(tech), tech),
+    )  # fmt: skip
 
 
 def full_speed(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.provenance import Receipts, Sourced
+from ..hardware.presets import base_name
 from .coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, number_at, to_free
 
 EFFECTS = Path(__file__).parent / "data" / "effects.json"
@@ -30,6 +31,28 @@ LEVELS = ("software", "vendor", "family", "stack", "chip", "pair")
 
 COMPILED = ("prior-neuron", "prior-tpu")
 """Vendors whose programs are compiled whole; the others start kernels one by one from a host."""
+
+
+FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("ampere", ("a100", "a800", "a40")),
+    ("hopper", ("h100", "h200", "h800", "h20", "gh200")),
+    ("ada", ("l40",)),
+    ("blackwell", ("b200", "gb200", "b300", "gb300", "rtx-pro")),
+    ("cdna2", ("mi2",)),
+    ("cdna", ("mi3",)),
+    ("trainium1", ("trainium1", "inferentia2")),
+    ("tpu6", ("tpu-v6",)),
+    ("tpu7", ("tpu-v7",)),
+    ("tpu", ("tpu",)),
+    ("gaudi", ("gaudi",)),
+)
+"""Family and the prefixes of its chips' names: chips that share a core design and a compiler generation."""
+
+
+def family(chip_name: str) -> str:
+    """Family of a chip, that of its base for a user's own; a chip of no family is its own."""
+    named = base_name(chip_name)
+    return next((f for f, prefixes in FAMILIES if named.startswith(prefixes)), named)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,17 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from ..core.text import digits, percent
-from ..evaluation.breakdown import Finding, Operator
+from ..evaluation.breakdown import Finding
 from ..explore.designed import WHITE_SPACE, Cloud, area_parts_mm2, clouds, full_load_W, phases
 from ..hardware.chip import Chip, peak_FLOPps
 from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import chip_receipts
 from ..optimize.solution import Solution
 from ..study.study import Study
+from .roofline_figures import draw_operators, draw_roofs, label_operators
 from .style import BLOCKS, CONTEXT, DESIGN, draw, plt
 
 FAMILY = ("trainium1", "trainium2", "trainium3")
@@ -169,96 +169,23 @@ def roofline_panel(ax: Axes, pair: tuple[Cloud, Cloud], x: tuple[float, float]) 
     lines += draw_roofs(ax, design.chip, precisions, DESIGN, x)
     if not design.operators:
         ax.text(0.03, 0.97, NO_POINTS, transform=ax.transAxes, va="top", fontsize=8.5, color=DESIGN)
-    for cloud, order in ((baseline, 3), (design, 4)):
-        total = sum(o.seconds for o in cloud.operators)
-        for o in cloud.operators:
-            face, edge = (BLOCKS[BOUND_BLOCKS[o.bound]], "white") if cloud is design else (CONTEXT, "white")
-            area = SMALLEST_POINT + LARGEST_POINT * o.seconds / total
-            ax.scatter(o.intensity, o.achieved_FLOPps, s=area, c=face, edgecolors=edge, linewidths=1.0, zorder=order)
+    draw_operators(ax, baseline.operators, [CONTEXT] * len(baseline.operators), 3)
+    draw_operators(ax, design.operators, [BLOCKS[BOUND_BLOCKS[o.bound]] for o in design.operators], 4)
     points = [(o.intensity, o.achieved_FLOPps) for cloud in pair for o in cloud.operators]
     label_operators(ax, design.operators, np.asarray(points), np.concatenate(lines))
 
 
 NO_POINTS = "design: operators of streamed blocks\nhave no HBM traffic of their own"
 """What a panel says of a design that none of its operators has a place for."""
-SMALLEST_POINT, LARGEST_POINT = 24.0, 240.0
-"""Area of a point that takes no time, and what is added for one that takes all [square points]."""
-
-
-def draw_roofs(
-    ax: Axes, c: Chip, precisions: set[str], color: str, x: tuple[float, float], below: bool = False
-) -> list[np.ndarray]:  # fmt: skip
-    """The bandwidth slope and the roof of every precision, named above or `below`; returns points along the lines."""
-    rate, drawn = float(c.hbm_bandwidth_Bps), []
-    peaks = sorted(((float(peak_FLOPps(c, p)), p) for p in precisions), reverse=True)
-    place: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top" if below else "bottom"}
-    for i, (peak, precision) in enumerate(peaks):
-        across = np.geomspace(x[0] if i == 0 else peak / rate, x[1], 200)
-        up = np.minimum(peak, across * rate)
-        ax.plot(across, up, color=color, linewidth=1.8 if i == 0 else 1.0, linestyle="-" if i == 0 else "--", zorder=1)
-        ax.annotate(precision.upper(), (x[1], peak), (-2, -2 if below else 2), fontsize=8, color=color, **place)
-        drawn.append(np.stack([across, up], axis=1))
-    return drawn
-
-
-LABELLED = 4
-"""Operators named in a panel."""
-LETTER, LINE, ROOF_LABEL = 5.0, 11.0, 25.0
-"""Width of a letter, height of a line, width of a roof's label [points]."""
-SIDES = [np.asarray(x) for x in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))]
-"""Where a label may stand, best first: right, left, above, below, corners."""
-HALO = [withStroke(linewidth=2.5, foreground="white")]
-
-
-def label_operators(ax: Axes, ops: tuple[Operator, ...], points: np.ndarray, lines: np.ndarray) -> None:
-    """Names beside the longest operators: off all points, and off the roofs too where there is room."""
-    scale = ax.figure.dpi / 72
-    points, lines = (ax.transData.transform(x) / scale for x in (points, lines))
-    right = float(ax.bbox.x1) / scale - ROOF_LABEL
-    named: dict[str, np.ndarray] = {}
-    for o in ops:
-        here = ax.transData.transform((o.intensity, o.achieved_FLOPps)) / scale
-        word = o.name.split()[0]
-        crowded = any(np.abs(here - at).max() < 1.5 * LINE for at in named.values())
-        if len(named) == LABELLED or word in named or crowded:
-            continue
-        half = np.asarray([LETTER * len(word) / 2 + 2, LINE / 2 + 2])
-        offsets = [half * side + np.sign(side) * (6, 4) for side in SIDES]
-        clear = [x for x in offsets if (here + x + half)[0] < right and not _covers(here + x, half + 4, points)]
-        free = [x for x in clear if not _covers(here + x, half, lines)]
-        if not clear:
-            continue
-        place = (free or clear)[0]
-        ax.annotate(
-            word, (o.intensity, o.achieved_FLOPps), tuple(place), textcoords="offset points", ha="center",
-            va="center", fontsize=8.5, color="#303030", path_effects=HALO, zorder=5,
-        )  # fmt: skip
-        named[word] = here
-        letters = np.linspace(here + place - half * SIDES[0], here + place + half * SIDES[0], 9)
-        points = np.concatenate([points, letters])
-
-
-def _covers(centre: np.ndarray, half: np.ndarray, others: np.ndarray) -> bool:
-    return bool(np.any(np.all(np.abs(others - centre) < half, axis=1)))
 
 
 def bound_handles(bounds: list[str], baseline: str) -> list[Line2D]:
     """Legend of roofs and of what bounds the points."""
     roofs = [Line2D([], [], color=c, linewidth=1.8, label=t) for c, t in ((DESIGN, "design"), (CONTEXT, baseline))]
-    look: dict[str, Any] = {"color": "none", "marker": "o", "markersize": 8}
-    dots = [
-        Line2D(
-            [],
-            [],
-            markerfacecolor=BLOCKS[BOUND_BLOCKS[b]],
-            markeredgecolor="white",
-            label=f"bound {BOUND_WORDS[b]}",
-            **look,
-        )
-        for b in bounds
-    ]
-    before = Line2D([], [], markerfacecolor=CONTEXT, markeredgecolor="white", label=f"operator on {baseline}", **look)
-    return [*roofs, *dots, before]
+    look: dict[str, Any] = {"color": "none", "marker": "o", "markersize": 8, "markeredgecolor": "white"}
+    dots = [(BLOCKS[BOUND_BLOCKS[b]], f"bound {BOUND_WORDS[b]}") for b in bounds]
+    dots.append((CONTEXT, f"operator on {baseline}"))
+    return [*roofs, *(Line2D([], [], markerfacecolor=c, label=t, **look) for c, t in dots)]
 
 
 BOUND_WORDS = {
@@ -279,12 +206,7 @@ def chip_roofline_figure(f: Finding) -> Figure:
     ax.set(xlabel="FLOP per byte of HBM traffic", ylabel="FLOP/s of one chip")
     ax.grid(which="major")
     lines = draw_roofs(ax, c, {o.precision for o in ops}, DESIGN, x)
-    for o in ops:
-        area = SMALLEST_POINT + LARGEST_POINT * o.seconds / sum(p.seconds for p in ops)
-        ax.scatter(
-            o.intensity, o.achieved_FLOPps, s=area, c=BLOCKS[BOUND_BLOCKS[o.bound]], edgecolors="white", linewidths=1.0,
-            zorder=3,
-        )  # fmt: skip
+    draw_operators(ax, ops, [BLOCKS[BOUND_BLOCKS[o.bound]] for o in ops], 3)
     label_operators(ax, ops, np.asarray([(o.intensity, o.achieved_FLOPps) for o in ops]), np.concatenate(lines))
     blocks = {BOUND_WORDS[o.bound]: BLOCKS[BOUND_BLOCKS[o.bound]] for o in ops}
     look: dict[str, Any] = {"marker": "o", "color": "none", "markeredgecolor": "white", "markersize": 9}

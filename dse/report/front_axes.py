@@ -19,19 +19,9 @@ LETTER, LINE = 5.2, 9.0
 COARSE, FINE = (1.0, 2.0, 5.0), (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0)
 """Steps of a decade that are ticks."""
 PLACES = (
-    (6, 4, "left"),
-    (-6, -9, "right"),
-    (6, -9, "left"),
-    (-6, 4, "right"),
-    (6, 15, "left"),
-    (-6, -20, "right"),
-    (6, -20, "left"),
-    (-6, -31, "right"),
-    (6, 26, "left"),
-    (-6, 26, "right"),
-    (6, 37, "left"),
-    (-6, 37, "right"),
-)
+    (6, 4, "left"), (-6, -9, "right"), (6, -9, "left"), (-6, 4, "right"), (6, 15, "left"), (-6, -20, "right"),
+    (6, -20, "left"), (-6, -31, "right"), (6, 26, "left"), (-6, 26, "right"), (6, 37, "left"), (-6, 37, "right"),
+)  # fmt: skip
 """Where a label may stand beside its mark, first choice first: shift in points and side."""
 NEAR = 10
 """Shift up or down beyond which a line leads from a label to its mark [points]."""
@@ -74,14 +64,9 @@ def log_axes(ax: Axes) -> None:
     """Log axes with plain numbers, ticks wherever less than a decade is shown."""
     for axis, set_scale in ((ax.xaxis, ax.set_xscale), (ax.yaxis, ax.set_yscale)):
         set_scale("log")
-        plain_ticks(axis)
-
-
-def plain_ticks(axis: object) -> None:
-    """Numbers as people write them at the 1, 2 and 5 of every decade of a log axis."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))  # type: ignore[attr-defined]
-    axis.set_major_formatter(FuncFormatter(lambda v, _: digits(v, 2)))  # type: ignore[attr-defined]
-    axis.set_minor_formatter(NullFormatter())  # type: ignore[attr-defined]
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+        axis.set_major_formatter(FuncFormatter(lambda v, _: digits(v, 2)))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def frame(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
@@ -105,13 +90,8 @@ def mark_chips(ax: Axes, chips: list[tuple[str, float, float]]) -> None:
         marked = {"facecolors": face, "edgecolors": DESIGN, "zorder": 5, "clip_on": False}
         ax.scatter(*at, marker="D" if inside else _towards(x, y, at), s=30, **marked)
         dx, dy, side = _free_place(ax, at, text, taken)
-        look = {
-            "arrowstyle": "-",
-            "color": CONTEXT,
-            "linewidth": 0.6,
-            "shrinkA": 0,
-            "relpos": (float(side == "right"), 0.5),
-        }
+        relpos = (float(side == "right"), 0.5)
+        look = {"arrowstyle": "-", "color": CONTEXT, "linewidth": 0.6, "shrinkA": 0, "relpos": relpos}
         lead = look if abs(dy) > NEAR else None
         ax.annotate(text, at, (dx, dy), textcoords="offset points", ha=side, fontsize=8, zorder=6, arrowprops=lead)
 

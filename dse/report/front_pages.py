@@ -70,15 +70,9 @@ PART = """<div class="{kind}"><p>{note}</p><div class="figure">{inside}</div></d
 def _front(go, f: Front, named: list[Named]):
     x_name, y_name = f.metrics[1], f.metrics[0]
     table = f.frame()
-    hover = [
-        "<br>".join(
-            [
-                f.study.choices[p.choice_index].text(),
-                *(f"{heading(m)}: {goal_text(m, v)}" for m, v in zip(f.metrics, values, strict=True)),
-            ]
-        )
-        for p, values in zip(f.points, f.values, strict=True)
-    ]
+    chosen = (f.study.choices[p.choice_index].text() for p in f.points)
+    told = ([f"{heading(m)}: {goal_text(m, v)}" for m, v in zip(f.metrics, values, strict=True)] for values in f.values)
+    hover = ["<br>".join([choice, *lines]) for choice, lines in zip(chosen, told, strict=True)]
     figure = go.Figure()
     (x, x_title, x_size), (y, y_title, y_size) = (_axis(m, table[m]) for m in (x_name, y_name))
     line = {"width": 1, "color": CONTEXT}

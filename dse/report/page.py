@@ -115,11 +115,7 @@ def _place(path: Path) -> tuple[int, str]:
     return known.index(path.name) if path.name in known else len(known), path.name
 
 
-OWN_FIGURES = {
-    "solution": ("area_power", "roofline"),
-    "front": ("front", "designs"),
-    "scores": ("parity", "parts"),
-}
+OWN_FIGURES = {"solution": ("area_power", "roofline"), "front": ("front", "designs"), "scores": ("parity", "parts")}
 """Answer to the figures that show it; those that begin with its name belong to it too."""
 
 

@@ -14,14 +14,7 @@ from rich.text import Text
 
 from ..core.files import write_json
 from ..core.text import digits, label, percent, quantity_text, scoped_label, times
-from ..explore.outcome import (
-    Risk,
-    blocking,
-    merit_distribution,
-    merit_quantiles,
-    outcome_quantiles,
-    stands_out,
-)
+from ..explore.outcome import Risk, blocking, merit_distribution, merit_quantiles, outcome_quantiles, stands_out
 from ..explore.robust import Hopeless, Robust
 from ..study.metrics import DELIVERED
 from .front import goal_text

@@ -31,15 +31,9 @@ def verdict_figure(r: Risk) -> Figure:
     figure, ax = plt.subplots(figsize=(7.2, 3.4))
     delivered = r.study.goal == DELIVERED
     bars = outcome_histogram(r, BINS)
-    ax.bar(
-        bars.edges[:-1],
-        100 * bars.share_frac,
-        np.diff(bars.edges),
-        align="edge",
-        color=np.where(bars.reaches, REACHED, CONTEXT),
-        edgecolor="white",
-        linewidth=0.4,
-    )
+    colors = np.where(bars.reaches, REACHED, CONTEXT)
+    look = {"align": "edge", "color": colors, "edgecolor": "white", "linewidth": 0.4}
+    ax.bar(bars.edges[:-1], 100 * bars.share_frac, np.diff(bars.edges), **look)
     nominal = 1 / r.nominal if delivered else r.nominal
     marks = [(nominal, "at the\nvalues", "--"), *([(r.target, "target", "-")] if r.target is not None else [])]
     top = 100 * bars.share_frac.max()
@@ -51,14 +45,11 @@ def verdict_figure(r: Risk) -> Figure:
     reach = f"{times(r.target)} within reach" if r.target is not None else "Limits can be met"
     ax.set_title(f"{reach} in {percent(share)} of the samples (±{digits(100 * error, 2)} points)")
     ax.set_ylabel("share of all samples [%]")
-    what = (
-        f"delivered speed-up over {r.study.baseline.chip.name}"
-        if delivered
-        else f"{label(r.study.goal)} [{unit_of(r.study.goal)}]"
-    )
-    none = (
-        f"; no design meets the limits in {percent(1 - r.probability(r.feasible)[0])}" if not r.feasible.all() else ""
-    )
+    what = f"{label(r.study.goal)} [{unit_of(r.study.goal)}]"
+    if delivered:
+        what = f"delivered speed-up over {r.study.baseline.chip.name}"
+    without = percent(1 - r.probability(r.feasible)[0])
+    none = "" if r.feasible.all() else f"; no design meets the limits in {without}"
     ax.set_xlabel(f"{what}, each sample with its best design{none}")
     ax.grid(axis="y")
     return figure

@@ -8,21 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..core.text import digits, in_unit, label, percent, quantity_text, span, times, unit_of
+from ..core.text import digits, in_unit, label, percent, quantity_text, times, unit_of
 from ..explore.designed import COUNTED, compared, waits
 from ..hardware.chip import Chip
 from ..hardware.own_chip import short_name
-from ..optimize.solution import (
-    SMALLEST_PRICE,
-    Certificate,
-    LimitReport,
-    Relaxation,
-    Solution,
-    Status,
-    WorkloadReport,
-    is_priced,
-)
-from ..study.basis import guesses, study_basis
+from ..optimize.solution import SMALLEST_PRICE, LimitReport, Solution, WorkloadReport, is_priced
 from ..study.convex import Kind
 from ..study.design import SEATED, Choice
 from ..study.metrics import SERVED, SPEEDUPS
@@ -30,11 +20,11 @@ from ..study.study import Study
 from ..workload.requests import Requests, given_batch
 from .evaluated import stand_in_text
 from .layout import WIDE, beside, drawn, table
+from .proof import certificate_lines, guesses_text, infeasible_view
 from .tables import table_of
 from .terminal import unfinished
 
 SHOWN_ALTERNATIVES = 5
-SHOWN_GUESSES = 6
 SAME = 1e-6
 """Choices this close to the best one are as good: what is left is rounding of the solver."""
 NUMBERS = (
@@ -131,31 +121,19 @@ def design_table(s: Solution) -> Table:
     assert s.chip is not None
     base, design, numbers = s.study.baseline.chip, s.chip, compared(s, NUMBERS)
     ratios = {name: "-" if x.ratio is None else times(x.ratio, 2) for name, x in numbers.items()}
-    rows = [
-        ("dies", dies_text(base), dies_text(design), ""),
-        ("cores", cores_text(base), cores_text(design), ratios["n_cores"]),
-        ("HBM", hbm_text(base), hbm_text(design), ratios["n_stacks"]),
-    ]
+    counted = zip(counted_texts(base), counted_texts(design), ("", ratios["n_cores"], ratios["n_stacks"]), strict=True)
+    rows = [(name, *texts) for name, texts in zip(("dies", "cores", "HBM"), counted, strict=True)]
     for name in NUMBERS:
         before, after = (quantity_text(name, x) for x in (numbers[name].before, numbers[name].after))
         rows.append((label(name), before, after, ratios[name]))
     return drawn(table_of(("package", base.name, "design", "ratio"), rows))
 
 
-def dies_text(chip: Chip) -> str:
-    """Dies and node."""
-    return f"{digits(float(chip.n_dies))} x {chip.node}"
-
-
-def cores_text(chip: Chip) -> str:
-    """Cores and the array in each."""
-    t = chip.core.tensor
-    return f"{digits(float(chip.n_cores))} x {digits(float(t.rows))}x{digits(float(t.cols))}"
-
-
-def hbm_text(chip: Chip) -> str:
-    """Stacks and generation."""
-    return f"{digits(float(chip.n_stacks))} x {chip.hbm}"
+def counted_texts(c: Chip) -> tuple[str, str, str]:
+    """Dies and their node, cores and the array in each, stacks and their generation."""
+    t = c.core.tensor
+    cores = f"{digits(float(c.n_cores))} x {digits(float(t.rows))}x{digits(float(t.cols))}"
+    return f"{digits(float(c.n_dies))} x {c.node}", cores, f"{digits(float(c.n_stacks))} x {c.hbm}"
 
 
 def limits_table(s: Solution) -> Table:
@@ -246,42 +224,6 @@ def delivered_table(s: Solution) -> Table:
     return t
 
 
-def certificate_lines(s: Solution) -> list[Text]:
-    """How sure it is that nothing better exists."""
-    c = s.certificate
-    assert c is not None
-    plans = " and ".join(f"{n:,} plans for {w}" for n, w in zip(c.n_plans, s.study.workloads, strict=True))
-    work = f"{c.n_solves:,} convex solves over {len(s.study.choices)} choices" + (f"; priced {plans}" if plans else "")
-    if s.status is Status.LOCAL:
-        why = c.unproved[0] if c.unproved else f"gap {c.relative_gap:.1e}"
-        return [Text(f"Local optimum, no certificate: {why}", style="yellow"), Text(work, style="dim")]
-    style = "green" if s.status is Status.OPTIMAL else "yellow"
-    return [Text(proof_text(s, c), style=style), Text(work, style="dim")]
-
-
-def proof_text(s: Solution, c: Certificate) -> str:
-    """What is proved, over all whole designs or for broken counts."""
-    proof = f"Proved: every term is log-log convex, gap {c.relative_gap:.0e}."
-    o = c.overall
-    if o is None:
-        room = percent(s.room_frac)
-        return f"{proof} No design is more than {room} better with the plans found; cores and stacks are fractions."
-    cost = percent(max(c.integer_gap, 0.0))
-    if not math.isfinite(o.gap):
-        return f"{proof} Of whole designs nothing is proved; whole cores and stacks cost {cost}."
-    late = "" if s.status is Status.OPTIMAL else " More --seconds, or a smaller --gap, may find a better one."
-    bounded = bounded_text(o.n_designs, o.gap, o.n_nodes, o.seconds)
-    return f"{proof} Of {bounded}; whole cores and stacks cost {cost}.{late}"
-
-
-def bounded_text(n_designs: float, gap_frac: float, n_nodes: int, spent_s: float) -> str:
-    """What branch and bound proved, in words, on the page too."""
-    return (
-        f"all {digits(n_designs, 2)} combinations of choices, plans and whole counts none is more than "
-        f"{percent(max(gap_frac, 0.0))} better ({n_nodes:,} groups bounded in {digits(spent_s, 2)} s)"
-    )
-
-
 def alternatives_table(s: Solution) -> Table:
     """The best choices, before rounding; only what differs between the study's choices is named."""
     rows, delivers = [], s.study.goal in SPEEDUPS
@@ -299,45 +241,3 @@ def differing_text(choice: Choice, study: Study) -> str:
     differ = [len({getattr(c, f) for c in study.choices}) > 1 for f in fields]
     differ[0] = differ[0] or differ[1] or not any(differ)
     return ", ".join(w for w, d in zip(words, differ, strict=True) if d and w)
-
-
-def guesses_text(s: Solution) -> Text:
-    """How many guesses the answer leans on, and the widest, each kind once."""
-    basis = study_basis(s.study, s.choice)
-    found = guesses(basis)
-    widest = list({b.fact.name: b for b in reversed(found)}.values())[::-1]
-    few = "; ".join(
-        f"{label(b.fact.name)} ({b.thing.partition(' ')[2] or b.thing}: {span(b.fact.name, b.fact.low, b.fact.high)})"
-        for b in sorted(widest, key=lambda b: -b.spread)[:SHOWN_GUESSES]
-    )
-    priors = [name for name in s.study.calibration_names if name.startswith("prior-")]
-    low, high = sorted(s.delivered_range)
-    fit = (
-        f" Step times are uncalibrated ({', '.join(priors)}): over its ranges {times(low, 2)} to {times(high, 2)}."
-        if priors and math.isfinite(low)
-        else ""
-    )
-    return Text(f"Leans on {len(found)} guesses among {len(basis)} facts, widest first: {few}.{fit}", style="yellow")
-
-
-def infeasible_view(s: Solution) -> list[RenderableType]:
-    """Which limits conflict, and the cheapest way out."""
-    n = len(s.study.choices)
-    head = Text(f"No design meets all limits of {s.study.name}, with any of its {n} choices.", style="bold red")
-    if s.status is not Status.INFEASIBLE:
-        words = f"No design of {s.study.name} was found, and none is proved impossible: more --seconds may tell."
-        head = Text(words, style="bold yellow")
-    if not s.relaxations:
-        return [head, Text("No loosening was found that helps: the laws of the chip and its technology conflict.")]
-    rows = (
-        (label(r.name), quantity_text(r.name, r.limit), r.needed_text, percent(r.change_frac)) for r in s.relaxations
-    )
-    t = drawn(table_of(("limits that conflict", "asked", "loosen to", "by"), rows))
-    return [head, t, Text(relaxation_sentence(s.relaxations))]
-
-
-def relaxation_sentence(relaxations: tuple[Relaxation, ...]) -> str:
-    """The relaxations as an instruction."""
-    parts = [f"{label(r.name)} from {quantity_text(r.name, r.limit)} to {r.needed_text}" for r in relaxations]
-    joint = " together" if len(parts) > 1 else ""
-    return f"The least loosening found that gives a design, cores and stacks whole: {' and '.join(parts)}{joint}."

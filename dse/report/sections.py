@@ -15,9 +15,9 @@ from . import hover
 from .backtest import backtest_table
 from .front import facts_table, heading
 from .markup import Cell, Markup, folded, paragraph, records, table, value_text, written
+from .proof import bounded_text
 from .readings import readings_table
 from .risk import design_table, drivers_table, precision_text
-from .screen import bounded_text
 from .validation import error_text, scores_table, worst_table
 
 Answer = dict[str, Any]

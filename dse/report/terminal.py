@@ -8,7 +8,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
@@ -41,12 +40,9 @@ def unfinished(undone: Sequence[str]) -> list[Text]:
 
 
 def show(
-    as_json: bool,
-    answer: Callable[[], Any],
-    view: Callable[[int], RenderableType],
-    written: str = "",
+    as_json: bool, answer: Callable[[], Any], view: Callable[[int], RenderableType], written: str = "",
     undone: Sequence[str] = (),
-) -> None:
+) -> None:  # fmt: skip
     """An answer on stdout, as JSON, all of it, or as people see it on a page of so many columns.
 
     People alone are told where files were `written`, and what was left `undone` because time was up.
@@ -160,17 +156,12 @@ def complaint(boxed: str) -> str:
     return f"{what}; {f'perhaps you meant {near[1]}; ' if near and near[1] not in what else ''}see {more}"
 
 
-def cache_folder() -> Path:
-    """Where compiled programs are kept: the user's cache, such as `$XDG_CACHE_HOME/dse/jax` or `~/.cache/dse/jax`."""
-    return platformdirs.user_cache_path("dse") / "jax"
-
-
 def start_jax() -> None:
     """Switch JAX to float64 and keep compiled programs where the home can be written, so that runs start warm."""
     import jax
 
     jax.config.update("jax_enable_x64", True)
-    folder = cache_folder()
+    folder = platformdirs.user_cache_path("dse") / "jax"  # such as `$XDG_CACHE_HOME/dse/jax` or `~/.cache/dse/jax`
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

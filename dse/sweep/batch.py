@@ -121,13 +121,9 @@ def _run(
 
 @partial(jax.jit, static_argnames=("names", "record", "step"))
 def _evaluate(
-    table: Coefficients,
-    which: FloatLike,
-    numbers: FloatLike,
-    names: tuple[str, ...],
-    record: tuple[str, ...],
+    table: Coefficients, which: FloatLike, numbers: FloatLike, names: tuple[str, ...], record: tuple[str, ...],
     step: int,
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array, Array]:  # fmt: skip
     """Every row of `numbers` on its setting of `table`, `step` rows at a time."""
 
     def one(row: tuple[Array, Array]) -> tuple[Array, Array, Array]:

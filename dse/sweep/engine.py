@@ -162,14 +162,9 @@ def estimate(sweep: Sweep) -> Estimate:
         store.write(0, some, found)
         size = sum(p.stat().st_size for p in store.present().values())
     return Estimate(
-        points=sweep.size,
-        settings=n_settings,
-        shards=sweep.n_shards,
-        once_s=max(first - again, 0.0),
-        seconds=again / n * sweep.size + prepare_s * n_settings,
-        disk_B=size / n * sweep.size,
-        probed=some.index.size,
-    )
+        points=sweep.size, settings=n_settings, shards=sweep.n_shards, once_s=max(first - again, 0.0),
+        seconds=again / n * sweep.size + prepare_s * n_settings, disk_B=size / n * sweep.size, probed=some.index.size,
+    )  # fmt: skip
 
 
 def probe(sweep: Sweep) -> Points:

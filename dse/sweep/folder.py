@@ -15,12 +15,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-import xxhash
 
 from ..core.errors import SpecError
 from ..core.files import check_sizes, read_text
 from ..core.origin import digest
-from .seal import DamagedError, excerpt, footer_B, footer_of
+from .seal import DamagedError, excerpt, fingerprint, footer_fingerprint, footer_of
 
 SHARDS = "shards"
 MERGED = "results.parquet"
@@ -63,17 +62,6 @@ def shard_name(identity: str, index: int, content: Any) -> str:
     return f"{shard_start(identity, index)}{fingerprint(content)}-{footer_fingerprint(content)}.parquet"
 
 
-def fingerprint(content: Any) -> str:
-    """What tells damaged bytes from whole ones, many times faster than a digest that withstands an enemy."""
-    return xxhash.xxh3_64_hexdigest(content)
-
-
-def footer_fingerprint(content: Any) -> str:
-    """The same of the footer of a Parquet file given as bytes."""
-    view = memoryview(content)
-    return fingerprint(view[-footer_B(view) :])
-
-
 @dataclasses.dataclass(frozen=True)
 class Shards:
     """What lies in the folder of shards."""
@@ -110,8 +98,7 @@ class Held:
     def whole(self) -> bytes:
         """Its bytes; SpecError where they are not those that were written."""
         content = self.path.read_bytes()
-        old = self.sha256 and not self.bytes_
-        same = digest(content) == self.sha256 if old else fingerprint(content) == (self.bytes_ or fingerprint(content))
+        same = fingerprint(content) == self.bytes_ if self.bytes_ else not self.sha256 or digest(content) == self.sha256
         if not same:
             raise SpecError(f"{self.path}: {DAMAGED}")
         return content
@@ -205,8 +192,7 @@ def _pages(file: Held, columns: list[str] | None, verify: bool) -> pa.Table:
         except DamagedError as error:
             raise SpecError(f"{file.path}: {DAMAGED}") from error
         if found is not None:
-            source = pa.BufferReader(pa.py_buffer(found.content))
-            with pq.ParquetFile(source, metadata=found.metadata) as held:
+            with pq.ParquetFile(pa.BufferReader(pa.py_buffer(found.content)), metadata=found.metadata) as held:
                 return held.read(columns, use_threads=threads)
     return pq.read_table(file.path, columns=columns, page_checksum_verification=True)
 
@@ -215,12 +201,11 @@ def dataset_of(folder: str | Path, verify: bool = True) -> ds.Dataset:
     """Rows of a sweep, read where and when they are asked for."""
     files = held_files(folder)
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=verify)
+    pages = ds.ParquetFileFormat(default_fragment_scan_options=options)
     with reading(folder):
         for file in files if verify else ():
             file.check_footer(footer_of(file.path))
-        return ds.dataset(
-            [str(f.path) for f in files], format=ds.ParquetFileFormat(default_fragment_scan_options=options)
-        )
+        return ds.dataset([str(f.path) for f in files], format=pages)
 
 
 def status(folder: Path) -> dict[str, Any]:
@@ -242,8 +227,7 @@ def status(folder: Path) -> dict[str, Any]:
         "points": int(manifest.get("points", 0)), "rows": rows, "failed": rows - answered,
         "shards": n, "whole": n_whole, "missing": 0 if finished else n - len(held.mine),
         "damaged": len(held.mine) - len(whole) + (bool(one) and not finished), "foreign": len(held.foreign),
-        "reasons": counts,
-        "given_up": [] if finished else _given_up(folder, identity),
+        "reasons": counts, "given_up": [] if finished else _given_up(folder, identity),
     }  # fmt: skip
 
 

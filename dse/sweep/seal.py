@@ -10,6 +10,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -55,6 +56,17 @@ def n_chunks(metadata: pq.FileMetaData) -> int:
 def footer_B(content: memoryview) -> int:
     """Length of the footer, the end that says so among it."""
     return int.from_bytes(content[-END_B:-4], "little") + END_B
+
+
+def fingerprint(content: Any) -> str:
+    """What tells damaged bytes from whole ones, many times faster than a digest that withstands an enemy."""
+    return xxhash.xxh3_64_hexdigest(content)
+
+
+def footer_fingerprint(content: Any) -> str:
+    """The same of the footer of a Parquet file given as bytes."""
+    view = memoryview(content)
+    return fingerprint(view[-footer_B(view) :])
 
 
 def sealed(content: pa.Buffer) -> bytes:

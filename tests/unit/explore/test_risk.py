@@ -14,7 +14,7 @@ from rich.console import Console
 
 from dse.core.errors import SpecError
 from dse.core.files import json_text
-from dse.explore import robust
+from dse.explore import scenarios
 from dse.explore.outcome import (
     Outcomes,
     Risk,
@@ -263,7 +263,7 @@ def test_a_robust_design_that_is_cut_says_what_it_serves():
 
 def test_no_program_is_compiled_for_a_robust_design_once_time_is_up(monkeypatch):
     """Before: minutes after `--seconds 1`. What single samples' designs say is still an answer, with whole counts."""
-    monkeypatch.setattr(robust, "_solve", None)
+    monkeypatch.setattr(scenarios, "_solve", None)
     deadline = Deadline(1.0, itertools.count().__next__)
     assert robust_design(served(), "p90", deadline=deadline) is None and deadline.undone == [UNTRIED]
     deadline = Deadline(2.0, itertools.count().__next__)

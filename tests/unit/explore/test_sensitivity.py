@@ -238,7 +238,7 @@ def test_a_remedy_that_is_cut_says_what_was_not_tried(found, solved):
 
 def test_a_remedy_without_time_compiles_nothing(found, solved, monkeypatch):
     """Before: minutes after `--seconds 1`."""
-    monkeypatch.setattr("dse.explore.remedy.slopes_at", None)
+    monkeypatch.setattr("dse.explore.world.slopes_at", None)
     search = dataclasses.replace(solved, deadline=Deadline(1.0, itertools.count().__next__))
     r = remedy(found, 9.0, search)
     assert r.unfinished == ("what would have to be true for 9x",) and not r.reachable

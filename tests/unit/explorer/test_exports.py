@@ -13,7 +13,8 @@ import pytest
 from dse.cli import main
 from dse.core.errors import SpecError
 from dse.explorer.ask import ask_of
-from dse.explorer.javascript import EmitError, emit, literal
+from dse.explorer.emitter import literal
+from dse.explorer.javascript import EmitError, emit
 from dse.explorer.offline import emitted, held, page_html
 from dse.explorer.packing import layout, nested, packed
 from dse.explorer.searches import fronts_in, servings_in, truth_in

@@ -10,15 +10,10 @@ from dse.core.errors import PlanError
 from dse.core.types import stack_records
 from dse.evaluation.assembly import chip_reference
 from dse.hardware.presets import system
-from dse.lowering.demand import (
-    OPTIMIZER_TRAFFIC_B,
-    _data_traffic,
-    _n_buckets,
-    demand,
-    plan_demand,
-)
+from dse.lowering.demand import OPTIMIZER_TRAFFIC_B, demand, plan_demand
 from dse.lowering.plan import Plan
 from dse.lowering.tiling import array_shape
+from dse.lowering.training_traffic import _n_buckets, data_traffic
 from dse.physics.calibration import calibration
 from dse.physics.step import step_time
 from dse.workload.presets import model
@@ -279,8 +274,7 @@ def test_gradients_leave_in_buckets_of_at_most_a_block_each():
 def test_buckets_change_latencies_and_not_bytes():
     plan = Plan(tp=8, pp=1, dp=128, zero=1)
     one, many = (
-        _data_traffic(Training(GPT3, 128, 2048), plan, 96.0, A100_1024.fabric, REF, call_B)[1]
-        for call_B in (1e15, 80e6)
+        data_traffic(Training(GPT3, 128, 2048), plan, 96.0, A100_1024.fabric, REF, call_B)[1] for call_B in (1e15, 80e6)
     )
     assert many.out_B == pytest.approx(one.out_B)
     assert 80 * one.out_hops < many.out_hops <= 96 * one.out_hops  # shorter messages may take another algorithm

@@ -1,0 +1,175 @@
+"""The linear layers of the blocks on one rank: of every mixer, of what feeds forward, of adapters.
+
+Source: [shoeybi2019] section 3 for heads and columns over tensor ranks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..workload.blocks import Feed, Mlp
+from ..workload.mixers import AbstractMixer, Attention, Latent, Pool
+from ..workload.op import Kind, passes
+from ..workload.recurrences import Recurrence, ShortConvolution
+from ..workload.transformer import Model, Training
+from .mixer_ops import heads_of
+from .software import COMPILED
+
+
+@dataclasses.dataclass(frozen=True)
+class Linear:
+    """A linear layer of a block on one rank, before anyone says in which precision it runs."""
+
+    name: str
+    tokens: float
+    """Rows of the activation, per weight."""
+    inputs: float
+    """Contraction length."""
+    outputs: float
+    """Columns of the result."""
+    kind: Kind = Kind.LINEAR
+    """Whose weight it is."""
+    count: float = 1.0
+    share: float = 1.0
+    part: str = "attention"
+    """Part of the model that it belongs to, one of `storage.PARTS`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """What of a plan decides the shapes of one rank."""
+
+    tp: int
+    cp: int = 1
+    ep: int = 1
+    micro_batch: int = 1
+    sequence_parallel: bool = True
+    scores_again: bool = True
+    """Whether the backward pass repeats stored attention; fused attention always computes its scores again."""
+    stream: bool = False
+    """Whether a block runs as one stream; see `streaming`."""
+    software: str = COMPILED
+    attention_rate_frac: float = 1.0
+    """Share of the matrix unit's rate that its attention reaches, as in `software.attention_rate_frac`."""
+
+
+def mixer_linears(mixer: AbstractMixer, hidden: int, tp: int, tokens: float) -> list[Linear]:
+    """The linear layers of a mixer on one rank; squeezing parts of latent attention are whole on each.
+
+    Source: [deepseek2024v2] eq. 37 to 47; [dao2024ssd] section 7 for parallel projections.
+    """
+    if isinstance(mixer, Attention):
+        return _attention_linears(mixer, hidden, tp, tokens)
+    if isinstance(mixer, Latent):
+        return _latent_linears(mixer, hidden, tp, tokens)
+    if isinstance(mixer, Recurrence):
+        inner = [Linear("gates", tokens, k, n / tp) for k, n in mixer.inner]
+        project = Linear("project", tokens, hidden, mixer.projected / tp)
+        return [project, *inner, Linear("out", tokens, mixer.width / tp, hidden)]
+    assert isinstance(mixer, ShortConvolution)
+    wide = mixer.channels / tp
+    return [Linear("project", tokens, hidden, 3 * wide), Linear("out", tokens, wide, hidden)]
+
+
+def _attention_linears(mixer: Attention, hidden: int, tp: int, tokens: float) -> list[Linear]:
+    heads, kv_heads = heads_of(mixer, tp)
+    own = 0.0 if mixer.cross or not mixer.own_kv else kv_heads
+    values = own * (0 if mixer.values_are_keys else mixer.value_dim)
+    qkv = heads * mixer.head_dim + own * mixer.head_dim + values + mixer.gate_width / tp
+    found = [Linear("qkv", tokens, hidden, qkv), Linear("out", tokens, heads * mixer.value_dim, hidden)]
+    if mixer.indexer and mixer.indexer.n_projected:
+        found.append(Linear("index", tokens, hidden, mixer.indexer.n_projected))
+    return found
+
+
+def _latent_linears(mixer: Latent, hidden: int, tp: int, tokens: float) -> list[Linear]:
+    heads = mixer.n_heads / tp
+    found = [
+        Linear("squeeze", tokens, hidden, mixer.query_rank + mixer.kv_rank + mixer.rope_dim + mixer.gate_width / tp),
+        Linear("query", tokens, mixer.query_rank or hidden, heads * mixer.head_dim),
+    ]
+    if mixer.pool is None:
+        expand = Linear("expand", tokens, mixer.kv_rank, heads * (mixer.nope_dim + mixer.value_dim), Kind.EXPANSION)
+        found += [expand, Linear("out", tokens, heads * mixer.value_dim, hidden)]
+    else:
+        found += _pool_linears(mixer, mixer.pool, hidden, tp, tokens)
+    i = mixer.indexer
+    if i is not None and not i.shared:
+        found.append(Linear("index query", tokens, mixer.query_rank or hidden, i.n_heads * i.head_dim))
+        found.append(Linear("index key", tokens, hidden, i.n_made * i.head_dim + i.n_heads))
+    return found
+
+
+def _pool_linears(mixer: Latent, pool: Pool, hidden: int, tp: int, tokens: float) -> list[Linear]:
+    """Vectors and gates of pooled entries, which every rank makes, and the way back through groups of heads."""
+    per_group = mixer.n_heads * mixer.value_dim / pool.out_groups
+    found = [
+        Linear("squeeze out", tokens, per_group, pool.out_rank, count=pool.out_groups / tp),
+        Linear("out", tokens, pool.out_groups * pool.out_rank / tp, hidden),
+    ]
+    if pool.rate:
+        found.append(Linear("pool", tokens, hidden, 2 * pool.overlap * (mixer.kv_rank + mixer.rope_dim)))
+    return found
+
+
+def _mlp_linears(hidden: float, ffn: float, n_matrices: int, up: Linear) -> list[Linear]:
+    """An MLP of inner width `ffn` on one rank; names, tokens, kind, count, share and part as in `up`."""
+    wide = ffn * (n_matrices - 1)
+    down = dataclasses.replace(up, name=f"{up.name}down", inputs=ffn, outputs=hidden)
+    return [dataclasses.replace(up, name=f"{up.name}up", inputs=hidden, outputs=wide), down]
+
+
+def _feed_linears(feed: Feed, hidden: int, s: Shard, tokens: float, share: float) -> list[Linear]:
+    """What feeds forward on a rank; experts see tokens of all expert ranks, the fullest `expert_imbalance` more."""
+    mlp = Linear("", tokens, 0.0, 0.0, share=share, part="mlp")
+    if isinstance(feed, Mlp):
+        return _mlp_linears(hidden, feed.ffn / s.tp, feed.n_matrices, mlp)
+    each = tokens * s.ep * feed.per_token / feed.n_experts * passes()["expert_imbalance"]
+    routed = Linear("expert ", each, 0.0, 0.0, Kind.EXPERTS, feed.n_experts / s.ep, share, "experts")
+    found = _mlp_linears(feed.latent or hidden, feed.ffn / s.tp, feed.n_matrices, routed)
+    beside = (("shared ", feed.shared_ffn, "shared"), ("parallel ", feed.parallel_ffn, "mlp"))
+    for name, ffn, part in beside:
+        if ffn:
+            x = dataclasses.replace(mlp, name=name, part=part)
+            found += _mlp_linears(hidden, ffn / s.tp, feed.n_matrices, x)
+    if feed.latent:
+        x = dataclasses.replace(mlp, name="narrow", inputs=hidden, outputs=feed.latent / s.tp, part="mlp")
+        found += [x, dataclasses.replace(x, name="widen", inputs=feed.latent / s.tp, outputs=hidden)]
+    return found
+
+
+def block_linears(model: Model, s: Shard, tokens: float) -> list[Linear]:
+    """Every linear layer of the blocks on one rank, each with its share of blocks; blocks that rest have none."""
+    found: list[Linear] = []
+    for mixer, share in model.working_mixers:
+        own = mixer_linears(mixer, model.hidden, s.tp, tokens)
+        found += [dataclasses.replace(x, share=share) for x in own]
+    for feed, share in model.working_feeds:
+        found += _feed_linears(feed, model.hidden, s, tokens, share)
+    return _merged(found)
+
+
+def _merged(linears: list[Linear]) -> list[Linear]:
+    """Linear layers alike once, with the sum of their shares of the blocks."""
+    shares: dict[Linear, float] = {}
+    for x in linears:
+        alike = dataclasses.replace(x, share=0.0)
+        shares[alike] = shares.get(alike, 0.0) + x.share
+    return [dataclasses.replace(x, share=share) for x, share in shares.items()]
+
+
+ADAPTER = "adapter"
+"""Part of the model that alone is trained where weights are frozen."""
+
+
+def adapters(workload: Training, s: Shard, tokens: float) -> list[Linear]:
+    """Adapters beside attention's layers. Source: [hu2022lora] section 4.1: W x + B A x, A of `adapter_rank` rows."""
+    r, found = float(workload.adapter_rank), list[Linear]()
+    if not r:
+        return []
+    for mixer, share in workload.model.working_mixers:
+        for x in mixer_linears(mixer, workload.model.hidden, s.tp, tokens):
+            beside = dataclasses.replace(x, share=share, part=ADAPTER)
+            found.append(dataclasses.replace(beside, name=f"adapter {x.name} down", outputs=r))
+            found.append(dataclasses.replace(beside, name=f"adapter {x.name} up", inputs=r))
+    return _merged(found)

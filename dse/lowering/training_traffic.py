@@ -1,0 +1,120 @@
+"""What the ranks of a training plan tell each other: within blocks, between stages, and between replicas."""
+
+from __future__ import annotations
+
+import math
+
+from ..core.provenance import number
+from ..hardware.system import Fabric
+from ..workload.transformer import Training, moe_share, n_branches
+from .activations import ACTIVATION_B
+from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
+from .memory import GRADIENT_B, WEIGHT_B, chip_adapter_parameters, chip_expert_parameters, chip_parameters, weight_B
+from .mixer_ops import ring_width
+from .plan import Plan, n_forward_runs
+from .software import framework
+
+
+def tensor_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float, ref: Reference) -> Traffic:
+    """Traffic of tensor and expert ranks per micro batch; full recomputation repeats the forward part.
+
+    Tensor ranks gather and scatter activations four times per block and way (or all-reduce twice without sequence
+    parallelism). Source: [korthikanti2022] section 4.2.2; [lepikhin2020gshard] for experts, before and after, each way.
+    """
+    model = workload.model
+    tokens = plan.micro_batch * workload.sequence / plan.cp
+    forward = n_forward_runs(plan)
+    volume = tokens * model.hidden * ACTIVATION_B
+    across, n_each = (across_gather, 2.0) if plan.sequence_parallel else (across_all_reduce, 1.0)
+    once = across(*spread(fabric, 1, plan.tp), volume, ref)
+    total = once.times(n_each * n_branches(model) * (forward + 1.0)).times(layers)
+    if model.experts is not None:
+        split = plan.tp if plan.sequence_parallel else 1
+        sent = volume * model.experts.per_token / split
+        moe_layers = layers * moe_share(model)
+        exchange = all_to_all(*spread(fabric, plan.tp, plan.ep), sent)
+        total += exchange.times(2.0 * (forward + 1.0) * moe_layers)
+    return total
+
+
+def context_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float, ref: Reference) -> Traffic:
+    """Traffic of context ranks per micro batch: keys, values, backward their gradients. Source: [liu2023ring]."""
+    model = workload.model
+    width = sum(share * ring_width(m, plan.tp, latent=False) for m, share in model.working_mixers)
+    volume = plan.micro_batch * workload.sequence * width * ACTIVATION_B
+    return across_gather(*spread(fabric, plan.tp, plan.cp), volume, ref).times(layers * (n_forward_runs(plan) + 2.0))
+
+
+def pipeline_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Reference) -> Traffic:
+    """Traffic between stages per micro batch: an activation forward and its gradient back, per virtual stage.
+
+    Source: [narayanan2021megatron] section 4.1: tensor ranks send parts, gathered without sequence parallelism.
+    """
+    if plan.pp == 1:
+        return Traffic()
+    volume = plan.micro_batch * workload.sequence / plan.cp * workload.model.hidden * ACTIVATION_B
+    message = send(volume / plan.tp, inside=plan.tp * plan.cp * plan.dp * 2 <= fabric.n_chips)
+    if not plan.sequence_parallel:
+        message += across_gather(*spread(fabric, 1, plan.tp), volume, ref)
+    return message.times(2.0 * plan.interleave)
+
+
+def collectives(plan: Plan) -> list[tuple[int, float]]:
+    """Ranks and number per block and micro batch of every kind of collective that a plan has."""
+    ranks = {"tensor": plan.tp, "context": plan.cp, "expert": plan.ep, "shard": plan.dp if plan.zero >= 3 else 1}
+    return [(n, number(framework(), f"n_{kind}_collectives")) for kind, n in ranks.items() if n > 1]
+
+
+def data_traffic(
+    workload: Training, plan: Plan, n_layers: float, fabric: Fabric, ref: Reference, call_B: float
+) -> tuple[Traffic, Traffic, float]:
+    """Traffic per micro batch and step over replicas of `n_layers`, and weights whose optimizer states a chip holds.
+
+    ZeRO-0 all-reduces gradients in fp32; stages 1 and 2 scatter them and gather bf16 weights; stage 3 does so every
+    micro batch, gathers forward and backward. Frozen weights have no gradients: those of adapters are all-reduced.
+    Copies of sharded states add up shards once a step. Weights travel by blocks, gradients in buckets of `call_B`.
+    Source: [rajbhandari2020zero] section 7; [zhao2023fsdp] section 3.2.2 for hybrid sharding; [hu2022lora] section 4.2.
+    """
+    model = workload.model
+    if workload.adapter_rank:
+        return _adapter_traffic(workload, plan, fabric, ref)
+    n_all = chip_parameters(plan, model, n_layers)
+    n_expert = chip_expert_parameters(plan, model, n_layers)
+    per_micro, per_step, held = Traffic(), Traffic(), 0.0
+    replicas, layers = plan.dp * plan.cp, model.n_layers / plan.pp
+    parts = (n_all - n_expert, replicas, plan.tp), (n_expert, replicas // plan.ep, plan.tp * plan.ep)
+    for n, ranks, inner in (p for p in parts if p[0] > 0.0):
+        n_copies = math.gcd(plan.n_copies, ranks) if plan.zero else 1
+        shards = ranks // n_copies
+        where = spread(fabric, inner, shards)
+        held += n / shards if plan.zero >= 1 else n
+        n_calls = layers if plan.zero >= 3 else _n_buckets(n, call_B, layers)
+        waits = Traffic(upper_s=fabric.wait_s * ranks * n_calls)
+        if plan.zero == 0:
+            per_step += across_all_reduce(*where, n * GRADIENT_B / n_calls, ref).times(n_calls) + waits
+            continue
+        between = spread(fabric, inner * shards, n_copies)
+        per_step += across_all_reduce(*between, n / shards * GRADIENT_B, ref)
+        scatter = across_gather(*where, n * GRADIENT_B / n_calls, ref).times(n_calls)
+        gather = across_gather(*where, n * WEIGHT_B / n_calls, ref).times(n_calls)
+        if plan.zero >= 3:
+            per_micro += scatter + gather.times(2.0)
+        else:
+            per_step += scatter + gather + waits
+    return per_micro, per_step, held
+
+
+def _n_buckets(n: float, call_B: float, layers: float) -> float:
+    """Collectives that carry the gradients of `n` weights in `layers` blocks of a stage, at most one for each block."""
+    return max(1.0, min(n * WEIGHT_B / call_B, layers))
+
+
+def _adapter_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Reference) -> tuple[Traffic, Traffic, float]:
+    """As `data_traffic`, with frozen weights."""
+    n, ranks = chip_adapter_parameters(plan, workload), plan.dp * plan.cp
+    where, gathers = spread(fabric, plan.tp, ranks), Traffic()
+    if plan.zero >= 3:
+        layers = workload.model.n_layers / plan.pp
+        block_B = chip_parameters(plan, workload.model) * weight_B(workload) / layers
+        gathers = across_gather(*where, block_B, ref).times(2.0 * layers)
+    return gathers, across_all_reduce(*where, n * GRADIENT_B, ref), n

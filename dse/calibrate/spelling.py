@@ -66,7 +66,7 @@ STATISTIC = r"mean|median|avg|average|p\d{2}"
 PARTED = rf"(?:({STATISTIC})_)?(.+?)(?:_({STATISTIC}))?(?:_(ms|us|s|sec|seconds|gb/s))?"
 """A metric with its statistic before or behind it and its unit last, as benchmarks of serving stacks name columns."""
 BRACKETS = r"(.+?)[\s_]*[(\[]([^()\[\]]+)[)\]]"
-"""A name with its unit in brackets."""
+"""A name with its unit or statistic in brackets."""
 
 
 def parted_metric(said: str) -> tuple[str, str, str]:
@@ -74,8 +74,11 @@ def parted_metric(said: str) -> tuple[str, str, str]:
 
     A name may be a rate, as "tokens/s/GPU" or "tokens_per_second".
     """
-    apart = re.fullmatch(BRACKETS, said.strip())
-    name, unit = (apart[1], apart[2]) if apart else (said.strip(), "")
+    name, inside = said.strip(), []
+    while apart := re.fullmatch(BRACKETS, name):
+        name, inside = apart[1], [*inside, apart[2]]
+    stat = next((x for x in inside if re.fullmatch(STATISTIC, x.lower())), "")
+    unit = next((x for x in inside if x != stat), "")
     if name.lower() in RATES:
         return "throughput", "", unit_word(unit or name)
     flow = rate(name)
@@ -85,7 +88,8 @@ def parted_metric(said: str) -> tuple[str, str, str]:
     word = METRICS.get(found[2], found[2]) if found else ""
     if not found or word not in METRICS.values():
         return metric_word(said), "", ""
-    return word, plain_word(found[1] or found[3] or ""), unit_word({"gb/s": "GB/s"}.get(u := unit or found[4] or "", u))
+    unit = unit or (found[4] or "").replace("gb/s", "GB/s")
+    return word, plain_word(found[1] or found[3] or stat), unit_word(unit)
 
 
 def _same_unit(told: str, own: str) -> bool:

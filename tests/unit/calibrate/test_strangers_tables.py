@@ -102,6 +102,7 @@ def test_names_of_chips(said, chip):
         ("samples per second", ("throughput", "", "samples/s")),
         ("tokens_per_second", ("throughput", "", "tokens_per_second")), ("TTFT p50 (ms)", ("ttft", "p50", "ms")),
         ("throughput (tok/s/gpu)", ("throughput", "", "tok/s/gpu")), ("time_us", ("time", "", "us")),
+        ("TTFT (p99) [ms]", ("ttft", "p99", "ms")), ("TTFT (P50)", ("ttft", "p50", "")),
         ("TFLOPS", ("throughput", "", "TFLOP/s")), ("E2EL", ("request_latency", "", "")),
     ],
 )  # fmt: skip

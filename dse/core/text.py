@@ -24,12 +24,8 @@ SCALES: dict[str, tuple[tuple[str, float], ...]] = {
     "W": (*((f"{p}W", s) for p, s in SMALL[2:]), *((f"{p}W", s) for p, s in DECIMAL[:1]), ("MW", 1e6)),
     "J": (*((f"{p}J", s) for p, s in SMALL), *((f"{p}J", s) for p, s in DECIMAL[:4])),
     "s": (*((f"{p}s", s) for p, s in SMALL[2:]), ("s", 1.0), ("h", 3600.0)),
-    "V": (("V", 1.0),),
-    "mm2": (("mm2", 1.0),),
-    "mm": (("mm", 1.0),),
-    "USD": (("USD", 1.0),),
     "kg": (("g", 1e-3), ("kg", 1.0), ("t", 1e3)),
-    "K": (("K", 1.0),),
+    **{unit: ((unit, 1.0),) for unit in ("V", "mm2", "mm", "USD", "K")},
 }
 """Canonical unit to what people write, ascending; the largest that leaves at least 1 is used."""
 

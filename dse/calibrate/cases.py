@@ -303,13 +303,7 @@ def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found:
     twice = printed_twice(point)
     measured = None if twice else step_s(point) or rated_step_s(point)
     if measured is None:
-        said = ", ".join(
-            dict.fromkeys(
-                f"{m} in {u if isinstance(u, str) else 'no unit'}"
-                for m, u in zip(point.metric, point.unit, strict=True)
-            )
-        )
-        return Unmodelled(*label, found[0], twice or f"no step time or throughput that is known, but {said}")
+        return Unmodelled(*label, found[0], twice or f"no step time or throughput that is known, but {_said(point)}")
     n_chips = row_number(row, "num_chips")
     plan = row_plan(row, int(n_chips))
     size = plan.tp * plan.pp * plan.cp * plan.dp
@@ -331,6 +325,12 @@ def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found:
         *label, found[0], stack, measured, demand, system.chip, math.nan if peak_B is None else peak_B,
         alike=row_text(row, "model"), sweep=" ".join(row_text(row, n) for n in COMPETE), plan=plan_text(plan),
     )  # fmt: skip
+
+
+def _said(point: pd.DataFrame) -> str:
+    """What a point measures, each with its unit."""
+    units = (u if isinstance(u, str) else "no unit" for u in point.unit)
+    return ", ".join(dict.fromkeys(f"{m} in {u}" for m, u in zip(point.metric, units, strict=True)))
 
 
 def printed_twice(point: pd.DataFrame) -> str | None:

@@ -222,12 +222,7 @@ def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
         return odd or f"no {', '.join(needed)}"
     if "request_latency_derived" in others and metric in ("latency_per_token", "throughput"):
         return "request time over all tokens, in and out: said by the request's latency"
-    if "throughput" in metric and others & {
-        "ttft",
-        "tpot",
-        "latency_per_token",
-        "request_latency",
-    }:
+    if "throughput" in metric and others & {"ttft", "tpot", "latency_per_token", "request_latency"}:
         return "throughput of a point whose latencies are scored"
     if "round_latency" in others and kind != "ttft":
         return "passes write several tokens each (a round's time is printed): how many is in no column"

@@ -23,7 +23,7 @@ from ..technology.presets import Technology
 from .job import Economy, Job, Owned, Upkeep, owned, upkeep
 from .ownership import ChipRate, chip_hour_USD, chip_rate
 from .presets import chip_facts, economy, price_and_margin, rents
-from .server import capital_USD
+from .server import capital_USD, server_W, switch_W
 
 USUAL_HOST = "x86-8"
 """Server of a rented chip where nobody says."""
@@ -114,7 +114,8 @@ def purchase(d: Deal) -> Purchase:
     rack = racked(d, limit)
     capital = capital_USD(rack.cost)
     mean = limit * own.average_power_frac
-    rate = chip_rate(capital, rack.provisioned_W, mean * (1.0 + host.overhead_power_frac), own, d.economy.recovery)
+    drawn = server_W(mean, host, switch_W(d.chip, d.economy.rack))
+    rate = chip_rate(capital, rack.provisioned_W, drawn, own, d.economy.recovery)
     return Purchase(package_USD(d), rack, rate, capital, mean)
 
 

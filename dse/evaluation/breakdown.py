@@ -176,6 +176,7 @@ def spent(d: StepDemand, chip: Chip, c: Calibration) -> dict[str, float]:
     names = ("reading weights and cache", "arithmetic", "arithmetic", "element-wise work", "DMA")
     launch = np.asarray(d.ops.n_launches) * float(c.launch_s)
     found = {"messages between chips": float(step.tensor_exposed_s + step.pipeline_exposed_s + step.data_exposed_s)}
+    found["other stages"] = float(step.bubble_s)
     found["starting kernels"] = float(runs @ launch)
     found["the serving loop"] = float(step.host_exposed_s)
     for i, which in enumerate(np.argmax(limits, axis=0)):

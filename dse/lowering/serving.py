@@ -80,7 +80,8 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
     """As `serving_demand` for a plan nobody checked, such as one that ran with padded heads.
 
     A prompt passes the stages chunk by chunk and waits for (pp - 1) others. A decode step is one turn of every group
-    through all stages. Source: [agrawal2023sarathi] sections 3 and 4 for chunks and their bubbles.
+    through all stages: a stage works once per group and idles where there are fewer groups than stages.
+    Source: [agrawal2023sarathi] sections 3 and 4 for chunks and their bubbles.
     """
     workload = as_run(workload, array)
     model, p = workload.model, rank_pass(workload, plan)
@@ -91,6 +92,7 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
     inside = plan.tp * plan.cp * plan.dp * 2 <= system.fabric.n_chips
     hop = send(p.tokens / (1 if decode else plan.cp) * model.hidden * ACTIVATION_B, inside)
     groups = n_groups(workload, plan)
+    n_passes = float(groups if isinstance(workload, Decode) else groups * workload.n_chunks)
     new = 1 if isinstance(workload, Decode) else workload.prompt
     cached = workload.context - 1.0 if isinstance(workload, Decode) else workload.cached
     none = traffic_demand(Traffic())
@@ -102,8 +104,8 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
         shard=traffic_demand(_context_traffic(workload, plan, p, system, layers, ref)),
         data=none,
         n_host=0.0,
-        n_micro=float(plan.pp if isinstance(workload, Decode) else groups * workload.n_chunks),
-        bubble_micro=0.0 if decode else plan.pp - 1.0,
+        n_micro=n_passes,
+        bubble_micro=float(plan.pp - (groups if decode else 1)),
         window_micro=0.5,
         optimizer_B=0.0,
         macs=macs,
@@ -112,7 +114,7 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
         model_FLOP=_model_FLOP(workload, cached, new) / system.n_chips,
         rate=array.rates[array.executed(products_of(workload))],
         stream=stream_demand(stream, runs),
-        n_calls=1.0 if isinstance(workload, Decode) else float(groups * workload.n_chunks),
+        n_calls=1.0 if decode else n_passes,
         n_requests=0.0 if decode else 1.0,
     )
 

@@ -167,4 +167,5 @@ def sized(service: Service, curve: Curve, requests_per_s: float) -> Sized | None
 
 
 def _whole(chips: np.ndarray, size: np.ndarray) -> np.ndarray:
-    return np.ceil(chips / size - 1e-9) * size
+    """Chips of whole engines of `size`, at least one where there is anything to do; 0 where nothing is."""
+    return np.maximum(np.ceil(chips / size - 1e-9), chips > 0.0) * size

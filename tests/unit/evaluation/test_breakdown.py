@@ -5,13 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dse.evaluation.breakdown import binding, find, step_parts
+from dse.evaluation.assembly import chip_reference
+from dse.evaluation.breakdown import binding, find, spent, step_parts
 from dse.hardware.presets import system
+from dse.lowering.demand import demand
 from dse.lowering.plan import parse_plan
 from dse.physics.calibration import BETTER_LOW, Calibration, calibration, calibration_names, extreme
 from dse.report.evaluated import finding_json
 from dse.workload.presets import model
-from dse.workload.transformer import Decode, Training
+from dse.workload.transformer import Decode, Prefill, Training
 
 TRAINING = Training(model("llama-3.1-8b"), 16, 2048, "fp8")
 DECODE = Decode(model("llama-3.1-8b"), 64, 4096, "fp8", "fp8")
@@ -28,6 +30,16 @@ def test_parts_and_shares_add_up_to_the_step(finding):
     step = float(finding.evaluation.step_s)
     assert sum(seconds for _, seconds in step_parts(finding.evaluation)) == pytest.approx(step, rel=1e-9)
     assert sum(share for _, share in binding(finding.evaluation, finding.operators)) == pytest.approx(1.0, rel=1e-9)
+
+
+@pytest.mark.parametrize("workload", [Prefill(DECODE.model, 2, 4096), Decode(DECODE.model, 2, 4096)])
+def test_what_a_pass_waits_for_adds_up_in_a_pipeline(workload):
+    on, c = system("dgx-h100", 8), calibration("prior-cuda")
+    shares = spent(demand(workload, parse_plan("tp=2,pp=4"), on, chip_reference(on.chip, c)), on.chip, c)
+    assert sum(shares.values()) == pytest.approx(1.0, rel=1e-9)
+    # of 2 + 3 turns of a prefill, and of 4 of a decode step of two groups, a stage idles for 3 and for 2
+    idle_frac = (3 / 5, 2 / 4)[isinstance(workload, Decode)]
+    assert shares["other stages"] == pytest.approx(idle_frac * (1.0 - shares["the serving loop"]), rel=1e-9)
 
 
 def test_operators_are_named_sorted_and_add_up(finding):

@@ -44,7 +44,21 @@ def test_decode_turns_every_group_through_all_stages():
     d = demand(Decode(LLAMA, 8, 1024), Plan(tp=4, pp=2, micro_batch=8), ON, REF)
     assert (float(d.n_micro), float(d.bubble_micro)) == (2, 0)
     one = demand(Decode(LLAMA, 1, 1024), Plan(tp=4, pp=2), ON, REF)
-    assert float(one.n_micro) == 2  # the second stage waits for the first
+    assert (float(one.n_micro), float(one.bubble_micro)) == (1, 1)  # a stage works once and waits for the other
+
+
+@pytest.mark.parametrize(("batch", "groups"), [(1, 1), (2, 2), (4, 4), (8, 4)])
+def test_a_stage_reads_its_weights_once_per_group_however_long_the_pipeline(batch, groups):
+    """4 stages of 20 of 80 layers: each reads 17.1e9 x 2 B of its layers and 2.1e9 B of the head once per group.
+
+    Energy follows the bytes; the time of a step is four turns of a stage, busy or idle.
+    """
+    on, plan = system("dgx-h100", 4), Plan(pp=4, micro_batch=batch)
+    d = demand(Decode(LLAMA, batch, 16), plan, on, REF)
+    read_B = 2 * (20 * 855_638_016 + 8192 * 128_256)
+    assert float(d.n_micro * (d.ops.runs @ d.ops.hbm_B)) == pytest.approx(groups * read_B, rel=2e-3)
+    assert float(d.n_micro + d.bubble_micro) == 4
+    assert float(d.n_micro * d.macs.sum()) == pytest.approx(batch * read_B / 2, rel=2e-3)
 
 
 def test_expert_ranks_exchange_tokens_out_and_back():

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..core.errors import DseError, UnknownNameError
+from ..core.errors import DseError, ReceiptError, UnknownNameError
 from ..core.frames import AbstractShown
 from ..core.provenance import Sourced
 from ..core.types import FloatLike, Scalar, as_float
@@ -221,6 +221,8 @@ def _owned(chip_name: str) -> Hour:
     except UnknownNameError:
         told = f"no price, maker's margin or server of {chip_name} is known, so it has none to an owner"
         return Hour(None, gap=f"{told}; give --rent {chip_name}=USD")
+    except ReceiptError as error:
+        return Hour(None, gap=f"{error}, or give --rent {chip_name}=USD")
     try:
         deciding = facts.get("price_USD") or facts.get("margin")
         price = hour_USD(deal(chip_system(chip_name)))

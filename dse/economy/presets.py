@@ -9,7 +9,7 @@ from pathlib import Path
 
 import equinox as eqx
 
-from ..core.errors import DseError, ReceiptError, SpecError
+from ..core.errors import DseError, ReceiptError, SpecError, UnknownNameError
 from ..core.provenance import Receipts, Sourced, load_receipts, number, number_or, pick, text, text_or
 from ..core.types import as_float
 from ..core.units import positive
@@ -71,14 +71,22 @@ def carbon(node: str) -> Carbon:
 def chip_facts(chip_name: str) -> Receipts:
     """How a chip reaches its owner: its host, and its price or its maker's margin; UnknownNameError without such facts.
 
-    A user's own chip has those of its base unless its file says otherwise; never the price of the product.
+    A user's own chip has those of its base unless its file says otherwise; never the price of the product. ReceiptError
+    where neither says anything of what is missing.
     """
     if not is_own(chip_name):
         return _facts("chip in a fleet", chip_name)
-    inherited = _facts("chip in a fleet", base_name(chip_name))
-    said = _said(chip_name)
+    said = {k: f for k, f in _said(chip_name).items() if k != "rent_USD"}
+    if "host" in said and len(said) > 1:
+        return said
+    base = base_name(chip_name)
+    try:
+        inherited = _facts("chip in a fleet", base)
+    except UnknownNameError as error:
+        told = f"{chip_name}: no facts about its base {base} in a fleet"
+        raise ReceiptError(f'{told}; add host = "x86-8" and price = "30 kUSD" or margin = 1.5') from error
     usual = {k: f for k, f in inherited.items() if k == "host" or (k == "margin" and "price_USD" not in said)}
-    return {**usual, **{k: f for k, f in said.items() if k != "rent_USD"}}
+    return {**usual, **said}
 
 
 def own_terms(chip_name: str) -> Receipts:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from dse.economy.bill import chip_cost
 from dse.economy.owning import GIVEN, OWNED, RENTED, chip_hour, hours, million_tokens_USD, price_basis, range_USD
 from dse.economy.presets import rents
 from dse.hardware.presets import chip_names
@@ -48,6 +49,19 @@ def test_a_price_is_the_one_that_is_listed_or_a_gap_with_its_way_out(name, basis
 def test_a_stranger_has_no_price_to_an_owner_and_is_told_what_to_give():
     found = chip_hour("nobody's", OWNED, {})
     assert found.chip_hour_USD is None and found.gap.endswith("give --rent nobody's=USD")
+
+
+def test_a_chip_file_that_says_server_and_price_needs_no_facts_of_its_base(tmp_path):
+    """An L4 for 2,500 USD: 72 W x 0.75 x 1.82 x 1.14 at the meter; it pays after C / (0.7 USD - running costs)."""
+    mine = tmp_path / "l4.toml"
+    mine.write_text('[l4]\nbase = "l40s"\nn_cores = 58\npower_limit = "72 W"\nrent = "0.7 USD"\n')
+    assert 'add host = "x86-8" and price = "30 kUSD"' in chip_hour(str(mine), OWNED, {}).gap
+    mine.write_text(mine.read_text() + 'host = "x86-8"\nprice = "2500 USD"\n')
+    c = chip_cost(str(mine))
+    assert c.hour_parts_USD["energy"] == pytest.approx(0.072 * 0.75 * 1.82 * 1.14 * 0.0826)
+    capital, running = sum(c.capital_parts_USD.values()), c.hour_USD - c.hour_parts_USD["capital"]
+    assert c.break_even_days["given"] * 24 == pytest.approx(capital / (0.7 - running))
+    assert chip_hour(str(mine), OWNED, {}).chip_hour_USD == c.hour_USD
 
 
 def test_the_basis_of_all_is_what_most_are_listed_under():

@@ -22,7 +22,7 @@ MOST_POINTS = 10**9
 class Strict(pydantic.BaseModel):
     """A table that may hold nothing but what it names."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class AxisTable(Strict):

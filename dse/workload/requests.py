@@ -38,7 +38,9 @@ class Requests:
         if not self.lengths or abs(sum(x.share_frac for x in self.lengths) - 1.0) > 1e-6:
             raise SpecError(f"shares of requests to {self.model.name} must add up to 1")
         for x in self.lengths:
-            if x.prompt < 1 or x.output < 1 or not 0 < x.share_frac <= 1:
+            if not 0 < x.share_frac <= 1:
+                raise SpecError(f"a share of {x.share_frac:g} of the requests: give more than 0, at most 1")
+            if x.prompt < 1 or x.output < 1:
                 raise SpecError(f"a request of {x.prompt} tokens in and {x.output} out: give at least 1 of each")
             if x.prompt + x.output > self.model.max_context:
                 raise SpecError(

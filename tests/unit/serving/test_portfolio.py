@@ -76,6 +76,9 @@ def test_mean_context_weighs_long_answers_by_their_stay():
         ("in = 1000", "in = 200000", ["131,072"]),
         ("in = 1000", "in = 0", ["models.small.requests.0.in"]),
         ("20.0", "0.0", ["portfolio.requests_per_s"]),
+        ("20.0", "inf", ["portfolio.requests_per_s", "finite"]),
+        ("traffic = 1.0", "traffic = nan", ["models.small.traffic", "finite"]),
+        ("out = 200", "out = 200, share = 1.5", ["add up to 1"]),
         ("[portfolio]", "[portfolio", ["not valid TOML"]),
     ],
 )

@@ -65,6 +65,7 @@ def _set(raw, path, value):
         (("limits", 1, "metric"), "silicone", ["silicone", "did you mean silicon"]),
         (("limits", 0, "at_least"), "1 W", ["limits.0", "either at_most or at_least"]),
         (("free", "clock"), ["3 GHz", "1 GHz"], ["clock_Hz", "in order"]),
+        (("workloads", "training", "weight"), float("inf"), ["weight = inf", "finite"]),
         (("free", "clock"), ["0 GHz", "1 GHz"], ["free.clock", "positive"]),
         (("free", "clocks"), ["1 GHz", "2 GHz"], ["clocks", "did you mean clock_Hz"]),
         (("free", "clock"), ["1 GHz"], ["free.clock"]),

@@ -59,7 +59,7 @@ def test_one_kind_said_in_two_parts_is_one_kind(prompt, output, share):
         (((10, 10, 0.5), (10, 10, 0.6)), "must add up to 1"),
         (((0, 10),), "0 tokens in and 10 out: give at least 1 of each"),
         (((10, 0),), "10 tokens in and 0 out: give at least 1 of each"),
-        (((10, 10, 1.5), (10, 10, -0.5)), "give at least 1 of each"),
+        (((10, 10, 1.5), (10, 10, -0.5)), "a share of 1.5 of the requests: give more than 0, at most 1"),
         (((131072, 1),), "exceed the context of 131,072 tokens"),
     ],
 )

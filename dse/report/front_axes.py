@@ -73,6 +73,11 @@ def frame(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
     """Show the front with some room around it, whatever else is drawn."""
     ax.set_xlim(float(x.min()) / ROOM, float(x.max()) * ROOM)
     ax.set_ylim(float(y.min()) / ROOM, float(y.max()) * ROOM)
+    round_axes(ax)
+
+
+def round_axes(ax: Axes) -> None:
+    """At least three ticks on either log axis as it stands, however little of a decade it shows."""
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(FixedLocator(round_ticks(*axis.get_view_interval())))
         axis.set_minor_locator(NullLocator())

@@ -108,4 +108,5 @@ def parse(argv: list[str]) -> Command | int:
     except SystemExit as end:
         if end.code in (0, None):
             return 0
-        raise SpecError(complaint(said.getvalue())) from None
+        named = [a for a in argv[:1] if a in known]
+        raise SpecError(complaint(said.getvalue(), " ".join(["dse", *named, "--help"]))) from None

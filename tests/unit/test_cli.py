@@ -221,6 +221,10 @@ def test_an_interrupt_is_quiet(capsys, monkeypatch):
     monkeypatch.setattr("dse.cli.facts.Models.run", stop)
     assert main(["models"]) == 130
     assert capsys.readouterr().err == "dse: interrupted\n"
+    monkeypatch.setattr("dse.cli.study.Optimize.run", stop)
+    assert main(["optimize", "trainium4"]) == 130
+    said = "dse: interrupted; --seconds S ends by itself, with what was found until then\n"
+    assert capsys.readouterr().err == said
 
 
 @slow

@@ -157,7 +157,7 @@ def roofline_figure(s: Solution) -> Figure:
     pairs = [clouds(s, name) for name in phases(s)]
     every = [(c, o) for pair in pairs for c in pair for o in c.operators]
     x = (min(o.intensity for _, o in every) / 3, max(o.intensity for _, o in every) * 6)
-    top = max(float(peak_FLOPps(c.chip, p)) for pair in pairs for c in pair for p in precisions_of(pair))
+    top = max(map(highest_roof_FLOPps, pairs))
     axes[0][0].set(ylim=(min(o.achieved_FLOPps for _, o in every) / 3, top * 3), ylabel="FLOP/s of one chip")
     for ax, pair, (name, (workload, n_chips)) in zip(axes[0], pairs, phases(s).items(), strict=True):
         ax.set_title(f"{name}: {workload.model.name}, {n_chips:,} chips")
@@ -173,6 +173,11 @@ def roofline_figure(s: Solution) -> Figure:
 def precisions_of(pair: tuple[Cloud, Cloud]) -> set[str]:
     """Precisions of a panel: each has a roof of both chips, also of one that has no operator to show."""
     return {o.precision for cloud in pair for o in cloud.operators}
+
+
+def highest_roof_FLOPps(pair: tuple[Cloud, Cloud]) -> float:
+    """What a panel must reach up to: no point, but the roof of the faster chip."""
+    return max(float(peak_FLOPps(c.chip, p)) for c in pair for p in precisions_of(pair))
 
 
 def roofline_panel(ax: Axes, pair: tuple[Cloud, Cloud], x: tuple[float, float]) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dse.evaluation.breakdown import BOUNDS
-from dse.explore.designed import WHITE_SPACE
+from dse.evaluation.breakdown import BOUNDS, Operator
+from dse.explore.designed import WHITE_SPACE, Cloud
+from dse.hardware.chip import peak_FLOPps
 from dse.hardware.presets import chip, chip_names
 from dse.physics.area import die_area_mm2
 from dse.physics.calibration import family
@@ -21,6 +22,7 @@ from dse.report.figures import (
     POWER_BLOCKS,
     area_parts,
     area_power_figure,
+    highest_roof_FLOPps,
     power_parts,
 )
 from dse.report.parity import MARKERS, family_colours
@@ -123,3 +125,10 @@ def test_the_bar_of_full_load_says_which_power_is_limited(limited, words):
     plt.close(figure)
     assert [t for t in said if t.startswith("limit")] == ([words] if words else [])
     assert bars == [value for metric, value in limited[-1:]]
+
+
+def test_the_roof_of_a_design_without_points_is_on_the_figure():
+    """All blocks of the shipped design are streamed: the axis ended at the older chip's roof, below the design's."""
+    op = Operator("up", "fp8", seconds=1.0, run_s=1.0, run_FLOP=1e15, run_B=1e12, bound="hbm")
+    older, design = Cloud(chip("trainium1"), (op,)), Cloud(chip("trainium3"), ())
+    assert highest_roof_FLOPps((older, design)) == float(peak_FLOPps(design.chip, "fp8"))

@@ -57,7 +57,7 @@ export function parsed(text, unit, near) {
 /** Why what was typed is not taken, and what would be. */
 export function refused(text, unit, least = "above 0") {
   const units = compound[unit] ? [compound[unit][0]] : (scales[unit] ?? []).map(([t]) => t).filter(Boolean);
-  return `"${text}" is not taken: write a number ${least}${units.length ? `, in ${units.join(", ")} or the unit shown` : ""}.`;
+  return `"${text}" is not taken: write a number ${least}${units.length ? `, alone in the unit shown or with ${units.join(", ")}` : ""}.`;
 }
 
 /** Whole steps of 1, 2 or 5 between two values. */

@@ -154,7 +154,9 @@ def test_typed_values_have_units(tab):
     settled(page, "() => explorer.design.x.hbm_capacity_B", 2.0**38)
     assert field.get_attribute("aria-invalid") == "true"
     said = page.locator("#free-hbm_capacity_B-said")
-    assert said.inner_text().startswith('"nonsense" is not taken: write a number above 0, in ')
+    assert said.inner_text().startswith(
+        '"nonsense" is not taken: write a number above 0, alone in the unit shown or with '
+    )
     for text, words in (("9,000 GiB", "Held to "), ("3,6 GiB", "not taken"), ("256 GiB", "")):
         field.fill(text)
         field.press("Enter")

@@ -39,6 +39,8 @@ def style() -> Iterator[None]:
     """The house style, for figures of your own."""
     with plt.rc_context(STYLE):
         yield
+        shows = plt.isinteractive()  # a notebook turns this on at its first figure, which may be in here
+    plt.interactive(shows)
 
 
 def _drawn(draw: Callable[[], Figure]) -> Figure:

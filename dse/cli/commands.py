@@ -65,12 +65,15 @@ ABOUT = (
     "2 bad input, in one line; 130 interrupted. --version prints the version, "
     "--tyro-print-completion bash (zsh, fish) what completes commands and flags."
 )
+TOLD_HOW = f"{TOLD.strip()}; --seconds S ends by itself, with what was found until then\n"
+"""What is said of Ctrl-C in a command that may be given a time."""
 COMPLETION, SHELLS = "--tyro-print-completion", ("bash", "zsh", "fish")
 """What prints a script of completion, and for which shells there is one."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code; bad input is one line on stderr, never a traceback."""
+    command: Command | int = 0
     try:
         command = parse(sys.argv[1:] if argv is None else argv)
         code = command if isinstance(command, int) else command.run()
@@ -80,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"dse: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write(TOLD)
+        sys.stderr.write(TOLD_HOW if hasattr(command, "seconds") else TOLD)
         return INTERRUPTED
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -108,4 +111,5 @@ def parse(argv: list[str]) -> Command | int:
     except SystemExit as end:
         if end.code in (0, None):
             return 0
-        raise SpecError(complaint(said.getvalue())) from None
+        named = [a for a in argv[:1] if a in known]
+        raise SpecError(complaint(said.getvalue(), " ".join(["dse", *named, "--help"]))) from None

@@ -205,7 +205,7 @@ def steps_figure(found: Sequence[Backtest]) -> Figure:
     return figure
 
 
-MOST_TICKS = 0.22
+MOST_TICKS = 0.26
 """Least distance of two ticks, as a share of a panel."""
 
 

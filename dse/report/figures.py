@@ -12,13 +12,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from ..core.text import digits, percent
+from ..core.text import digits, label, percent
 from ..evaluation.breakdown import Finding
 from ..explore.designed import WHITE_SPACE, Cloud, area_parts_mm2, clouds, full_load_W, phases
 from ..hardware.chip import Chip, peak_FLOPps
 from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import chip_receipts
 from ..optimize.solution import Solution
+from ..study.metrics import FULL_LOAD, HOTTEST, POWER, Limit
 from ..study.study import Study
 from .roofline_figures import draw_operators, draw_roofs, label_operators
 from .style import BLOCKS, CONTEXT, DESIGN, draw, plt
@@ -77,16 +78,21 @@ def area_power_figure(design: Chip, study: Study) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True, gridspec_kw={"wspace": 0.09})
     areas = [area_parts(c, study.package) for c in chips]
     powers = [power_parts(c, study.package, "fp8") for c in chips]
-    limits = [float(c.power_limit_W) for c in chips]
+    limit = drawn_limit(study)
+    marks = [*(float(c.power_limit_W) for c in chips[:-1]), limit.value if limit else 0.0]
     stacked_bars(left, names, areas, [0.0] * len(chips), "mm²")
-    stacked_bars(right, names, powers, limits, "W")
+    stacked_bars(right, names, powers, marks, "W")
     left.get_yticklabels()[-1].set_fontweight("bold")
     left.set(xlabel="silicon of all compute dies, modelled [mm²]", title="Area by block")
     right.set(xlabel="everything at full rate in FP8, modelled [W]", title="Full-load power by block")
-    for row, c in enumerate(chips):
-        mark_limit(right, row, c, is_design=c is design)
+    for row, c in enumerate(chips[:-1]):
+        mark_tdp(right, row, c)
+    if limit:
+        right.plot([limit.value] * 2, [len(chips) - 1.42, len(chips) - 0.58], color=DESIGN, linewidth=2)
     shown = {block for parts in (*areas, *powers) for block, value in parts.items() if value > 0}
-    figure.legend(handles=block_handles(shown), loc="upper center", bbox_to_anchor=(0.5, -0.07), ncol=5, fontsize=9)
+    figure.legend(
+        handles=block_handles(shown, limit), loc="upper center", bbox_to_anchor=(0.5, -0.07), ncol=5, fontsize=9
+    )
     return figure
 
 
@@ -119,23 +125,28 @@ def block_look(block: str) -> dict[str, Any]:
     return {"facecolor": "white", "edgecolor": CONTEXT, "hatch": "////", "linewidth": 0.6}
 
 
-def mark_limit(ax: Axes, row: int, c: Chip, is_design: bool) -> None:
-    """Sustained power of a chip: a hollow mark where it is an estimate, filled where published, a bar for a design."""
-    if is_design:
-        ax.plot([float(c.power_limit_W)] * 2, [row - 0.42, row + 0.42], color=DESIGN, linewidth=2)
-        return
+def drawn_limit(study: Study) -> Limit | None:
+    """The limit on power that says most of a chip at full rate: on that itself, else on what it does in a step."""
+    caps = {x.metric: x for x in study.limits if x.sense == "at_most"}
+    return next((caps[n] for n in ("full_load_fp8_W", FULL_LOAD, HOTTEST, POWER) if n in caps), None)
+
+
+def mark_tdp(ax: Axes, row: int, c: Chip) -> None:
+    """Sustained power of a chip: a hollow mark where it is an estimate, filled where published."""
     kind = next((f.kind for f in chip_receipts(c.name) if f.name == "power_limit_W"), "guess")
     face = DESIGN if kind in ("datasheet", "measured") else "white"
     ax.plot(float(c.power_limit_W), row, "D", markersize=6, markerfacecolor=face, markeredgecolor=DESIGN)
 
 
-def block_handles(shown: set[str]) -> list[Patch | Line2D]:
-    """Legend of the blocks that occur, and of the marks."""
+def block_handles(shown: set[str], limit: Limit | None) -> list[Patch | Line2D]:
+    """Legend of the blocks that occur, and of the marks; a limit on the mean is no limit on full load, and says so."""
     patches = [Patch(label=block, **block_look(block)) for block in (*BLOCKS, WHITE_SPACE) if block in shown]
     look: dict[str, Any] = {"color": "none", "markeredgecolor": DESIGN}
     tdp = Line2D([], [], marker="D", markerfacecolor="white", label="TDP (third-party estimate)", **look)
-    limit = Line2D([], [], marker="|", markersize=11, markeredgewidth=2, label="power limit of the study", **look)
-    return [*patches, tdp, limit]
+    if limit is None:
+        return [*patches, tdp]
+    words = f"limit of the study: {'mean power' if limit.metric == POWER else label(limit.metric)}"
+    return [*patches, tdp, Line2D([], [], marker="|", markersize=11, markeredgewidth=2, label=words, **look)]
 
 
 def roofline_figure(s: Solution) -> Figure:
@@ -146,7 +157,7 @@ def roofline_figure(s: Solution) -> Figure:
     pairs = [clouds(s, name) for name in phases(s)]
     every = [(c, o) for pair in pairs for c in pair for o in c.operators]
     x = (min(o.intensity for _, o in every) / 3, max(o.intensity for _, o in every) * 6)
-    top = max(float(peak_FLOPps(c.chip, o.precision)) for c, o in every)
+    top = max(map(highest_roof_FLOPps, pairs))
     axes[0][0].set(ylim=(min(o.achieved_FLOPps for _, o in every) / 3, top * 3), ylabel="FLOP/s of one chip")
     for ax, pair, (name, (workload, n_chips)) in zip(axes[0], pairs, phases(s).items(), strict=True):
         ax.set_title(f"{name}: {workload.model.name}, {n_chips:,} chips")
@@ -159,12 +170,22 @@ def roofline_figure(s: Solution) -> Figure:
     return figure
 
 
+def precisions_of(pair: tuple[Cloud, Cloud]) -> set[str]:
+    """Precisions of a panel: each has a roof of both chips, also of one that has no operator to show."""
+    return {o.precision for cloud in pair for o in cloud.operators}
+
+
+def highest_roof_FLOPps(pair: tuple[Cloud, Cloud]) -> float:
+    """What a panel must reach up to: no point, but the roof of the faster chip."""
+    return max(float(peak_FLOPps(c.chip, p)) for c in pair for p in precisions_of(pair))
+
+
 def roofline_panel(ax: Axes, pair: tuple[Cloud, Cloud], x: tuple[float, float]) -> None:
     """Roofs of both chips at the precisions that occur, operators as points as large as their share of time."""
     ax.set(xscale="log", yscale="log", xlim=x)
     ax.grid(which="major")
     baseline, design = pair
-    precisions = {o.precision for cloud in pair for o in cloud.operators}
+    precisions = precisions_of(pair)
     lines = [*draw_roofs(ax, baseline.chip, precisions, CONTEXT, x, below=True)]
     lines += draw_roofs(ax, design.chip, precisions, DESIGN, x)
     if not design.operators:

@@ -16,7 +16,8 @@ ROOM = 1.25
 """Room around the front, as a factor; chips farther away are marked at the edge."""
 LETTER, LINE = 5.2, 9.0
 """Width of a letter and height of a line of a label [points]."""
-COARSE, FINE = (1.0, 2.0, 5.0), (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0)
+COARSE, MIDDLE = (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+FINE = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0)
 """Steps of a decade that are ticks."""
 PLACES = (
     (6, 4, "left"), (-6, -9, "right"), (6, -9, "left"), (-6, 4, "right"), (6, 15, "left"), (-6, -20, "right"),
@@ -46,7 +47,7 @@ def axis_label(metric: str, values: np.ndarray) -> tuple[str, float]:
 def round_ticks(low: float, high: float) -> list[float]:
     """The 1, 2 and 5 of every decade between two positive numbers, or finer steps where these are fewer than three."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    for steps in (COARSE, FINE):
+    for steps in (COARSE, MIDDLE, FINE):
         every = [m * 10.0**e for e in range(first, last + 1) for m in steps]
         found = [t for t in every if low <= t <= high]
         if len(found) >= 3:
@@ -73,6 +74,11 @@ def frame(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
     """Show the front with some room around it, whatever else is drawn."""
     ax.set_xlim(float(x.min()) / ROOM, float(x.max()) * ROOM)
     ax.set_ylim(float(y.min()) / ROOM, float(y.max()) * ROOM)
+    round_axes(ax)
+
+
+def round_axes(ax: Axes) -> None:
+    """At least three ticks on either log axis as it stands, however little of a decade it shows."""
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(FixedLocator(round_ticks(*axis.get_view_interval())))
         axis.set_minor_locator(NullLocator())

@@ -14,7 +14,7 @@ from ..explore.sensitivity import Sensitivity
 from ..study.metrics import DELIVERED
 from .front import SHOWN, goal_text, heading
 from .front_axes import axis_label, better, frame, log_axes, mark_chips
-from .style import CONTEXT, DESIGN, HARMS, HELPS, NODES, draw, plt
+from .style import CONTEXT, DESIGN, HARMS, HELPS, NODES, colours, draw, plt
 
 CLOUD_REACH = 1.3
 """Dominated designs farther than this factor beyond the front's worst values are not drawn."""
@@ -37,9 +37,8 @@ def front_figure(f: Front, named: list[Named]) -> Figure:
     near = np.all(f.cloud <= CLOUD_REACH * f.values.max(axis=0), axis=1)
     cloud = [better(m, f.cloud[near, j]) for j, m in enumerate(f.metrics[:2])]
     ax.scatter(cloud[1] / x_size, cloud[0] / y_size, s=5, color=CONTEXT, alpha=0.5, label="dominated designs", zorder=1)
-    nodes = list(dict.fromkeys(c.node for c in f.study.choices))
     own = np.asarray([f.study.choices[p.choice_index].node for p in f.points])
-    for node, colour in zip(nodes, NODES, strict=False):
+    for node, colour in colours((c.node for c in f.study.choices), NODES).items():
         mine = own == node
         if mine.any():
             ax.scatter(x[mine], y[mine], s=16, color=colour, label=f"front on {node}", zorder=3)

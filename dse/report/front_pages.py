@@ -15,7 +15,7 @@ from ..explore.designed import Named
 from ..explore.front import Front
 from .front import goal_text, heading
 from .front_axes import ROOM, axis_label, better, log_ticks
-from .style import CONTEXT, DESIGN, NODES
+from .style import CONTEXT, DESIGN, NODES, colours
 
 
 def write_pages(f: Front, named: list[Named], folder: Path) -> list[Path]:
@@ -78,7 +78,7 @@ def _front(go, f: Front, named: list[Named]):
     line = {"width": 1, "color": CONTEXT}
     figure.add_scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False)
     own = np.asarray([f.study.choices[p.choice_index].node for p in f.points])
-    for node, colour in zip(dict.fromkeys(c.node for c in f.study.choices), NODES, strict=False):
+    for node, colour in colours((c.node for c in f.study.choices), NODES).items():
         mine = np.flatnonzero(own == node)
         if mine.size:
             figure.add_scatter(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.text import label, times, unit_of
 from .front_axes import log_ticks
 from .markup import value_text
-from .style import DESIGN, NODES
+from .style import DESIGN, NODES, colours
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,9 +71,9 @@ def front(a: dict[str, Any]) -> str:
         return ""
     y_name, x_name = a["metrics"][:2]
     points = a["points"]
-    nodes = a.get("nodes") or list(dict.fromkeys(p["node"] for p in points))
+    nodes = a.get("nodes") or [p["node"] for p in points]
     traces = []
-    for node, colour in zip(nodes, NODES, strict=False):
+    for node, colour in colours(nodes, NODES).items():
         mine = [p for p in points if p["node"] == node]
         if not mine:
             continue

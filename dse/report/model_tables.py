@@ -90,7 +90,7 @@ def models_table(readings: list[Reading]) -> RenderableType:
 def model_view(r: Reading) -> RenderableType:
     """What was read of one model: blocks, parts, and what a token and a sequence keep."""
     m, n = r.model, reading_numbers(r)
-    blocks = table("blocks", "each", "KV per token", "what it is", title=f"{m.name} ({r.model_type})")
+    blocks = table("blocks", "weights each", "KV numbers/token", "what it is", title=f"{m.name} ({r.model_type})")
     for run in m.runs:
         kv = sum(x.n_kv for x in run.block.mixers)
         weights = run.block.n_weights(m.hidden)

@@ -1,8 +1,9 @@
-"""Figures of a validation: predicted against measured, what the predicted is made of, and where it is wrong."""
+"""Figures of a validation: predicted against measured, and what the predicted is made of."""
 
 from __future__ import annotations
 
 import math
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +16,21 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator
 
 from ..calibrate.error_groups import (
-    DIMENSIONS,
     ErrorGroup,
-    fifths,
     largest_share_frac,
-    median_error_frac,
-    multiple,
     part_groups,
     source_errors,
-    with_dimensions,
     within_frac,
 )
-from ..calibrate.score import covered_frac
 from ..core.text import digits, percent, scale_of
 from ..physics.calibration import FAMILIES, family
-from .style import BAND, BLOCKS, CONTEXT, DESIGN, draw, plt
+from .style import BAND, BLOCKS, CONTEXT, DESIGN, colours, draw, plt
 from .style import FAMILIES as FAMILY_COLOURS
 
 WHAT = {"training": "step", "inference": "request", "kernels": "operator", "collectives": "collective"}
 """Kind of measurement to what is timed."""
-FAMILY_COLORS = dict(zip((name for name, _ in FAMILIES), FAMILY_COLOURS, strict=False))
-"""Chip family to its colour; chips of no family are black."""
-MARKERS = "os^Dv<>PXph*8d"
-"""Marker of a source, by its number of points."""
+MARKERS: tuple[Any, ...] = (*"os^Dv<>PX*dp", (4, 1, 0), "$\\clubsuit$", (6, 1, 0), "8", "H", (8, 1, 0))
+"""Marker of a source, by its number of points; stars are (corners, 1, 0)."""
 BAND_FRAC = 0.25
 """Half width of the shaded band."""
 
@@ -60,6 +53,11 @@ def write_figures(done: pd.DataFrame, kind: str, folder: Path) -> list[Path]:
     return draw(folder, parity=lambda: parity_figure(done, kind), parts=lambda: parts_figure(done, kind))
 
 
+def family_colours(done: pd.DataFrame) -> dict[str, str]:
+    """Chip family to its colour, the same in every figure; a chip of no family has the next one that is free."""
+    return colours([*(name for name, _ in FAMILIES), *sorted({family(c) for c in done.chip})], FAMILY_COLOURS)
+
+
 def parity_figure(done: pd.DataFrame, kind: str) -> Figure:
     """Predicted against measured time, both logarithmic: colour is the chip family, marker the source."""
     figure, ax = plt.subplots(figsize=(6.4, 6.0))
@@ -71,14 +69,14 @@ def parity_figure(done: pd.DataFrame, kind: str) -> Figure:
     ax.fill_between(line, (1 - BAND_FRAC) * line, (1 + BAND_FRAC) * line, color=BAND, linewidth=0, zorder=0.5)
     ax.plot(line, line, color=CONTEXT, linewidth=1.0, zorder=1)
     counts = done.source.value_counts()
-    markers = {source: MARKERS[i % len(MARKERS)] for i, source in enumerate(counts.index)}
+    markers, colour = dict(zip(counts.index, cycle(MARKERS), strict=False)), family_colours(done)
     for source, n in counts.items():  # few points on top of many
         mine = done[done.source == source]
         alpha = 0.9 if n < CROWD else 0.45
         for name, group in mine.groupby(mine.chip.map(family)):
             ax.scatter(
                 group.measured_s, group.predicted_s, marker=markers[source], s=30 if n < CROWD else 18,
-                color=FAMILY_COLORS.get(str(name), DESIGN), alpha=alpha, edgecolors="white", linewidths=0.4, zorder=3,
+                color=colour[str(name)], alpha=alpha, edgecolors="white", linewidths=0.4, zorder=3,
             )  # fmt: skip
     unit, factor = scale_of(math.sqrt(low * high), "s")
     for axis in (ax.xaxis, ax.yaxis):
@@ -115,12 +113,11 @@ def both_ends(done: pd.DataFrame) -> tuple[float, float]:
 def parity_legend(ax: Axes, done: pd.DataFrame, markers: dict[Any, str]) -> None:
     """Families, lines and sources outside the panel."""
     look: dict[str, Any] = {"color": "none", "markeredgecolor": "white", "markersize": 8}
-    names = [n for n in (*FAMILY_COLORS, *sorted({family(c) for c in done.chip} - set(FAMILY_COLORS)))]
-    chips = {n: sorted(set(done.chip[done.chip.map(family) == n])) for n in names}
-    colours = [
-        Line2D([], [], marker="o", markerfacecolor=FAMILY_COLORS.get(n, DESIGN), label=", ".join(found), **look)
-        for n, found in chips.items()
-        if found
+    chips = {n: sorted(set(done.chip[done.chip.map(family) == n])) for n in family_colours(done)}
+    families = [
+        Line2D([], [], marker="o", markerfacecolor=colour, label=", ".join(chips[n]), **look)
+        for n, colour in family_colours(done).items()
+        if chips[n]
     ]
     context = [
         Line2D([], [], color=CONTEXT, label="predicted = measured"),
@@ -133,9 +130,9 @@ def parity_legend(ax: Axes, done: pd.DataFrame, markers: dict[Any, str]) -> None
         Line2D([], [], marker=m, label=f"{s}  ({count[s]:,}; {percent(error[s])})", **look) for s, m in markers.items()
     ]
     place: dict[str, Any] = {"loc": "upper left", "fontsize": 8.5, "alignment": "left", "title_fontsize": 9}
-    first = ax.legend(handles=colours, title="chip", bbox_to_anchor=(1.02, 1.02), **place)
+    first = ax.legend(handles=families, title="chip", bbox_to_anchor=(1.02, 1.02), **place)
     ax.add_artist(first)
-    below = 1.0 - 0.039 * (len(colours) + 2)
+    below = 1.0 - 0.039 * (len(families) + 2)
     ax.legend(
         handles=[*sources, *context], title="source (points; median error)", bbox_to_anchor=(1.02, below), **place
     )
@@ -189,58 +186,3 @@ def error_row(ax: Axes, row: int, group: ErrorGroup) -> None:
             fontsize=8, color="#505050",
         )  # fmt: skip
     ax.plot(min(middle, ERROR_SPAN), row, "o", color=DESIGN, markersize=6, zorder=3)
-
-
-COLUMNS = 6
-"""Panels in a row of the page."""
-WIDEST = 3.0
-"""Ends of the axis of errors, as a factor either way; what is further out lies on the edge."""
-FEWEST = 3
-"""Different values that a dimension must have to be worth a panel."""
-
-
-def write_page(done: pd.DataFrame, rows: pd.DataFrame, kind: str, folder: Path) -> list[Path]:
-    """Draw the page as `multiples` into `folder`, as PNG and SVG; returns the files."""
-    return draw(folder, multiples=lambda: multiples_figure(with_dimensions(done, rows, kind), kind))
-
-
-def multiples_figure(done: pd.DataFrame, kind: str) -> Figure:
-    """Measured over predicted time of every source against measured time, then of all against every dimension."""
-    sources = list(done.source.value_counts().index)
-    seen = [n for n in DIMENSIONS[kind] if n in done and np.unique(done[n].dropna()).size >= FEWEST]
-    n_rows = math.ceil(len(sources) / COLUMNS) + math.ceil(len(seen) / COLUMNS)
-    size = (2.3 * COLUMNS, 2.1 * n_rows + 0.8)
-    figure, axes = plt.subplots(n_rows, COLUMNS, figsize=size, sharey=True, squeeze=False, layout="constrained")
-    flat = list(axes.flat)
-    below = math.ceil(len(sources) / COLUMNS) * COLUMNS
-    used = [*zip(flat, sources, strict=False), *zip(flat[below:], seen, strict=False)]
-    for ax, name in used:
-        mine = done.query("source == @name") if name in sources else done
-        panel(ax, mine, "measured_s" if name in sources else name)
-        ax.set_title(title(mine, name) if name in sources else name, fontsize=7)
-    for ax in set(flat) - {ax for ax, _ in used}:
-        ax.set_visible(False)
-    figure.supylabel("measured / predicted time", fontsize=9)
-    figure.suptitle(f"{len(done):,} {kind} rows: by source against measured seconds, then all against each dimension")
-    return figure
-
-
-def title(mine: pd.DataFrame, name: str) -> str:
-    """A source, its points and median error, and how many lie in their 80 % bands."""
-    said = f"{name}\n{len(mine):,}; {percent(median_error_frac(mine))}"
-    inside = covered_frac(mine)
-    return said if math.isnan(inside) else f"{said}; {percent(inside)} in band"
-
-
-def panel(ax: Axes, mine: pd.DataFrame, column: str) -> None:
-    """Points of one panel, the median of every fifth of them, and the band of a quarter."""
-    here: Any = mine[mine[column] > 0]
-    ratio = multiple(here).clip(1 / WIDEST, WIDEST)
-    ax.axhspan(1 / 1.25, 1.25, color=BAND, linewidth=0, zorder=0)
-    ax.axhline(1.0, color=CONTEXT, linewidth=0.8, zorder=1)
-    ax.scatter(here[column], ratio, s=6, color="#4a6fa5", alpha=0.35, linewidths=0, zorder=2)
-    ax.plot(*fifths(here[column], ratio), "o-", color=DESIGN, markersize=3, linewidth=1.0, zorder=3)
-    ax.set(xscale="log", yscale="log", ylim=(1 / WIDEST / 1.05, WIDEST * 1.05))
-    ax.set_yticks([0.33, 0.5, 0.8, 1.0, 1.25, 2.0, 3.0], ["⅓", "½", "0.8", "1", "1.25", "2", "3"])
-    ax.minorticks_off()
-    ax.tick_params(labelsize=6)

@@ -60,7 +60,7 @@ def readings_figure(points: list[Point], baseline: str) -> Figure:
             last = mine[-1]
             where = {"textcoords": "offset points", "fontsize": 8.5, "va": "center", "color": DESIGN}
             ax.annotate(WORDS[reading], (last.tdp_W, float(last.speedup or 0.0)), (6, 0), **where)
-    ax.set(xlabel="TDP of the package [W]", ylabel=f"delivered speed-up over {baseline}")
+    ax.set(xlabel="TDP of the package [W]", ylabel=f"delivered speed-up over {baseline} [x]")
     ax.set_title("The same TDP, three readings: what may not exceed it?", fontsize=10)
     ax.set_ylim(bottom=1.0)
     ax.margins(x=0.2)

@@ -49,7 +49,7 @@ def verdict_figure(r: Risk) -> Figure:
     if delivered:
         what = f"delivered speed-up over {r.study.baseline.chip.name}"
     without = percent(1 - r.probability(r.feasible)[0])
-    none = "" if r.feasible.all() else f"; no design meets the limits in {without}"
+    none = "" if r.feasible.all() else f";\nno design meets the limits in {without} of them"
     ax.set_xlabel(f"{what}, each sample with its best design{none}")
     ax.grid(axis="y")
     return figure

@@ -167,7 +167,7 @@ def near_table(s: Solution) -> Table:
     each = ((x.name, (x.lower, s.continuous.get(x.name), x.upper)) for x in s.near)
     rows = ((label(n), *("-" if v is None else quantity_text(n, v) for v in ends)) for n, ends in each)
     note = "one number moves as far as it can, all others follow; counts broken"
-    return drawn(table_of(("nearly as good", "least", "design", "most"), rows, note))
+    return drawn(table_of(("nearly as good", "least", "optimum", "most"), rows, note))
 
 
 def _goal_or_none(study: Study, goal: float | None) -> str:

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..serving.offer import Offer, serving_numbers
-from .front_axes import log_axes
-from .style import CONTEXT, DESIGN, FAMILIES, draw, plt
+from .front_axes import log_axes, round_axes
+from .style import CONTEXT, DESIGN, FAMILIES, colours, draw, plt
 
 MARKERS = {"prefill first": "o", "chunked": "s", "apart": "^"}
 """Scheduler to the marker of its points."""
@@ -35,7 +35,7 @@ def serving_figure(offers: list[Offer]) -> Figure:
     shown = [p for p in PANELS if any(r[p[0]] is not None for rs in rows.values() for r in rs)]
     figure, axes = plt.subplots(1, len(shown), figsize=(4.2 * len(shown), 4.0), squeeze=False)
     figure.subplots_adjust(wspace=0.28)
-    colors: dict[str, str] = dict(zip(rows, FAMILIES, strict=False))
+    colors = colours(rows, FAMILIES)
     for ax, (key, title, label) in zip(axes[0], shown, strict=True):
         panel(ax, rows, colors, key)
         ax.set(title=title[0].upper() + title[1:], ylabel=label, xlabel="output tokens/s that one user sees")
@@ -62,6 +62,7 @@ def panel(ax: Axes, rows: dict[str, list[dict[str, Any]]], colors: dict[str, str
             look: dict[str, Any] = {"c": colors[name], "edgecolors": "white", "linewidths": 0.6, "zorder": 3}
             ax.scatter(x[mine], y[mine], s=26, marker=marker, **look)
     log_axes(ax)
+    round_axes(ax)
 
 
 def handles(colors: dict[str, str], used: set[str]) -> list[Line2D]:

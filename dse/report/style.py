@@ -7,7 +7,8 @@ near-black the design; blue helps and red harms; filled is measured or published
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,16 @@ REACHED = BLOCKS["links"]
 """What reaches a target."""
 VERDICTS = {"hit": REACHED, "near": "#d9a21b", "miss": HARMS, "given": CONTEXT}
 """How near a proposal came to what was built."""
-NODES = ("#23608f", "#b23a48", "#4c8c4a", "#e6a23c", "#8f7fb0", "#6fb1d6")
+NODES = (
+    "#23608f", "#b23a48", "#4c8c4a", "#e6a23c", "#8f7fb0", "#6fb1d6", "#7a5c3e", "#d77fb0", "#a3b83c", "#1b3a2f",
+    "#6a3fc0", "#2fa3a0",
+)  # fmt: skip
 """Process nodes along a front, in the order of the study."""
-FAMILIES = ("#33658a", "#d1603d", "#4c8c4a", "#8a4f7d", "#d9a21b", "#2fa3a0", "#7a5c3e")
-"""Chip families of measurements, in the order of their calibrations."""
+FAMILIES = (
+    "#33658a", "#d1603d", "#4c8c4a", "#8a4f7d", "#d9a21b", "#2fa3a0", "#7a5c3e", "#e07fb0", "#a3b83c", "#7f8fd9",
+    "#1b3a2f", "#b00058", "#6a3fc0", "#c9b28a", "#5cc4e8",
+)  # fmt: skip
+"""Chip families of measurements, in the order of their calibrations, then chips of no family."""
 DPI = 144
 
 STYLE: dict[Any, Any] = {
@@ -69,6 +76,11 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "dse",
     "hatch.linewidth": 0.6,
 }
+
+
+def colours(names: Iterable[str], palette: tuple[str, ...]) -> dict[str, str]:
+    """Each name once, with its colour; a palette that runs out begins again, so that nothing is left undrawn."""
+    return dict(zip(dict.fromkeys(names), cycle(palette), strict=False))
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:

@@ -34,7 +34,8 @@ def estimate_view(name: str, e: Estimate) -> RenderableType:
         "disk": in_unit(e.disk_B, "B"),
     }  # fmt: skip
     return Group(
-        drawn(table_of(("", ""), said.items())), f"{name}: nothing was written; extrapolated from {e.probed:,} points."
+        drawn(table_of(("", ""), said.items())),
+        f"{name}: nothing was written; extrapolated from {e.probed:,} point{'' if e.probed == 1 else 's'}.",
     )
 
 

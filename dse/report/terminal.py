@@ -136,10 +136,9 @@ def duration(spent_s: float) -> str:
     return f"{spent_s / 60:.0f} min" if spent_s < 100 * 60 else f"{spent_s / 3600:.1f} h"
 
 
-def complaint(boxed: str) -> str:
-    """The parser's boxed message in one line: what is wrong, the nearest spelling, where to read more."""
+def complaint(boxed: str, more: str) -> str:
+    """The parser's boxed message in one line: what is wrong, the nearest spelling, and what tells `more`."""
     text = " ".join(re.sub("[╭╮╰╯│]", " ", boxed).split())
-    more = re.findall(r"dse[a-z ]*--help", text)[-1]
     near = re.search(r"Perhaps you meant: (--[a-z-]+)", text)
     value = re.search(r"Error parsing (--[a-z]+): .*? from \['(.*?)'\]", text)
     missing = "Missing from " in text

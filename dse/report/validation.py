@@ -160,7 +160,8 @@ def _reasons_table(v: Validation) -> RenderableType:
 
 def write_validation(v: Validation, root: str | Path) -> Path:
     """Write all rows to `<root>/validation/<name>.parquet`, scores and figures beside; SpecError if it cannot."""
-    from .parity import write_figures, write_page
+    from .multiples import write_page
+    from .parity import write_figures
 
     folder = results_folder(results_folder(root, "validation"), v.name)
     done = v.modelled

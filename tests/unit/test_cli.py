@@ -78,11 +78,11 @@ def test_one_evaluation_waits_for_no_library_that_it_does_not_use():
         (["evalute"], ["evalute"]),
         (["optimize"], ["missing STUDY.toml; see dse optimize --help"]),
         (["compare", "h100"], ["missing MODEL; see"]),
-        (["compare", "h100", "llama-3.1-8b", "--prompt", "9"], ["options: --prompt 9; see"]),
+        (["compare", "h100", "llama-3.1-8b", "--prompt", "9"], ["options: --prompt 9; see dse compare --help"]),
         (["evaluate"], ["missing CHIP, MODEL; see"]),
         (["new"], ["missing study or sweep or chip or portfolio, NAME; see"]),
         (["optimize", "x.toml", "--jsn"], ["--jsn", "--json"]),
-        (["evaluate", "trainium3", "llama-3.1-8b", "--batch", "1.5"], ["--batch", "1.5"]),
+        (["evaluate", "trainium3", "llama-3.1-8b", "--batch", "1.5"], ["--batch", "1.5", "see dse evaluate --help"]),
         (["evaluate", "trainium3", "llama-3.1-8b", "--phase", "prefil"], ["prefil", "training"]),
         (["evaluate", "trainium3", "llama-3.1-8b", "--chips", "-4"], ["--chips", "-4"]),
         (["evaluate", "trainium3", "llama-3.1-8b", "--chips", "7"], ["n_chips = 7", "144"]),
@@ -221,6 +221,10 @@ def test_an_interrupt_is_quiet(capsys, monkeypatch):
     monkeypatch.setattr("dse.cli.facts.Models.run", stop)
     assert main(["models"]) == 130
     assert capsys.readouterr().err == "dse: interrupted\n"
+    monkeypatch.setattr("dse.cli.study.Optimize.run", stop)
+    assert main(["optimize", "trainium4"]) == 130
+    said = "dse: interrupted; --seconds S ends by itself, with what was found until then\n"
+    assert capsys.readouterr().err == said
 
 
 @slow

@@ -28,6 +28,19 @@ def test_style_ends_with_its_block():
     assert mpl.rcParams["axes.spines.top"] == before
 
 
+def test_a_figure_after_the_first_is_shown_too():
+    """The end of the first block put back what stood before a notebook showed figures: it showed no other."""
+    try:
+        with dse.plots.style():
+            plt.ion()  # as a notebook's backend does at its first figure
+        assert plt.isinteractive()
+        with dse.plots.style():
+            plt.ioff()
+        assert not plt.isinteractive()
+    finally:
+        plt.ioff()
+
+
 def test_save_writes_png_and_svg(tmp_path):
     with dse.plots.style():
         figure, ax = plt.subplots()

@@ -1,5 +1,5 @@
 // Sliders, fields and lists of the design at hand. Every number can be typed with its unit; sliders are logarithmic.
-import { el, inUnit, parsed } from "./text.js";
+import { el, inUnit, parsed, refused } from "./text.js";
 import { FIELDS, FIELD_WORDS } from "./link.js";
 
 const STEPS = 1000;
@@ -14,7 +14,7 @@ export class Controls {
     this.sliders = state.free.map((f) => this.#slider(f));
     this.lists = this.#lists();
     this.limits = state.limits.map((m, i) => this.#limit(m, i));
-    this.blank = this.#typed("blank", "blank silicon/die at least", "mm2", (v) => v >= 0, () => this.design.blank_mm2, (v) => { this.design.blank_mm2 = v; });
+    this.blank = this.#typed("blank", "blank silicon/die at least", "mm2", (v) => v >= 0, () => this.design.blank_mm2, (v) => { this.design.blank_mm2 = v; }, undefined, "of 0 or more");
   }
 
   /** Values of a stepped number that can be built on the dies of the present choice. */
@@ -33,16 +33,26 @@ export class Controls {
   #slider(f) {
     const id = `free-${f.name}`;
     const range = el("input", { type: "range", id, min: 0, max: STEPS, step: 1, "aria-label": `${f.label}, slider` });
-    const field = el("input", { type: "text", "aria-label": `${f.label}, value`, inputmode: "text" });
-    range.addEventListener("input", (e) => { this.design.x[f.name] = this.#at(f, Number(range.value)); this.show(f, range); this.change("move", e.timeStamp); });
+    const field = el("input", { type: "text", "aria-label": `${f.label}, value`, inputmode: "text", "aria-describedby": `${id}-said` });
+    const said = el("p", { class: "note typed", id: `${id}-said`, "aria-live": "polite" });
+    range.addEventListener("input", (e) => { said.textContent = ""; this.design.x[f.name] = this.#at(f, Number(range.value)); this.show(f, range); this.change("move", e.timeStamp); });
     range.addEventListener("change", () => this.change("set"));
     field.addEventListener("change", () => {
       const value = parsed(field.value, f.unit, this.design.x[f.name]);
       field.setAttribute("aria-invalid", String(!(value > 0)));
+      said.textContent = value > 0 ? this.#instead(f, value) : refused(field.value, f.unit);
       if (value > 0) { this.design.x[f.name] = this.near(f, value); this.change("move"); this.change("set"); }
       this.show(f);
     });
-    return { f, range, field, node: el("div", { class: "slider" }, el("label", { for: id }, f.label), field, range) };
+    return { f, range, field, node: el("div", { class: "slider" }, el("label", { for: id }, f.label), field, range, said) };
+  }
+
+  /** What is taken instead of `value`, and why; nothing where it can be had. */
+  #instead(f, value) {
+    const taken = this.near(f, value), shown = (v) => inUnit(v, f.unit, 4);
+    if (shown(taken) === shown(value)) return "";
+    if (value < f.low || value > f.high) return `Held to ${shown(taken)}: it may be ${shown(f.low)} to ${shown(f.high)}.`;
+    return `${shown(taken)} is the nearest that can be built.`;
   }
 
   #at(f, position) {
@@ -86,15 +96,17 @@ export class Controls {
   }
 
   /** A number without a slider: its words, what may be typed, where it stands. */
-  #typed(id, words, unit, may, read, write, name = words) {
-    const field = el("input", { type: "text", id, "aria-label": name }), show = () => { field.value = inUnit(read(), unit, 4); };
+  #typed(id, words, unit, may, read, write, name = words, least = undefined) {
+    const said = el("p", { class: "note typed", id: `${id}-said`, "aria-live": "polite" });
+    const field = el("input", { type: "text", id, "aria-label": name, "aria-describedby": said.id }), show = () => { field.value = inUnit(read(), unit, 4); };
     field.addEventListener("change", () => {
       const value = parsed(field.value, unit, read());
       field.setAttribute("aria-invalid", String(!may(value)));
+      said.textContent = may(value) ? "" : refused(field.value, unit, least);
       if (may(value)) { write(value); this.change("move"); this.change("set"); }
       show();
     });
-    return { show, node: el("div", { class: "pair" }, el("label", { for: id }, words), field) };
+    return { show, node: el("div", { class: "pair" }, el("label", { for: id }, words), field, said) };
   }
 
   showAll() {

@@ -122,7 +122,7 @@ function legendOf(traces, wide) {
   const named = traces.filter((t) => t.showlegend !== false && t.name), rows = [[]];
   let x = EDGE.left;
   for (const t of named) {
-    const size = 26 + 6.6 * plain(t.name).length;
+    const size = 30 + 7 * plain(t.name).length;
     if (x + size > wide && rows.at(-1).length) { rows.push([]); x = EDGE.left; }
     rows.at(-1).push([t, x]);
     x += size;

@@ -43,7 +43,7 @@ export const times = (ratio, n = 3) => (ratio === null || ratio === undefined ? 
 
 /** The value of "2.1 GHz", "2.1" (in the scale of `near`) or "36 GiB"; NaN for what is none. */
 export function parsed(text, unit, near) {
-  const found = /^\s*([-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*([^\d\s,.].*)?$/i.exec(text);
+  const found = /^\s*([-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*([^\d\s,.].*)?$/i.exec(text);
   if (!found) return NaN;
   const number = Number(found[1].replaceAll(",", ""));
   const asked = (found[2] ?? "").trim().toLowerCase();
@@ -52,6 +52,12 @@ export function parsed(text, unit, near) {
   if (!asked) return number * scaleOf(near, unit)[1];
   const scale = scales[unit].find(([t]) => t.toLowerCase() === asked);
   return scale ? number * scale[1] : NaN;
+}
+
+/** Why what was typed is not taken, and what would be. */
+export function refused(text, unit, least = "above 0") {
+  const units = compound[unit] ? [compound[unit][0]] : (scales[unit] ?? []).map(([t]) => t).filter(Boolean);
+  return `"${text}" is not taken: write a number ${least}${units.length ? `, alone in the unit shown or with ${units.join(", ")}` : ""}.`;
 }
 
 /** Whole steps of 1, 2 or 5 between two values. */

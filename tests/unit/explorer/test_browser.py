@@ -153,11 +153,23 @@ def test_typed_values_have_units(tab):
     field.press("Enter")
     settled(page, "() => explorer.design.x.hbm_capacity_B", 2.0**38)
     assert field.get_attribute("aria-invalid") == "true"
+    said = page.locator("#free-hbm_capacity_B-said")
+    assert said.inner_text().startswith(
+        '"nonsense" is not taken: write a number above 0, alone in the unit shown or with '
+    )
+    for text, words in (("9,000 GiB", "Held to "), ("3,6 GiB", "not taken"), ("256 GiB", "")):
+        field.fill(text)
+        field.press("Enter")
+        comes(page, lambda words=words: (words in said.inner_text()) if words else not said.inner_text())
     limit = page.locator("#limit-0")
     for text, value in (("1,250 W", 1250), ("1.1e3 W", 1100), ("950", 950)):
         limit.fill(text)
         limit.press("Enter")
         settled(page, "() => explorer.design.limits[0]", value)
+    limit.fill("2 horses")
+    limit.press("Enter")
+    assert page.inner_text("#limit-0-said").startswith('"2 horses" is not taken')
+    settled(page, "() => explorer.design.limits[0]", 950)
 
 
 def test_pins_chips_and_exports(tab, tmp_path):

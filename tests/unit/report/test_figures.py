@@ -1,26 +1,35 @@
 """Figures: blocks add up to the chip, labels keep off points, files are small and the same every time."""
 
+import dataclasses
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from dse.evaluation.breakdown import BOUNDS
-from dse.explore.designed import WHITE_SPACE
+from dse.evaluation.breakdown import BOUNDS, Operator
+from dse.explore.designed import WHITE_SPACE, Cloud
+from dse.hardware.chip import peak_FLOPps
 from dse.hardware.presets import chip, chip_names
 from dse.physics.area import die_area_mm2
+from dse.physics.calibration import family
 from dse.physics.evaluate import chip_technology
+from dse.report import hover
 from dse.report.figures import (
     AREA_BLOCKS,
     BOUND_BLOCKS,
     POWER_BLOCKS,
     area_parts,
     area_power_figure,
+    highest_roof_FLOPps,
     power_parts,
 )
-from dse.report.style import BLOCKS, STYLE, plt, save
+from dse.report.parity import MARKERS, family_colours
+from dse.report.style import BLOCKS, FAMILIES, NODES, STYLE, colours, plt, save
+from dse.study.metrics import Limit
 from dse.study.study import load_study
+from dse.technology.presets import names
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
 
@@ -37,6 +46,33 @@ def lab(colour):
 @pytest.mark.parametrize(("one", "other"), [*combinations(BLOCKS, 2)])
 def test_no_two_blocks_look_alike(one, other):
     assert np.linalg.norm(lab(BLOCKS[one]) - lab(BLOCKS[other])) > 15
+
+
+@pytest.mark.parametrize("palette", [FAMILIES, NODES])
+def test_no_two_colours_of_a_palette_look_alike(palette):
+    assert min(np.linalg.norm(lab(one) - lab(other)) for one, other in combinations(palette, 2)) > 15
+
+
+def test_every_chip_of_a_validation_has_a_colour_of_its_family_alone():
+    """Trainium2, Trainium3, Gaudi and all TPUs were the same black."""
+    done = pd.DataFrame(
+        {"chip": [c for c in chip_names() if family(c) != c] + ["trainium2", "trainium3", "inferentia1"]}
+    )
+    found = family_colours(done)
+    assert {family(c) for c in done.chip} <= set(found)
+    assert len(set(found.values())) == len(found)
+    assert len(set(MARKERS)) == len(MARKERS) >= 16
+
+
+def test_a_palette_that_runs_out_leaves_nothing_undrawn():
+    """`dse serve all` ended in a KeyError at the eighth chip, and a front left out designs on its seventh node."""
+    assert list(colours(["a", "b", "c", "a"], ("#000000", "#ffffff")).items()) == [
+        ("a", "#000000"), ("b", "#ffffff"), ("c", "#000000"),
+    ]  # fmt: skip
+    nodes = names("node")
+    points = [{"node": n, "delivered_time": 0.5, "package_cost_USD": 100.0 + i} for i, n in enumerate(nodes)]
+    page = hover.front({"metrics": ["delivered_time", "package_cost_USD"], "points": points, "knee": 0})
+    assert len(nodes) > 6 and all(f"front on {n}" in page for n in nodes)
 
 
 def test_the_measure_of_colours():
@@ -70,3 +106,29 @@ def test_files_are_small_and_repeatable(tmp_path):
     for first, second in zip(*written, strict=True):
         assert first.read_bytes() == second.read_bytes()
         assert first.stat().st_size < 200_000
+
+
+@pytest.mark.parametrize(
+    ("limited", "words"),
+    [
+        ([("power_W", 700.0)], "limit of the study: mean power"),
+        ([("power_W", 700.0), ("full_load_fp8_W", 900.0)], "limit of the study: full-load FP8"),
+        ([], None),
+    ],
+)
+def test_the_bar_of_full_load_says_which_power_is_limited(limited, words):
+    """A limit of 1,200 W on the mean stood as "power limit of the study" in a bar of 5,000 W at full load."""
+    limits = tuple(Limit(metric, "at_most", value) for metric, value in limited)
+    figure = area_power_figure(chip("trainium3"), dataclasses.replace(load_study(TINY), limits=limits))
+    said = [t.get_text() for t in figure.legends[0].get_texts()]
+    bars = [line.get_xdata()[0] for line in figure.axes[1].get_lines() if len(line.get_xdata()) == 2]
+    plt.close(figure)
+    assert [t for t in said if t.startswith("limit")] == ([words] if words else [])
+    assert bars == [value for metric, value in limited[-1:]]
+
+
+def test_the_roof_of_a_design_without_points_is_on_the_figure():
+    """All blocks of the shipped design are streamed: the axis ended at the older chip's roof, below the design's."""
+    op = Operator("up", "fp8", seconds=1.0, run_s=1.0, run_FLOP=1e15, run_B=1e12, bound="hbm")
+    older, design = Cloud(chip("trainium1"), (op,)), Cloud(chip("trainium3"), ())
+    assert highest_roof_FLOPps((older, design)) == float(peak_FLOPps(design.chip, "fp8"))

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from dse.calibrate.error_groups import with_dimensions
-from dse.report.parity import multiples_figure, title
+from dse.report.multiples import multiples_figure, title
 from dse.report.style import plt
 
 DONE = pd.DataFrame(
@@ -43,3 +43,19 @@ def test_a_panel_for_every_source_and_every_dimension_that_varies():
     plt.close(figure)
     assert [s.split("\n")[0] for s in shown] == ["one", "two", "micro_batch", "n_micro"]
     assert figure.axes[0].get_ylim()[1] == pytest.approx(3.15)
+
+
+def test_every_panel_has_ticks_that_can_be_read():
+    """Sources measured within a factor of two stood over one tick or none; a million ran into its neighbour."""
+    rows = ROWS.assign(global_batch=[64, 128, 4096, 4_000_000])
+    figure = multiples_figure(
+        with_dimensions(DONE.assign(measured_s=[1.1, 1.3, 1.8, 8.0]), rows, "training"), "training"
+    )
+    figure.canvas.draw()
+    shown = [ax for ax in figure.axes if ax.get_visible()]
+    ticks = [[t for t in ax.get_xticks() if ax.get_xlim()[0] <= t <= ax.get_xlim()[1]] for ax in shown]
+    words = [t.get_text() for ax in shown for t in ax.get_xticklabels()]
+    plt.close(figure)
+    assert min(len(t) for t in ticks) >= 2
+    assert "1M" in words and max(len(w) for w in words) <= 5
+    assert [ax.get_xlabel() for ax in shown[:3]] == ["measured [s]", "measured [s]", ""]

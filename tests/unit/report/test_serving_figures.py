@@ -62,3 +62,11 @@ def test_the_legend_names_chips_and_the_schedulers_that_occur():
 
 def test_panels_ask_for_numbers_that_every_point_has():
     assert {key for key, _, _ in PANELS} <= set(at(1.0, 1.0))
+
+
+def test_an_axis_of_half_a_decade_has_ticks_and_none_that_touch(axes):
+    """It had two, 50 and 100, of which the first is the limit."""
+    panel(axes, {"trainium2": [at(1 / x, 10 * x) for x in (51, 89, 160)]}, COLORS, "chip_tokens_per_s")
+    low, high = axes.get_xlim()
+    ticks = np.asarray([t for t in axes.get_xticks() if low <= t <= high])
+    assert ticks.size >= 3 and (ticks[1:] / ticks[:-1]).min() > 1.3

@@ -1,4 +1,4 @@
-"""Counts: what people may ask for, how high a Poisson number may be, and the sizes that batches are padded to."""
+"""Counts: bounds of user-given counts, a bound of Poisson counts, and padded batch sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nothing else beats in every respect at once."""
+"""Pareto filters: non-dominated points, and those far enough apart to show."""
 
 from __future__ import annotations
 

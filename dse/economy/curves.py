@@ -1,4 +1,4 @@
-"""Curves of owning: goodput against cluster size, and what buying and renting have cost by day."""
+"""Curves for figures: goodput against cluster size, and cumulative cost of buying and renting by day."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Facts that a dollar per token leans on, each turned over its range, and what that does to an answer."""
+"""One-at-a-time sensitivity of cost per token to the facts behind it, each over its range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From capital to dollars per chip-second: recovery, energy with PUE, facility, maintenance; renting against owning."""
+"""Total cost of ownership per chip-second: capital recovery, energy with PUE, facility, maintenance; break-even."""
 
 from __future__ import annotations
 

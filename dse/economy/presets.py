@@ -1,4 +1,4 @@
-"""Hosts, racks, owners, failure rates, carbon and rental prices by name, each number with its receipt."""
+"""Look-up of hosts, racks, owners, failure rates, carbon and rental prices by name, each with its receipt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From package to rack: host, network, cables, power and cooling that one chip pays for, and carbon of all of it."""
+"""Cost and embodied carbon of a chip's share of its server and rack: host, network, cables, power, cooling."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A cluster in discrete events, as an independent check of the closed forms in `reliability`.
+"""Discrete-event simulation of a cluster with failures, an independent check of `reliability`.
 
-Chips fail one by one, a job computes and saves, failed units go to repair and spares stand in. Needs `simpy` (`fleet`).
+A job computes and checkpoints; failed units go to repair and spares replace them. Needs `simpy` (extra `fleet`).
 """
 
 from __future__ import annotations

@@ -138,13 +138,13 @@ def operators(
 
 
 def rank_ops(workload: Workload, plan: Plan) -> list[Op]:
-    """Operators of a rank in the order of `demand`; their names and products do not depend on the software stack."""
+    """Operators of a rank in the order of `demand`; names and matrix products are the same for every software."""
     training = isinstance(workload, Training)
     return [p.op for p in (training_ops(workload, shard(plan, COMPILED)) if training else serving_ops(workload, plan))]
 
 
 def step_parts(e: Evaluation) -> list[tuple[str, float]]:
-    """Parts of the step time [s], which add up to `step_s`: operators, exposed communication, bubble, throttling, ..."""
+    """Parts of the step time [s] that add up to `step_s`: operators, exposed communication, bubble, throttling, ..."""
     s, total = e.step, float(e.step.total_s)
     return [
         ("operators", float(s.compute_s)),
@@ -192,7 +192,7 @@ DOMAINS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 def find_room(
     system_at: Callable[[int], System], n_domain: int, workload_at: Callable[[int], Workload], plan: Plan | None
 ) -> tuple[Finding, str]:
-    """As `find`, on the fewest of `DOMAINS` in which the model fits (a plan: one domain), and a note if one is too few.
+    """As `find`, on the fewest `DOMAINS` in which the model fits (a plan: one), with a note if one was too few.
 
     RoomError if it fits in none (with the shortfall in one domain); PlanError as `evaluate`.
     """

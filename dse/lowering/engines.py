@@ -1,4 +1,4 @@
-"""Engines that could serve a model: every size, plan, batch and scheduler, lowered; discrete, on the host."""
+"""Serving engines: all sizes, plans, batches and schedulers for a model, lowered on the host."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from .step_demand import StepDemand
 from .tiling import array_shape
 
 CHUNKS = (512, 2048)
-"""Tokens of a prompt that ride on one decode pass: budgets for strict and relaxed limits [agrawal2024sarathi]."""
+"""Chunk sizes of chunked prefill [tokens], for strict and relaxed latency limits [agrawal2024sarathi]."""
 PROMPT_LOADS = (0.2, 0.4, 0.6, 0.75, 0.85, 0.92)
-"""Share of time that engines which only read prompts are busy, as tried."""
+"""Utilisations tried for prefill-only engines."""
 MAX_SEQUENCES = 4096
 """Most sequences per rank that are tried."""
 MOST_DRAFTED = 1_000
 """Most tokens that are drafted ahead: all of them are verified in one pass."""
 SCHEDULERS = ("prefill first", "chunked", "apart")
-"""What a prefill costs the sequences that write: all its time, what a shared pass takes longer, nothing."""
+"""Schedulers, by how a prefill delays decoding: by its whole time, by a longer mixed pass, or not at all."""
 
 
 @dataclasses.dataclass(frozen=True)

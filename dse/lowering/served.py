@@ -1,7 +1,7 @@
-"""A model in service as one workload of a study: a decode pass and its share of prefills in one demand.
+"""A served model as one workload of a study: a decode pass with its share of prefill as one demand.
 
-The engine never idles: each pass gives every sequence a token, and reads the prompts that replace ended sequences.
-Plans of all engine sizes and batches compete, by time per token.
+The engine never idles: each pass adds a token to every sequence and reads the prompts that replace ended sequences.
+Plans of all engine sizes and batches compete by time per token.
 """
 
 from __future__ import annotations

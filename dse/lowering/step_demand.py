@@ -1,4 +1,4 @@
-"""The coefficients of a step that do not depend on free numbers, as arrays: lowering makes them, `step` prices them."""
+"""`StepDemand`: the coefficients of a step as arrays, made by lowering and turned into time and energy by physics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unbounded coordinates of a calibration's numbers, in which fits move and priors are bell curves."""
+"""Transforms of calibration numbers to unbounded coordinates, in which priors are normal and fits are done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a package sustains: energy of single operators, the hottest of them, and the times that cooling allows."""
+"""Power of single operators, the highest of them, and the operator times that a cooling limit allows."""
 
 from __future__ import annotations
 

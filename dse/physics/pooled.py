@@ -1,9 +1,9 @@
-"""Calibrations that share what they have in common: a chip and stack never measured take what their kin teach.
+"""Calibrations by partial pooling: an unmeasured chip or stack takes the effects of its family, vendor and software.
 
-Every number of a calibration is, in free coordinates,
+Every number of a calibration is, in unbounded coordinates,
     x = x0 + s (z[software] + z[vendor] + z[family] + z[stack] + z[chip] + z[family and stack])
-with x0 the value and s half of the range of the vendor's prior, and z effects that all measurements fit together
-(`dse.calibrate.pooled`), zero where nobody measured. Source: [gelman2006hierarchical] for partial pooling.
+with x0 the value and s half the range of the vendor's prior, and z effects fitted to all measurements together
+(`dse.calibrate.pooled`), zero where none exist. Source: [gelman2006hierarchical] for partial pooling.
 """
 
 from __future__ import annotations

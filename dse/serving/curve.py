@@ -1,4 +1,4 @@
-"""The throughput-interactivity curve of a model on a chip: every engine priced, those that nothing beats kept."""
+"""Throughput-interactivity curve of a model on a chip: all engines evaluated, and their Pareto front."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ STEADY_s = 3600.0
 
 @dataclasses.dataclass(frozen=True)
 class Promise:
-    """What users are promised, for a share of requests; None is no promise."""
+    """Latency limits (TPOT, TTFT) for a share of requests; None: no limit."""
 
     tpot_s: float | None = None
     ttft_s: float | None = None
     quantile_frac: float = 0.95
-    """Share of requests that must see both."""
+    """Share of requests that must meet both limits."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,12 +140,12 @@ def serving_curve(
     promise: Promise,
     policy: Policy,
 ) -> Curve:
-    """Every engine of at most `system.n_chips` chips that serves `requests`, priced in steady state.
+    """All engines of at most `system.n_chips` chips that serve `requests`, evaluated in steady state.
 
     Sizes that divide the system, all valid plans, sequences in powers of two, and the three schedulers; engines apart
     pair every decoding with every prompt-reading plan at several loads.
     Source: [pope2022] section 4 for the trade between batch, latency and throughput.
-    PlanError: no plan divides the model, or not even one request fits in memory (says by how much).
+    PlanError: no plan divides the model, or not even one request fits in memory (with the shortfall).
     """
     tech, c = chip_technology(system.chip), calibration_for(system.chip.name, requests)
     static_W = silicon(system.chip, tech).static_W

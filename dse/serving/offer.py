@@ -1,4 +1,4 @@
-"""What chips offer for one promise: curve, price, waits, comparison; and a portfolio on the chips that serve it."""
+"""Chips compared under one latency promise: serving curve, price, bottlenecks; and the fleet of a portfolio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which chip is cheapest for one phase of a model, without a queue: a step with failures, or a chip's hours."""
+"""Ranking of chips by cost for one phase of a model, without queueing: training with failures, or chip-hours."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""An engine in steady state: what users see and what it costs, from the times of its passes and its load.
+"""A serving engine in steady state: TTFT, TPOT, throughput and power from the times of its passes and its load.
 
-Schedulers differ in what a prefill costs sequences that write: all of its time ("prefill first"), what a pass that
-reads a chunk beside takes longer ("chunked"), or nothing, on chips of its own ("apart").
+Schedulers differ in how a prefill delays decoding: by its whole time ("prefill first"), by the longer pass that holds
+a chunk of it ("chunked"), or not at all, on chips of its own (disaggregated, "apart").
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Engine(eqx.Module):
 
 
 class ServingPoint(eqx.Module):
-    """What users see of an engine in steady state, and what it costs."""
+    """Latency, throughput and energy of an engine in steady state."""
 
     tpot_s: FloatLike
     """Time per output token that the asked share of requests stays below."""

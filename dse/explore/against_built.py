@@ -1,4 +1,4 @@
-"""A back-test as a record: what was proposed beside what was built, and how far apart they are."""
+"""Result of a back-test: the proposed design beside the built chip, number by number, with their ratios."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What each draw of a forecast assumes: budgets, what a maker can buy, and what was announced.
+"""Assumptions of a forecast, drawn at random: budgets, supply (node, HBM, links), and announced ratios.
 
-Probabilities by name stand beside the receipts; every draw is one world.
+Named probabilities come in addition to the ranges of receipts; every draw is one scenario.
 """
 
 from __future__ import annotations

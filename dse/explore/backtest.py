@@ -1,7 +1,7 @@
-"""Back-tests: with an older chip in hand and the budgets of its successor, what would the explorer have proposed?
+"""Back-tests: given an older chip and the budgets of its successor, what would the explorer have proposed?
 
-A study names the older chip as baseline and the built one in `[built]`, whose metrics limits may take
-(`at_most = "built"`), so that the comparison is of taste, not of means. Any two chips will do.
+A study names the older chip as baseline and the built one in `[built]`; limits may be those of the built chip
+(`at_most = "built"`), so that both have the same budgets. Any two chips can be used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A chip as built: given its free numbers, the least supply, die and step times that limits allow."""
+"""A chip from its free numbers alone: the lowest supply voltage, die area and step times that the limits allow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A solved study taken apart, any chip as silicon, and chips that exist on the axes of a front, for every renderer."""
+"""Data for figures and tables of a solved study: area and power by part, operators, existing chips on front axes."""
 
 from __future__ import annotations
 

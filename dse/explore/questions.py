@@ -1,6 +1,6 @@
-"""Questions with sides: a study solved once for every entry of one of its choices, each with a proof of its own.
+"""Design questions with alternatives: a study solved once for each option of one choice, each with its own proof.
 
-So "the torus costs 18 % more" is as certain as "the switch is best": the loser's bound stands above the winner.
+So "the torus costs 18 % more" is as certain as "the switch is best": the loser's lower bound is above the winner.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Many points of one Pareto front as one family of convex problems, solved in one `vmap`.
+"""Points of a Pareto front as one family of convex problems, solved in one `vmap`.
 
-Every metric is a row with a cap and a weight: the slack `s` in `log metric_j - log cap_j <= w_j s` is minimised, for
+Every metric has a cap and a weight: the slack `s` in `log metric_j - log cap_j <= w_j s` is minimised, which gives
 epsilon-constraints (one weight of 1) or rays from the caps (Chebyshev, Pascoletti-Serafini). All are log-log convex, so
-each point carries its own bound. Read more: [miettinen1999] sections 3.2 and 3.4; [eichfelder2008] for rays.
+each point has its own bound. Read more: [miettinen1999] sections 3.2 and 3.4; [eichfelder2008] for rays.
 """
 
 from __future__ import annotations

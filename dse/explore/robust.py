@@ -1,6 +1,6 @@
-"""One design to build before the world is known: the best worst case, or the best figure met in most samples.
+"""Robust design: one design for all samples, by the best worst case or the best goal reached in most samples.
 
-The program over scenarios is in `scenarios`. Read more: [mutapcic2009].
+The convex program over scenarios is in `scenarios`. Read more: [mutapcic2009].
 """
 
 from __future__ import annotations

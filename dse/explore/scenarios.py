@@ -1,6 +1,6 @@
-"""One discrete choice over many scenarios at once: the convex program of the scenarios that bind.
+"""Robust convex program of one discrete choice over many scenarios, by constraint generation.
 
-Free numbers are shared by all scenarios. Those that the design fails are added to the program until it fails none.
+Free numbers are shared by all scenarios; scenarios that the design violates are added until none is violated.
 Read more: [mutapcic2009].
 """
 

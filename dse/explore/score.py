@@ -1,4 +1,4 @@
-"""How good a forecast was, once facts arrive: log score and coverage."""
+"""Scores of a forecast against published facts: log score and coverage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Back-tests together: how far off all numbers are, by step and by kind, and against the naive forecast."""
+"""Summary of all back-tests: errors of the proposed numbers, by step and quantity, against a naive forecast."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Unknowns of a study: every receipt with a range that its answer reads, and draws of them that move together.
+"""Unknowns of a study: every receipt with a range that its answer depends on, and correlated random draws of them.
 
-A draw is a score of 0 to 1 per unknown, turned into numbers of all things with the fact: all see one world.
+A draw is a quantile (0 to 1) per unknown, shared by all chips, nodes, ... that have this fact.
 """
 
 from __future__ import annotations

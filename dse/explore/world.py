@@ -1,4 +1,4 @@
-"""The world that a study takes as given: its numbers in one vector, with names, and an optimum's slopes by them."""
+"""Given numbers of a study (technology, calibrations, limits) as one named vector, and derivatives by them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What can never be best, because something else is at least as good in every number that moves an answer.
+"""Dominance: removes plans and choices that another equals or beats in every coefficient.
 
-Fields of plans' demands, links and memory say whether less or more is better.
+Fields of demands, links and memories declare whether less or more is better.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Infeasibility as an answer: the cheapest way to loosen the limits until a design exists.
+"""Infeasible problems: the least relaxation of the limits that makes a design feasible.
 
-The sum of loosenings in log units is minimised, so few limits move. Read more: [nocedal2006] section 17.2.
+Minimises the sum of relaxations in log units (an l1 norm), so that few limits move. Read more: [nocedal2006] 17.2.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The least loosening of some rows that gives a design with whole counts, of choices and plans that are known."""
+"""Least relaxation of given limits that admits an integer design, for known choices and plans."""
 
 from __future__ import annotations
 

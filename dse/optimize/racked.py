@@ -1,4 +1,4 @@
-"""What a rack of a design is, where a study chooses or limits it: power, capital, tokens per rack and megawatt."""
+"""A full rack of a design: power, capital, throughput per rack and per megawatt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All plans of a study as rows of coefficients, and the convex problems that single plans and hulls of groups make."""
+"""All plans of a study as rows of coefficients, and the convex problems of single plans and of hulls of groups."""
 
 from __future__ import annotations
 

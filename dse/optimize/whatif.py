@@ -1,4 +1,4 @@
-"""What the answer becomes if a limit is dropped or moved: beside the local price, a study solved again."""
+"""What-if analysis: the study re-solved with each limit loosened by 10 % or removed, beside its local price."""
 
 from __future__ import annotations
 

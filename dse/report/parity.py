@@ -1,4 +1,4 @@
-"""Figures of a validation: predicted against measured, what the predicted is made of, and where it is wrong."""
+"""Figures of a validation: predicted against measured, parts of predictions, and errors by source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The convex core of a study: one objective and ratios that must not exceed 1, all posynomials of free numbers."""
+"""The convex core of a study: an objective and constraint ratios (at most 1), posynomials of the free numbers."""
 
 from __future__ import annotations
 

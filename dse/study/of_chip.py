@@ -1,4 +1,4 @@
-"""A metric as a function of the chip alone: what `jax.grad`, `jax.vmap` and `jax.jit` take."""
+"""`metric`: a metric as a pure function of the chip, for `jax.grad`, `jax.vmap` and `jax.jit`."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from .limits import full_name
 from .metrics import METRICS, OWNED, Load, State, chip_state, upkeep_of
 
 EVALUATED = ("step_s", "tokens_per_s", "mfu_frac", "memory_B")
-"""Numbers of an evaluation, which are metrics here beside those that a study can name."""
+"""Fields of `Evaluation` that are metrics here, besides those of studies."""
 
 
 def metric(name: str, system: System, workload: Workload, plan: Plan | None = None) -> Callable[[Chip], FloatLike]:
-    """A metric of `workload` on `system` as a pure function of the chip, in the metric's canonical unit.
+    """The metric `name` of `workload` on `system` as a pure JAX function of the chip, in its canonical unit.
 
         dse.metric("tokens_per_s", system, workload)                       # its derivative by every number of the chip:
         jax.grad(dse.metric("cost_per_token", system, workload))(system.chip).hbm_bandwidth_Bps
-    `name` is a goal or limit of a study, or one of `EVALUATED`, with or without its unit; speed-ups are over the
-    system's chip; without a plan the fastest that fits.
-    Assumes: plan, calibration, technology and owner stay those of the chip in `system`.
-    UnknownNameError: no such metric, or no facts about the owner where it asks for them. PlanError: as `evaluate`.
+    `name`: a metric of studies or one of `EVALUATED`, with or without its unit; speed-ups are relative to the chip of
+    `system`. `plan` None: the fastest that fits.
+    Assumes: plan, calibration, technology and owner are held at those of the chip in `system`.
+    UnknownNameError: no such metric, or no economic facts of the chip for an economic one. PlanError: as `evaluate`.
     """
     full = full_name(name, (*METRICS, *EVALUATED), "metric")
     base = evaluate(system, workload, plan)

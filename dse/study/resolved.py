@@ -1,4 +1,4 @@
-"""What the tables of a study mean: chips, systems, workloads and limits by name become records, in canonical units."""
+"""Resolves the tables of a study: names of chips, systems, workloads and limits become records in canonical units."""
 
 from __future__ import annotations
 

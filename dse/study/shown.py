@@ -1,4 +1,4 @@
-"""What a study asks as tables: numbers for pandas, and with words and units for a notebook."""
+"""Tables of a study's limits, free numbers, choices and workloads: for pandas, and with units for notebooks."""
 
 from __future__ import annotations
 

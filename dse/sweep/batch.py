@@ -1,4 +1,4 @@
-"""Points evaluated in compiled batches: settings of equal structure share one program, rows go through in chunks."""
+"""Evaluation of sweep points in compiled batches: settings of equal structure share one program."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Doing the work: shard after shard in this process, or (`dask_engine`) the same shards on a Dask cluster.
+"""Execution of a sweep: shard by shard in this process, or (`dask_engine`) on a Dask cluster.
 
-A point without an answer is a row with its reason; what would fail everywhere stops the run in one line; a shard with
-any other fault is tried `ATTEMPTS` times, then noted under `failures/` and left to the next `--resume`.
+A point without a result is a row with its reason; an error that affects all points stops the run with one line; a
+shard with any other error is tried `ATTEMPTS` times, then noted under `failures/` for the next `--resume`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from .types import FloatLike
 
 
 def check_count(what: str, n: int, least: int, most: int) -> None:
-    """SpecError unless `n` lies between two ends: what is more than anybody can wait for is a slip."""
+    """SpecError unless `least <= n <= most`."""
     if n < least:
         raise SpecError(f"{what} = {n}: give at least {least}")
     if n > most:

@@ -44,7 +44,7 @@ class Wafer(eqx.Module):
 
 
 class Dies(eqx.Module):
-    """Alike dies of one package."""
+    """Identical dies of one package."""
 
     node: Node
     die_mm2: Scalar = eqx.field(converter=as_float)
@@ -145,9 +145,9 @@ class BillLine:
 
     part: str
     harvested_USD: float
-    """With dies sold whose spare blocks are bad."""
+    """Cost if dies with defective spare blocks are sold."""
     whole_USD: float
-    """With none of them sold."""
+    """Cost if only perfect dies are sold."""
     published: Sourced | None
 
 
@@ -194,7 +194,7 @@ def chip_cost(chip_name: str) -> ChipCost:
 
 
 def bill_lines(name: str) -> tuple[BillLine, ...]:
-    """A product's package line by line and in all, beside what was published."""
+    """Bill of a product's package by line and in total, beside the published one."""
     with_, without = (bill(product(name), wafer(), harvest) for harvest in (True, False))
     said, parts = published(name), {n: f for n, f in PARTS.items() if n != "loss" or counts_loss(name)}
     rows = [(n, float(getattr(with_, f)), float(getattr(without, f))) for n, f in parts.items()]

@@ -159,7 +159,7 @@ RENTED = ("capacity_block", "on_demand", "reserved", "spot")
 """Kinds of rental contract, preferred first."""
 GIVEN = "given"
 GUESSED = "guessed"
-"""Rental price of a chip that nobody lists: stands in for any rented basis, and is marked."""
+"""Kind of a guessed rent of an unlisted chip: replaces any rented basis, and is marked."""
 
 
 @dataclasses.dataclass(frozen=True)

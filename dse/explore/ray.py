@@ -83,16 +83,16 @@ def along_ray(core: ConvexCore, z: Array, ray: RayData) -> tuple[Array, Array]:
 
 @dataclasses.dataclass
 class Rays:
-    """A study whose goal is replaced by rays over several metrics."""
+    """Problems of a front: a study with rays over several metrics in place of its goal."""
 
     study: Study
     metrics: tuple[str, ...]
     solved: dict[Row, Point] = dataclasses.field(default_factory=dict)
     """Best point of every problem so far."""
     tell: Callable[[list[Point]], None] = lambda _: None
-    """Told every batch of finished points."""
+    """Called with every batch of finished points."""
     deadline: Deadline = dataclasses.field(default_factory=Deadline)
-    """When to stop with the problems that are solved; a batch is finished, so that what is kept can be gone on with."""
+    """Time limit, checked between batches, so that a saved run can be resumed."""
 
     @cached_property
     def space(self) -> Space:

@@ -27,7 +27,7 @@ class Scored:
     name: str
     """Quantity or discrete choice, as in the forecast."""
     fact: float | str
-    """What is true."""
+    """The true value."""
     log_score: float
     """Log of the probability density of log(quantity), or of the probability of a choice [nats]; more is better."""
     quantile: float | None

@@ -17,7 +17,7 @@ from ..technology.presets import Technology
 from .space import Space
 
 SIGNED = ("link", "memory")
-"""Parts of a technology whose every number declares a sign."""
+"""Parts of a technology in which every number declares whether less or more is better."""
 
 
 def signed_parts(tech: Technology) -> tuple[Any, ...]:
@@ -60,7 +60,7 @@ def undominated(rows: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Bought:
-    """The signed parts of every choice's technology as rows of coefficients, less of which is better."""
+    """Signed parts of every choice's technology as rows of coefficients."""
 
     rows: np.ndarray
     """Coefficients, shape (choices, coefficients)."""

@@ -73,7 +73,7 @@ class Tree:
     gap: float
     deadline: Deadline
     tell: Callable[[Progress], None] = lambda _: None
-    """Told where the search stands after every batch."""
+    """Called with the progress after every batch."""
     open: list[tuple[float, int, Region]] = dataclasses.field(default_factory=list)
     """Heap of regions by bound."""
     closed_bound: float = math.inf

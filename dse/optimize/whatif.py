@@ -25,7 +25,7 @@ def what_if(
     study: Study, reports: tuple[LimitReport, ...] = (), space: Space | None = None,
     progress: Callable[[str], None] = lambda _: None, deadline: Deadline | None = None,
 ) -> tuple[WhatIf, ...]:  # fmt: skip
-    """The goal of a study with each of its limits 10 % looser, and without it, over all choices, counts broken.
+    """Goal of a study with each limit 10 % looser, and without it, over all choices, with continuous counts.
 
     Of `reports`, bounds of free numbers that cost something are moved too, but not dropped.
     """

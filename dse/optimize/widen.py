@@ -59,7 +59,7 @@ def promised(search: Search) -> tuple[int, ...]:
 
 
 def late(search: Search) -> list[Broken]:
-    """Choices with plans that keep everything but what is promised, those that come nearest to it first."""
+    """Choices with plans that meet all limits except latency promises, nearest first."""
     if not (places := list(promised(search))):
         return []
     lower, upper = (b.copy() for b in search.box)

@@ -57,7 +57,7 @@ def family(chip_name: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Kin:
-    """What a chip and a stack have in common with others."""
+    """Groups of a chip and a stack: family, vendor, software."""
 
     chip: str
     family: str

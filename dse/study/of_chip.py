@@ -55,7 +55,7 @@ def metric(name: str, system: System, workload: Workload, plan: Plan | None = No
 
 
 def _owned(system: System, workload: Workload) -> tuple[Economy, Job]:
-    """What surrounds the chips of a system, and what the workload asks of its owner; a bought chip keeps its margin."""
+    """Economy of a system's chips, and the job of the workload; a bought chip keeps its margin."""
     name = system.chip.name
     price, margin = price_and_margin(name)
     if price is not None:  # the buyer's margin over what the model says that the package costs
@@ -66,7 +66,7 @@ def _owned(system: System, workload: Workload) -> tuple[Economy, Job]:
 
 
 def _owned_state(s: State, around: Economy | None, job: Job | None) -> State:
-    """A state with what its workload takes, costs and burns in its owner's hands."""
+    """A state with the upkeep of its workload."""
     if around is None or job is None:
         return s
     upkeeps = upkeep_of(s.chip, s.tech, s.money, s.die_mm2, around, (job,), s.loads)

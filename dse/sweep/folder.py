@@ -87,7 +87,7 @@ def shards_of(folder: Path, identity: str) -> Shards:
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """A file with rows, and what is known of it; "" where nothing is."""
+    """A file with rows, with its digests; "" for unknown ones."""
 
     path: Path
     bytes_: str = ""

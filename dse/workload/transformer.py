@@ -156,7 +156,7 @@ class Decode:
     weight_precision: str = "bf16"
     kv_precision: str = "bf16"
     product_precision: str = ""
-    """Precision of products with weights, per part as the storage; by default what the storage feeds."""
+    """Precision of products with weights, by part like `weight_precision`; default: that of the storage format."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +174,7 @@ class Prefill:
     cached: int = 0
     """Tokens of each sequence already in the KV cache (prefix cache)."""
     product_precision: str = ""
-    """Precision of products with weights, per part as the storage; by default what the storage feeds."""
+    """Precision of products with weights, by part like `weight_precision`; default: that of the storage format."""
 
     @property
     def n_chunks(self) -> int:

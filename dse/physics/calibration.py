@@ -123,7 +123,7 @@ def _facts(name: str) -> Receipts:
 
 @cache
 def calibration(name: str) -> Calibration:
-    """The calibration of this name: a prior, or `fit-CHIP-STACK` of a chip (or family) and stack; UnknownNameError."""
+    """The calibration `name`: a prior, or `fit-CHIP-STACK` of a chip (or family) and stack; else UnknownNameError."""
     facts = _facts(name)
     return Calibration(name=name, drawn_p=None, **{f: number(facts, f) for f in FACTS})
 

@@ -3,8 +3,8 @@
     import dse
     solution = dse.solve(dse.load_study("sweeps/trainium4.toml"))
     print(solution.delivered, solution.limits)
-The public names are listed once, in `__init__.pyi`, and loaded on first use, so that `dse --help` does not wait for
-JAX. Using any of them switches JAX to float64.
+Public names are listed in `__init__.pyi` and loaded on first use, so that `import dse` and `dse --help` are fast. Using
+any of them switches JAX to float64.
 """
 
 import lazy_loader

@@ -1,9 +1,9 @@
-"""Figures and pages for notebooks, in the house style; all but `save` and `write_page` return matplotlib figures.
+"""Figures and pages for notebooks; all functions except `save` and `write_page` return matplotlib figures.
 
     solution = dse.solve(study)
     dse.plots.area_power(solution)
-Draw your own in the same look with `with dse.plots.style(): ...` and the colours `BLOCKS`, `NODES`, `DESIGN` (the
-design) and `CONTEXT` (what is there to compare with); filled marks are measured or published, hollow ones estimated.
+For your own figures use `with dse.plots.style(): ...` and the colours `BLOCKS`, `NODES`, `DESIGN` (the design) and
+`CONTEXT` (references for comparison); filled marks are measured or published, hollow ones estimated.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .workload.transformer import Workload
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """The house style, for figures of your own."""
+    """Context manager of the figure style, for your own figures."""
     with plt.rc_context(STYLE):
         yield
         shows = plt.isinteractive()  # a notebook turns this on at its first figure, which may be in here
@@ -44,7 +44,7 @@ def style() -> Iterator[None]:
 
 
 def _drawn(draw: Callable[[], Figure]) -> Figure:
-    """A figure in the house style, closed, so that a notebook shows it once: as the value of its cell."""
+    """A figure in the style, closed, so that a notebook shows it only once, as the value of its cell."""
     with style():
         figure = draw()
     plt.close(figure)
@@ -52,23 +52,23 @@ def _drawn(draw: Callable[[], Figure]) -> Figure:
 
 
 def save(figure: Figure, folder: str | Path, name: str) -> list[Path]:
-    """Write a figure as PNG and SVG into a folder and return both paths."""
+    """Write a figure as PNG and SVG into `folder`; returns both paths."""
     with style():
         return _save(figure, Path(folder), name)
 
 
 def roofline(system: System, workload: Workload, plan: Plan | None = None) -> Figure:
-    """One workload on one system, under a plan or the fastest: roofs, and operators as large as their time."""
+    """Roofline of a workload on a system, under `plan` or the fastest that fits; operators sized by their time."""
     return _drawn(lambda: figures.chip_roofline_figure(find(system, workload, plan)))
 
 
 def rooflines(solution: Solution) -> Figure:
-    """Every workload of a study on the baseline and on the design."""
+    """Rooflines of every workload of a study, on the baseline and on the design."""
     return _drawn(lambda: figures.roofline_figure(solution))
 
 
 def area_power(solution: Solution) -> Figure:
-    """Area and power by block, the design below the chips before it; raises ValueError without a design."""
+    """Area and power by block of the design below earlier chips; ValueError without a design."""
     chip = solution.chip
     if chip is None:
         raise ValueError("the study has no design: solution.relaxations says what to loosen")
@@ -76,42 +76,42 @@ def area_power(solution: Solution) -> Figure:
 
 
 def front(found: Front, beside: bool = True) -> Figure:
-    """A front over its first two metrics; `beside` also marks chips that exist, which takes a moment to evaluate."""
+    """A Pareto front over its first two metrics; `beside` also evaluates and marks existing chips."""
     seconds = [s for _, s in found.rays.space.ground.baselines]
     named = named_chips(found.study, found.metrics, seconds) if beside else []
     return _drawn(lambda: front_figures.front_figure(found, named))
 
 
 def designs(found: Front) -> Figure:
-    """Every design of a front as a line over its numbers."""
+    """Metrics and free numbers of all designs of a front, one line per design (parallel coordinates)."""
     return _drawn(lambda: front_figures.along_figure(found))
 
 
 def tornado(found: Sensitivity) -> Figure:
-    """What each fact's range is worth in the goal."""
+    """Tornado chart: effect of each fact's range on the goal."""
     return _drawn(lambda: front_figures.tornado_figure(found))
 
 
 def verdict(found: Risk) -> Figure:
-    """Outcome over all samples, those that reach the target in colour."""
+    """Histogram of the outcome over all samples, with those that reach the target in colour."""
     return _drawn(lambda: risk_figures.verdict_figure(found))
 
 
 def spread(found: Risk) -> Figure:
-    """Spread of the best design over the samples."""
+    """Distribution of the optimal design's numbers over the samples."""
     return _drawn(lambda: risk_figures.design_figure(found))
 
 
 def drivers(found: Risk) -> Figure:
-    """Unknowns by how they move the outcome."""
+    """Unknowns by rank correlation with the outcome."""
     return _drawn(lambda: risk_figures.drivers_figure(found))
 
 
 def parity_of(found: Validation) -> Figure:
-    """Predicted against measured."""
+    """Predicted against measured times."""
     return _drawn(lambda: parity.parity_figure(found.modelled, found.kind))
 
 
 def errors_of(found: Validation) -> Figure:
-    """What predictions are made of, and how far they are off, by source."""
+    """Parts of predicted times, and prediction errors by source."""
     return _drawn(lambda: parity.parts_figure(found.modelled, found.kind))

@@ -1,1 +1,1 @@
-"""How far the model is from the world, and the few numbers per chip family that bring it closer."""
+"""Validation against published measurements, and the fits of calibration numbers to them."""

@@ -1,4 +1,4 @@
-"""Rows of one kind stacked, so that one compiled program predicts them all, each with its own calibration."""
+"""Batched prediction of measurements: rows of one kind stacked for one compiled program, each with its calibration."""
 
 from __future__ import annotations
 

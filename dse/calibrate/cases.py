@@ -1,4 +1,4 @@
-"""From a published row to a demand on a chip, or the reason why not."""
+"""Training measurements as cases: from a published row to a demand on a chip, or the reason why it is not modelled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measurements as rows of one large fit: which units each row belongs to, its log time and how numbers move it."""
+"""Measurements as rows of one large fit: groups of each row, its log time and its derivatives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers as others print them: digits in groups, a decimal comma. What could be two numbers is left and named.
+"""Parsing of printed numbers: grouped digits, decimal commas. Ambiguous numbers are not parsed but reported.
 
 "1,234.5", "1 234", "1_234" and "1.234,5" are one number each. "1,234" is 1234 or 1.234: its column decides, by a cell
 that can be read in one way only; a column of counts has no decimals.

@@ -1,4 +1,4 @@
-"""Errors of predictions by group of points: quarters, sources, fifths of a dimension.
+"""Prediction errors by group of points: quarters, sources, fifths of a dimension.
 
 A table of predictions has `source`, `measured_s`, `predicted_s`, parts in seconds, `error_frac`, and `low_s` and
 `high_s` where there are bands, one row per measurement.

@@ -1,4 +1,4 @@
-"""The pooled fits of all shipped measurements, calibrations from them, and the data file that ships them."""
+"""Pooled fits of all shipped measurements, the calibrations from them, and the data file that stores them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions of measurements by fits that never saw them, and the bands that their errors teach."""
+"""Out-of-sample predictions (by source or chip generation left out), and error bands from them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""From a published inference row to a request on a chip, or the reason why not.
+"""Inference measurements as cases: from a published row to a request on a chip, or the reason why it is not modelled.
 
-A row is a time to first token, per output token, or of a request; a static batch's throughput gives its request's time.
+A row is a TTFT, a TPOT or a request time; the throughput of a static batch gives its request time.
 """
 
 from __future__ import annotations

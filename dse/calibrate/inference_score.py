@@ -1,4 +1,4 @@
-"""How far predicted requests are from measured ones, beside two fitted constants per chip."""
+"""Scores of predicted requests against measured ones, and against a baseline of two fitted constants per chip."""
 
 from __future__ import annotations
 

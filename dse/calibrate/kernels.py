@@ -1,4 +1,4 @@
-"""Single operators and collectives as cases: the same step model with everything else absent."""
+"""Measurements of single operators and collectives as cases of the step model."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How a library cuts one matrix product into pieces for the cores of a published chip, and how long the rounds take.
+"""Tiling of single matrix products by libraries on published chips, in whole rounds over the cores.
 
-Designs take the usual piece and, on average, half a piece idle at the end; a product timed alone ran in whole rounds.
+Designs use the usual tile and, on average, half an idle tile at the end; a product timed alone ran in whole rounds.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Published measurements, one row per metric with its source; rows that share `point_id` are one measurement.
+"""Tables of measurements, one row per metric with its source; rows that share `point_id` are one measurement.
 
-A user's own file has the same columns as CSV, JSON or Parquet, or one for each metric (see `wide_tables`).
+A user's file has the same columns as CSV, JSON or Parquet, or one column per metric (see `wide_tables`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rows of single operators as operators: matrix products, attention, element-wise work."""
+"""Rows of operator measurements as `Op` records: matrix products, attention, element-wise work."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Partial pooling: effects of software, vendor, family, stack, chip and pair, fitted together to all measurements.
+"""Partial-pooling fit: effects of software, vendor, family, stack, chip and pair, fitted jointly to all measurements.
 
     log t_i = f(sum of the effects of row i) + b[source] + c[cell] + noise_i,  z ~ N(0, kappa^2), noise ~ Student t
-Leaving rows out is a mask with a warm start.
+Leaving rows out is done by a mask with a warm start.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""How a library runs a collective on published chips: protocols by length, both levels of a hierarchy at once.
+"""Collective libraries on published chips: protocols by message length, both levels of a hierarchy at once.
 
-It takes the fastest by a table of its own; designs take one latency per hop instead.
+The library picks the fastest by its own table; designs use one latency per hop instead.
 """
 
 from __future__ import annotations

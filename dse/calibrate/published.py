@@ -1,4 +1,4 @@
-"""Names that publications use: chips, models and software, and the presets behind them."""
+"""Names of chips, models and software in publications, and the presets that they mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times behind published rates: bandwidths of messages and copies, FLOP of products, elements a second."""
+"""Times from published rates: bandwidths of collectives and copies, FLOP/s of products, elements per second."""
 
 from __future__ import annotations
 

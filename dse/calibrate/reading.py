@@ -1,4 +1,4 @@
-"""Tables that others wrote: one odd cell costs one row, and the row says which cell."""
+"""Reading of users' tables: an unreadable cell excludes its row, with the cell as the reason."""
 
 from __future__ import annotations
 

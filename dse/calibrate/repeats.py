@@ -1,8 +1,8 @@
-"""Measurements that a user's table has more than once: each counts once, and the table says of the others why.
+"""Repeated measurements in a user's table: each counts once, the others are listed with the reason.
 
-A row that is there twice counts once. A point that gives one metric two values is refused, as neither can be preferred.
-Points alike in every column but their name and values are runs of one point, of which the median counts, as it does of
-runs of one plan in a ranking; the name of a column decides nothing, so what a note tells apart stays apart.
+A repeated row counts once. A point with two values of one metric is refused, since neither can be preferred. Points
+equal in every column except name and values are repeated runs, of which the median counts, as for runs of one plan in
+a ranking; every other column counts, so points that differ in a note stay separate.
 """
 
 from __future__ import annotations

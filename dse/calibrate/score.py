@@ -1,4 +1,4 @@
-"""How far predictions are from measurements, source by source, beside the strongest simple baseline."""
+"""Prediction errors by source, beside the strongest simple baseline."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A user's table in the words of the shipped ones: columns, metrics, units and collectives under other spellings.
+"""Normalisation of users' tables: other spellings of columns, metrics, units and collectives.
 
-A cell that is no number (see `digits`) keeps its row from being predicted, and the row says which cell.
+A cell that is not a number (see `digits`) excludes its row, with the cell as the reason.
 """
 
 from __future__ import annotations

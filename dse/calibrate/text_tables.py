@@ -1,4 +1,4 @@
-"""Tables as text: which mark parts columns, rows of another length than the header, columns of one name."""
+"""Parsing of text tables (CSV): delimiter, rows of a wrong length, duplicate column names."""
 
 from __future__ import annotations
 

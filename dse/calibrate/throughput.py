@@ -1,4 +1,4 @@
-"""What published units of throughput mean: things per time, of a chip or of all."""
+"""Units of published throughputs: items per time, per chip or in total."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far predictions are from measurements; what cannot be predicted is listed with its reason."""
+"""`validate`: predictions of measurements and their errors; rows that are not modelled are listed with a reason."""
 
 from __future__ import annotations
 
@@ -33,41 +33,41 @@ SCORERS: dict[str, Scorer] = {
     "kernels": kernels.kernel_cases,
     "collectives": kernels.collective_cases,
 }
-"""Kind of measurement to what makes cases of its rows."""
+"""Function that makes cases from rows, by kind of measurement."""
 
 WORST = 3
-"""Worst predictions shown."""
+"""Number of worst predictions shown."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
-    """Predictions of one kind of measurement beside the measurements."""
+    """Predicted beside measured times for one kind of measurement, with errors, bands and reasons for gaps."""
 
     kind: str
     held_out: str
-    """What was left out of the fits that predict it: "" for nothing, "source" or "generation"."""
+    """Data held out of the fits that predict a row: "" for none, its "source", or its chip "generation"."""
     data: Path
     scores: Scores
-    """All predictions, and the reason for what has none."""
+    """All predictions, and the reasons for rows without one."""
 
     @property
     def is_shipped(self) -> bool:
-        """Whether the measurements are those that ship, from which the shipped calibrations come."""
+        """Whether the measurements are the shipped ones, to which the shipped calibrations are fitted."""
         return self.data.parent == DATA
 
     @property
     def name(self) -> str:
-        """Name of its files."""
+        """Name for files and titles."""
         return f"{self.kind}-without-{self.held_out}" if self.held_out else self.kind
 
     @property
     def modelled(self) -> pd.DataFrame:
-        """Rows with a prediction, and its signed relative error as `error_frac`."""
+        """Rows with a prediction, with the relative error predicted / measured - 1 as `error_frac`."""
         done = self.scores.predictions.dropna(subset=["predicted_s"])
         return done.assign(error_frac=done.predicted_s / done.measured_s - 1)
 
     def frame(self) -> pd.DataFrame:
-        """Every measurement with a prediction, worst first: source, chip, times and their ratio."""
+        """One row per prediction: source, chip, times [s], and ratio measured / predicted, largest ratio first."""
         done = self.modelled.assign(ratio=self.modelled.measured_s / self.modelled.predicted_s)
         columns = ["source", "chip", "measured_s", "predicted_s", "ratio"]
         return pd.DataFrame(done.sort_values("ratio", ascending=False)[columns].reset_index(drop=True))
@@ -86,10 +86,10 @@ class Validation:
 def validate(
     kind: str, path: str | None = None, all_rows: bool = False, held_out: str = "", tell: Tell = lambda _: None
 ) -> Validation:
-    """Predict every measurement of a kind, of a file or the shipped ones; `tell` hears what is done.
+    """Predict all measurements of a `kind` (a key of `SCORERS`), shipped or in the file at `path`, and score them.
 
-    `all_rows` also scores rows not fully known; `held_out` "source" or "generation" predicts with fits that never saw
-    it. SpecError for a file, a column, a value or a kind that does not serve.
+    `all_rows`: also rows with incomplete configuration; `held_out`: predict each row by fits without its "source" or
+    chip "generation"; `tell` receives progress texts. SpecError: an unknown kind, or an unusable file, column or value.
     """
     scorer = SCORERS.get(kind)
     if scorer is None:
@@ -118,7 +118,7 @@ def validate(
 
 
 def checked(rows: pd.DataFrame, kind: str, path: Path) -> None:
-    """Nothing for a table that has rows and the columns of its kind; SpecError otherwise."""
+    """SpecError for a table without rows or without the columns of its kind."""
     if rows.empty:
         raise SpecError(f"{path}: no rows")
     missing = [c for c in (*NEEDED[kind], "unit") if c not in rows.columns]
@@ -127,7 +127,7 @@ def checked(rows: pd.DataFrame, kind: str, path: Path) -> None:
 
 
 def left_aside(rows: pd.DataFrame) -> list[Unmodelled]:
-    """Points whose configuration is not fully known, with that reason."""
+    """Points with incomplete configuration, with that reason."""
     if "spec" not in rows:
         return []
     points = rows.loc[rows["spec"] != "complete"].drop_duplicates("point_id")
@@ -138,14 +138,14 @@ def left_aside(rows: pd.DataFrame) -> list[Unmodelled]:
 
 
 def timed(cases: Sequence[Case], rest: Sequence[Unmodelled]) -> tuple[list[Case], list[Unmodelled]]:
-    """Cases whose measured time is positive; the others join what cannot be modelled."""
+    """Cases with a positive measured time; the others are added to `rest`."""
     bad = [c for c in cases if not (np.isfinite(c.measured_s) and c.measured_s > 0)]
     refused = [Unmodelled(c.point_id, c.source, c.chip_name, "measured time is not positive") for c in bad]
     return [c for c in cases if c not in bad] if bad else list(cases), [*rest, *refused]
 
 
 def source_medians(v: Validation) -> dict[str, Any]:
-    """The total: counts over all points, medians over sources with predictions, and the mean share inside bands."""
+    """Totals: counts over all points, medians of errors over sources, and mean coverage of the bands."""
     by: Any = v.scores.by("source")
     errors = ("median_abs_err", "p90_abs_err", "bias", "baseline_median_abs_err")
     counts: dict[str, Any] = {n: int(by[n].sum()) for n in ("points", "modelled")}
@@ -159,7 +159,7 @@ def memory_scores(v: Validation) -> pd.DataFrame:
 
 
 def worst(v: Validation, n: int = WORST) -> list[dict[str, Any]]:
-    """The predictions farthest from their measurements as a ratio, worst first."""
+    """The `n` predictions with the largest ratio to their measurement, up or down, worst first."""
     done = v.modelled
     order = np.log(done.predicted_s / done.measured_s).abs().sort_values(ascending=False).index[:n]
     columns = ["point_id", "source", "chip", "calibration", "measured_s", "predicted_s", "error_frac"]
@@ -167,7 +167,7 @@ def worst(v: Validation, n: int = WORST) -> list[dict[str, Any]]:
 
 
 def reasons(v: Validation) -> list[tuple[str, int, str, str]]:
-    """Why rows have no prediction: reason without its numbers, rows, sources and one point, most frequent first."""
+    """Reasons for missing predictions (numbers as N), with row count, sources and one point; most frequent first."""
     rest = v.unmodelled
     if rest.empty:
         return []

@@ -1,4 +1,4 @@
-"""Tables with a column per metric, as spreadsheets and benchmarks of serving stacks have them, as a row per metric."""
+"""Conversion of tables with one column per metric (spreadsheets, serving benchmarks) to one row per metric."""
 
 from __future__ import annotations
 

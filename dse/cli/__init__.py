@@ -1,6 +1,6 @@
-"""The command line: `dse COMMAND`, one file per group of commands, listed in `commands`.
+"""Command line `dse COMMAND`: one file per group of commands, listed in `commands`.
 
-Here is only what a program needs before they load, which takes most of a second: Ctrl-C ends it in one line even then.
+This file holds only what is needed before they load (most of a second): Ctrl-C ends the program in one line even then.
 """
 
 from __future__ import annotations

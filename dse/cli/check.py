@@ -1,4 +1,4 @@
-"""Commands that meet measurements: `dse validate` and `dse calibrate`."""
+"""Commands that compare with measurements: `dse validate` and `dse calibrate`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Every command, and how the command line runs one.
+"""List of all commands, and the entry point that runs one.
 
-Exit codes: 0 an answer; 1 an infeasible study, explained; 2 bad input, one line on stderr; 130 interrupted.
-JAX and the rooms are imported inside the commands, so that `dse --help` does not wait for them.
+Exit codes: 0 success; 1 infeasible study, with explanation; 2 bad input, one line on stderr; 130 interrupted.
+JAX and the packages of `dse` are imported inside the commands, so that `dse --help` does not wait for them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A model on a chip, `dse evaluate`, and on several chips, `dse compare`."""
+"""Commands for a model on one chip, `dse evaluate`, and on several chips, `dse compare`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dse explore`: the study, or one chip, in the browser."""
+"""Command `dse explore`: a study, or one chip, in the browser."""
 
 from __future__ import annotations
 

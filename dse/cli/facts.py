@@ -1,4 +1,4 @@
-"""Commands that show what there is and write what people edit: chips, models, studies, files, a page of results."""
+"""Commands that list chips, models and studies, write template files and schemas, and make a report page."""
 
 from __future__ import annotations
 

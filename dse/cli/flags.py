@@ -1,4 +1,4 @@
-"""What the commands share: flags as they look in the help."""
+"""Flags shared by several commands, with their help texts."""
 
 from __future__ import annotations
 

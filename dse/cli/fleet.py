@@ -1,4 +1,4 @@
-"""Commands about owning chips: `dse cost` and `dse fleet`."""
+"""Commands on cost of ownership and fleets: `dse cost` and `dse fleet`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dse serve`: the throughput-interactivity curve of a model on one or more chips."""
+"""Command `dse serve`: throughput-interactivity curves of a model on one or more chips."""
 
 from __future__ import annotations
 

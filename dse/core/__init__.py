@@ -1,1 +1,1 @@
-"""How numbers are written: units, receipts, smooth maxima, errors. No domain words here."""
+"""Foundations without domain knowledge: units, receipts, smooth maxima, errors, files, text."""

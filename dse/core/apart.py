@@ -1,4 +1,4 @@
-"""Work in a thread of its own, which nothing waits for where it cannot be stopped: it ends with the program."""
+"""Work in a daemon thread, which is abandoned if it cannot be interrupted and ends with the program."""
 
 from __future__ import annotations
 

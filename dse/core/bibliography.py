@@ -1,4 +1,4 @@
-"""The works that facts and formulas cite, read from `references.bib`."""
+"""Bibliography: the works cited by facts and formulas, read from `references.bib`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts: what people may ask for, how high a Poisson number may be, and the sizes that batches are padded to."""
+"""Counts: bounds of user-given counts, a bound of Poisson counts, and padded batch sizes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .types import FloatLike
 
 
 def check_count(what: str, n: int, least: int, most: int) -> None:
-    """SpecError unless `n` lies between two ends: what is more than anybody can wait for is a slip."""
+    """SpecError unless `least <= n <= most`."""
     if n < least:
         raise SpecError(f"{what} = {n}: give at least {least}")
     if n > most:

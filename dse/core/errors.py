@@ -1,4 +1,4 @@
-"""What can go wrong, one root, each with a remedy in its text.
+"""Exceptions of the package: one root class, `DseError`; each message names a remedy.
 
 DseError (ValueError)
  |- UnitError         an unknown or wrong unit suffix
@@ -19,7 +19,7 @@ from .words import MEANT
 
 
 class DseError(ValueError):
-    """Root of every error a user can cause; the command line prints it in one line and exits 2."""
+    """Base class of all errors that a user can cause; the command line prints it in one line and exits with 2."""
 
 
 class UnitError(DseError):
@@ -31,23 +31,23 @@ class ReceiptError(DseError):
 
 
 class SpecError(DseError):
-    """A study, plan or file that is malformed or inconsistent."""
+    """A study, argument or file that is malformed or inconsistent."""
 
 
 class PlanError(DseError):
-    """A plan that does not divide the model or the system."""
+    """A parallelism plan that does not divide the model or the system."""
 
 
 class RoomError(PlanError):
-    """A plan that divides model and system and does not fit in memory; more chips may help."""
+    """A plan that divides model and system but does not fit in memory; more chips may help."""
 
 
 PART = 3
-"""Letters from which a part of a name is taken as meant."""
+"""Least length of a part of a name that is matched inside longer names."""
 
 
 class UnknownNameError(DseError):
-    """A name that does not exist; the message offers what may be meant, then names alike."""
+    """An unknown name of a chip, model, node, metric or key; the message suggests near matches."""
 
     def __init__(self, what: str, name: str, known: Iterable[str]):
         names = sorted(known)

@@ -1,4 +1,4 @@
-"""Files: ours are whole or absent, a user's are read with care and bounds, and answers are strict JSON."""
+"""File access: atomic writes, bounded reading of users' files, and strict JSON output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records as tables: `frame()` in canonical units for pandas, and the same in words and units for a notebook."""
+"""Records as tables: `frame()` in canonical units for pandas, and HTML with labels and units for notebooks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHOWN = 60
 
 
 def table_of(rows: Iterable[object], columns: Sequence[str], by: str | None = None) -> pd.DataFrame:
-    """A table of `rows` with names of columns; column `by`, where given, names the rows."""
+    """A table of `rows` with named columns; column `by`, if given, becomes the index."""
     import pandas as pd  # a quarter of a second, which a command that prints one answer need not wait for
 
     made = pd.DataFrame(list(rows), columns=list(columns))
@@ -30,7 +30,7 @@ def table_of(rows: Iterable[object], columns: Sequence[str], by: str | None = No
 
 
 def worded(table: pd.DataFrame) -> pd.DataFrame:
-    """A table in canonical units as people read it: names in words, every number with its unit."""
+    """A table in canonical units for display: column names in words, every number with its unit."""
     text = {label(str(column)): [_cell(str(column), value) for value in table[column]] for column in table.columns}
     return table_of(zip(*text.values(), strict=True), list(text)).set_index(table.index)
 
@@ -67,10 +67,10 @@ def _is_number(value: object) -> bool:
 
 
 class AbstractShown:
-    """A record that shows itself: every number in it with its unit, and what is known of where it is from."""
+    """A record with `frame()` and an HTML view: every number with its unit and the kind of its receipt."""
 
     receipts_of: ClassVar[dict[str, Callable[[Any], Sequence[Sourced]]]] = {}
-    """Where the facts behind a kind of record are, by its name: rooms above the record enter it."""
+    """Functions that return the receipts of a record, by class name; filled by the modules that know them."""
 
     def frame(self) -> pd.DataFrame:
         """One row per number: canonical value and unit, and the kind of its receipt, or "changed".
@@ -98,7 +98,7 @@ class AbstractShown:
 
 
 def _kind(fact: Sourced | None, value: float) -> str:
-    """What a number rests on: the kind of its receipt, or that it was changed since; empty without a receipt."""
+    """Kind of a number's receipt, or "changed" if the number differs from it; empty without a receipt."""
     if fact is None or isinstance(fact.value, str):
         return ""
     return fact.kind if np.isclose(fact.value, value, rtol=SAME, atol=0.0) else CHANGED
@@ -107,11 +107,11 @@ def _kind(fact: Sourced | None, value: float) -> str:
 SAME = 1e-9
 """Relative difference that is rounding."""
 CHANGED = "changed"
-"""Kind of a number that its receipt no longer says."""
+"""Kind of a number that differs from its receipt."""
 
 
 class Facts(list[Sourced]):
-    """Facts that show themselves: a table of their values, ranges and sources."""
+    """A list of receipts with `frame()` and an HTML view: values, ranges and sources."""
 
     def frame(self) -> pd.DataFrame:
         """One row per fact, in canonical units."""

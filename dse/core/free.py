@@ -1,4 +1,4 @@
-"""Free parameters: positive numbers an optimiser may choose, each within a box."""
+"""`Free`: a positive number that the optimiser chooses between two bounds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .errors import SpecError
 
 @dataclasses.dataclass(frozen=True)
 class Free:
-    """One free number in canonical units; the solver works on its logarithm."""
+    """One free number with its bounds in canonical units; SpecError unless 0 < lower <= upper < inf."""
 
     name: str
     """Canonical name, unit included."""

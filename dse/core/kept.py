@@ -1,6 +1,6 @@
-"""What is worth keeping between runs, in the user's cache: found by content and the rooms' text, never needed.
+"""Cache between runs, in the user's cache folder: entries are keyed by content and by the source of their modules.
 
-A file that is damaged, or cannot be read or written, costs the time to make it again.
+An entry that is damaged, or cannot be read or written, is made again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where an answer came from: the commit, the versions and the digests of everything it was computed with."""
+"""Provenance of an answer: commit, package versions and digests of all inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nothing else beats in every respect at once."""
+"""Pareto filters: non-dominated points, and those far enough apart to show."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 
 
 def is_unbeaten(values: np.ndarray) -> np.ndarray:
-    """Which rows no other beats or equals in all columns (at most 255), less being better; of equal ones the first."""
+    """Mask of non-dominated rows (minimisation, at most 255 columns); of equal rows only the first."""
     import moocore  # here, since its C library is slow to load and most commands draw no front
 
     return np.asarray(moocore.is_nondominated(values, keep_weakly=False), dtype=bool)
 
 
 def is_worth_showing(values: np.ndarray, near_frac: float) -> np.ndarray:
-    """Which unbeaten rows to show, so that every other is hardly better in any column than one of them.
+    """Mask of non-dominated rows to show, thinned so that every other row is within a tolerance of a shown one.
 
-    Columns are logs of what is wanted small; a row keeps out those nowhere better by `near_frac` of a column's range.
+    Columns are logs of minimised metrics; a row hides those nowhere better by `near_frac` of a column's range.
     Source: [laumanns2002] for sets that cover a front to within a tolerance.
     """
     kept = np.zeros(len(values), dtype=bool)

@@ -1,6 +1,6 @@
-"""Large compiled programs, kept whole between runs: a warm run neither traces nor compiles them.
+"""Cache of large compiled JAX programs between runs: a warm run neither traces nor compiles them.
 
-A program is found by function, text of its rooms, what is static, the form of its arguments, JAX's version and machine.
+The key is the function, the source of its modules, static arguments, shapes, JAX's version and the machine.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Every number has a receipt: value, range, kind, source, where.
+"""Receipts (`Sourced`): value, range, kind and source of every number, read from TOML data files.
 
-Data files are TOML, a sub-table per fact with the unit in its name, converted on loading to canonical units.
+Each fact is a sub-table with the unit in its name, converted to canonical units on loading.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from .text import spelled, unit_of
 from .units import canonical, quantity
 
 KINDS = ("guess", "estimate", "derived", "press", "paper", "datasheet", "measured")
-"""From least to most reliable; tables list in this order, guesses first."""
+"""Kinds of evidence, from least to most reliable; tables list guesses first."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Sourced:
-    """One fact with its receipt, in canonical units."""
+    """One number or name with its receipt: range, kind, source; in canonical units."""
 
     name: str
     value: float | str
-    """Number in the canonical unit, or a name (a node, a topology)."""
+    """Number in the canonical unit of `name`, or a text (a node, a topology)."""
     low: float
-    """Low end of the range; equals the value when the source gives none."""
+    """Low end of the range; the value itself if the source gives no range."""
     high: float
     kind: str
     """One of `KINDS`."""
     source: str
     where: str
-    """Table, page or arithmetic."""
+    """Place in the source (table, page), or the arithmetic."""
     note: str = ""
-    """What disagrees or was assumed."""
+    """Disagreements and assumptions."""
 
 
 Receipts = dict[str, Sourced]
@@ -75,16 +75,16 @@ def _is_number(x: Any) -> bool:
 
 @cache
 def load_receipts(path: Path) -> dict[str, Receipts]:
-    """As `read_receipts`, for files of the package: once per process, and kept between runs; parsing takes long."""
+    """As `read_receipts`, for files of the package: read once per process and cached between runs."""
     if not path.is_file():
         return read_receipts(path)  # which says so
     return kept_record("core", repr((path.name, read_text(path))), lambda: read_receipts(path))
 
 
 def read_receipts(path: Path) -> dict[str, Receipts]:
-    """All things in a data file, each a mapping from canonical fact name to its receipt.
+    """All tables of a data file, each a mapping from canonical fact name to its receipt.
 
-    ReceiptError: no TOML, or a fact without value, kind or source, or outside its range. UnitError: an unknown unit.
+    ReceiptError: not TOML, or a fact without value, kind or source, or outside its range. UnitError: an unknown unit.
     """
     try:
         raw = read_toml(path)
@@ -101,23 +101,23 @@ def read_receipts(path: Path) -> dict[str, Receipts]:
 
 @dataclasses.dataclass(frozen=True)
 class OwnThing:
-    """The one thing in a user's own file."""
+    """The one chip, system or technology in a user's file."""
 
     name: str
     base: str
-    """Preset that it differs from; empty where it stands alone."""
+    """Preset that it is based on; empty without a base."""
     inherited: Receipts
-    """Facts of the base."""
+    """Facts inherited from the base."""
     own: Receipts
     """Facts in the file."""
     settings: dict[str, Any]
-    """Keys that are no facts, as they are written."""
+    """Keys that are not facts, as written."""
     written: dict[str, str]
-    """Keys of the file's own facts as they stand there, by canonical name: what messages call them."""
+    """Keys of the file's own facts as written, by canonical name, for messages."""
 
 
 def own_receipts(path: Path, preset: Callable[[str], Receipts]) -> tuple[str, Receipts]:
-    """Name and facts of the one thing in a user's own TOML file, those of its base first; raises as `own_thing`."""
+    """Name and facts of the one thing in a user's TOML file, including those of its base; raises as `own_thing`."""
     thing = own_thing(path, preset)
     return thing.name, {**thing.inherited, **thing.own}
 
@@ -126,16 +126,16 @@ def own_thing(
     path: Path, preset: Callable[[str], Receipts], forms: Receipts | None = None, settings: Collection[str] = (),
     may_add: Receipts | None = None,
 ) -> OwnThing:  # fmt: skip
-    """The one thing in a user's own TOML file; where it has a `base`, facts that are left out are that preset's.
+    """The one thing in a user's TOML file; missing facts come from the preset named as its `base`.
 
         [n2-free-sram]
         base = "N2"
         scratchpad_area_mm2_per_MiB = { value = 0.001, kind = "guess", source = "dse2026", where = "what if" }
         wafer_price = "20 kUSD"    # a plain value is a guess
-    `preset` gives facts by name, `forms` the facts of a thing without base, `settings` keys that are no facts,
-    `may_add` facts that the base may lack.
-    SpecError: more than one table, an unknown base, or a fact that the base does not have; names the file and what a
-    fact may be called. DseError: a file that is missing or malformed, or a fact without a receipt.
+    `preset` returns the facts of a name; `forms`: facts allowed without a base; `settings`: keys that are not facts;
+    `may_add`: facts allowed beyond those of the base.
+    SpecError: more than one table, an unknown base, or an unknown fact; names the file and the allowed names.
+    DseError: a file that is missing or malformed, or a fact without a receipt.
     """
     try:
         things = read_receipts(path)
@@ -167,7 +167,7 @@ def own_thing(
 
 
 def _plain_fact(key: str, value: Any, known: Receipts, what: str, file: str) -> Sourced:
-    """The guess that `key = value` of a user's file is, with its unit in the text or in the key."""
+    """`key = value` of a user's file as a guess, with its unit in the text or in the key."""
     stems = {n: n.removesuffix(f"_{unit_of(n)}") for n in known}
     full = next((n for n, stem in stems.items() if key in (n, stem)), canonical(key, 1.0)[0])
     receipt = ("guess", "dse2026", file)
@@ -192,14 +192,14 @@ def _plain_fact(key: str, value: Any, known: Receipts, what: str, file: str) -> 
 
 
 def pick(things: Mapping[str, Thing], what: str, name: str) -> Thing:
-    """What is called `name`, or UnknownNameError with near matches."""
+    """`things[name]`, or UnknownNameError with near matches."""
     if name not in things:
         raise UnknownNameError(what, name, things)
     return things[name]
 
 
 def number(receipts: Receipts, name: str) -> float:
-    """The value of a numeric fact; a missing one is an error, never another thing's value."""
+    """The value of a numeric fact; ReceiptError if it is missing or a text."""
     if name not in receipts:
         raise ReceiptError(f"no fact '{name}'; add it with its receipt (a guess is welcome when labelled)")
     value = receipts[name].value
@@ -209,19 +209,19 @@ def number(receipts: Receipts, name: str) -> float:
 
 
 def text(receipts: Receipts, name: str) -> str:
-    """The value of a named fact (a node, a topology)."""
+    """The value of a text fact (a node, a topology); ReceiptError if it is missing."""
     if name not in receipts:
         raise ReceiptError(f"no fact '{name}'; add it with its receipt (a guess is welcome when labelled)")
     return str(receipts[name].value)
 
 
 def number_or(receipts: Receipts, name: str, usual: float) -> float:
-    """The value of a numeric fact that a thing need not state, or what holds where it does not."""
+    """The value of an optional numeric fact, or the default `usual`."""
     return number(receipts, name) if name in receipts else usual
 
 
 def text_or(receipts: Receipts, name: str, usual: str) -> str:
-    """The value of a named fact that a thing need not state, or what holds where it does not."""
+    """The value of an optional text fact, or the default `usual`."""
     return text(receipts, name) if name in receipts else usual
 
 

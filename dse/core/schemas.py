@@ -1,4 +1,4 @@
-"""JSON Schemas of the files that people write, from what reads them (our keys begin with `x-`), and complaints."""
+"""JSON Schemas of users' files, generated from their readers (extra keys start with `x-`), and error messages."""
 
 from __future__ import annotations
 

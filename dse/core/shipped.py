@@ -1,6 +1,6 @@
-"""Studies, sweeps, portfolios and forecasts that come along, found by bare name; and what kind of file one is.
+"""Look-up of shipped studies, sweeps, portfolios and forecasts by bare name; and the kind of a file.
 
-A file of the working directory wins over a shipped one, of `sweeps` in a checkout, `dse/data/sweeps` when installed.
+Files in the working directory take precedence over shipped ones (`sweeps`, or `dse/data/sweeps` when installed).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""All smoothing of the model: a p-norm, homogeneous, between the maximum and the sum, and log-log convex."""
+"""Smooth maximum: the p-norm, between the maximum and the sum; homogeneous and log-log convex."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from jaxtyping import Array, Float
 from .types import FloatLike
 
 SMALLEST = 1e-30
-"""Stands for zero where a logarithm is taken; far below any time or number of bytes."""
+"""Replaces zero before a logarithm; far below any time or number of bytes."""
 
 
 def p_norm_max(x: Float[Array, "... k"], p: float | Array) -> Float[Array, "..."]:
-    """p-norm of positive `x`, shape `(..., k)`, over its last axis: a smooth maximum in the unit of `x`.
+    """Smooth maximum of `x`, shape `(..., k)`, over its last axis: its p-norm, in the unit of `x`.
 
         (sum_i x_i^p)^(1/p),  max(x) <= result <= k^(1/p) max(x)
-    `p`, at least 1: 1 is the sum (no overlap), `p -> inf` the maximum (perfect overlap); powers of two are fastest. A
-    traced exponent goes through logarithms, so that it has a gradient at zeros too.
+    `p >= 1`: 1 is the sum (no overlap), `p -> inf` the maximum (perfect overlap); powers of two are fastest. A JAX
+    array as exponent is computed through logarithms, with a finite gradient at zero entries.
     Assumes: `x >= 0` with at least one positive entry (the gradient at all-zero does not exist).
     Valid for: p up to about 32 with times of microseconds, whose powers then still fit in float64.
     """
@@ -37,7 +37,7 @@ def p_norm_max(x: Float[Array, "... k"], p: float | Array) -> Float[Array, "..."
 
 
 def overlapped(work_s: FloatLike, other_s: FloatLike, overlap_frac: FloatLike | float, p: float | Array) -> FloatLike:
-    """Time [s] of two streams of work, a and b, when a share eta of them can run side by side; `p` as in `p_norm_max`.
+    """Time [s] of two streams of work, a and b, of which a share eta can overlap; `p` as in `p_norm_max`.
 
     t = (1 - eta) (a + b) + eta p_norm(a, b);  with b = 0 it is a exactly
     """

@@ -1,4 +1,4 @@
-"""Numbers for people: canonical units in, readable text out. Every table and figure label goes through here."""
+"""Formatting of numbers: canonical units to readable text, for all tables and figures."""
 
 from __future__ import annotations
 

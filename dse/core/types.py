@@ -1,4 +1,4 @@
-"""Array types of all rooms: float64 scalars, batched by `vmap` (1e27 FLOP times 1e12 B overflows float32)."""
+"""Array types: float64 scalars, batched by `vmap` (1e27 FLOP times 1e12 B overflows float32); stacking of records."""
 
 from __future__ import annotations
 

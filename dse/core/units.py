@@ -1,4 +1,4 @@
-"""One canonical unit per quantity inside `dse`; human units exist only in data files and on screen.
+"""Units: one canonical unit per quantity inside `dse`, other units only in data files and output.
 
 A name ends in its unit (`stack_bandwidth_GBps`, `energy_pJ_per_bit`). GB is 1e9 bytes, GiB is 2^30.
 """

@@ -1,3 +1,3 @@
-"""Version of the package, where every room may read it without importing the front door."""
+"""Version of the package."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Names of numbers in words, where their own letters do not say it."""
+"""Labels of quantities for tables and figures, and aliases for names that users may type."""
 
 from __future__ import annotations
 

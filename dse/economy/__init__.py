@@ -1,1 +1,1 @@
-"""What a chip costs to own, how often it fails, and what carbon it carries."""
+"""Cost of ownership (TCO), rents, failures and goodput, carbon."""

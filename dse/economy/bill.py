@@ -1,6 +1,6 @@
-"""Bill of materials of products whose dies are known, with harvesting made explicit, beside what was published.
+"""Bill of materials of products with known dies and explicit harvesting, beside published ones; `chip_cost`.
 
-Outside the convex core, whose share of critical area (`Package.critical_area_frac`) it checks.
+Not part of the convex core, whose share of critical area (`Package.critical_area_frac`) it checks.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Wafer(eqx.Module):
 
 
 class Dies(eqx.Module):
-    """Alike dies of one package."""
+    """Identical dies of one package."""
 
     node: Node
     die_mm2: Scalar = eqx.field(converter=as_float)
@@ -145,15 +145,15 @@ class BillLine:
 
     part: str
     harvested_USD: float
-    """With dies sold whose spare blocks are bad."""
+    """Cost if dies with defective spare blocks are sold."""
     whole_USD: float
-    """With none of them sold."""
+    """Cost if only perfect dies are sold."""
     published: Sourced | None
 
 
 @dataclasses.dataclass(frozen=True)
 class ChipCost:
-    """What a chip costs in its rack, per hour, to rent, and beside its published bill."""
+    """Cost of a chip: capital in its rack, cost per hour, rents, and its bill of materials beside the published one."""
 
     chip_name: str
     deal: Deal
@@ -164,7 +164,7 @@ class ChipCost:
     hour_range_USD: tuple[float, float]
     rents: dict[str, Sourced]
     break_even_s: dict[str, float]
-    """Time of use after which buying has cost less than renting, by kind of contract."""
+    """Time of use after which buying is cheaper than renting, by kind of contract."""
     bill: tuple[BillLine, ...]
     """Its package line by line; empty where no bill is published."""
 
@@ -175,12 +175,12 @@ class ChipCost:
 
     @property
     def break_even_days(self) -> dict[str, float]:
-        """Days of use after which buying has cost less than renting, by kind of contract."""
+        """Days of use after which buying is cheaper than renting, by kind of contract."""
         return {k: s / (24 * HOUR_s) for k, s in self.break_even_s.items()}
 
 
 def chip_cost(chip_name: str) -> ChipCost:
-    """What a chip costs its owner, in the largest system made of it; UnknownNameError without facts about its fleet."""
+    """Cost of a chip to its owner, in the largest system of it; UnknownNameError without economic facts of the chip."""
     d = deal(chip_system(chip_name))
     p, hour, rented = purchase(d), hour_USD(d), rents(chip_name)
     paid = {k: jnp.asarray(float(f.value) / HOUR_s) for k, f in rented.items()}
@@ -194,7 +194,7 @@ def chip_cost(chip_name: str) -> ChipCost:
 
 
 def bill_lines(name: str) -> tuple[BillLine, ...]:
-    """A product's package line by line and in all, beside what was published."""
+    """Bill of a product's package by line and in total, beside the published one."""
     with_, without = (bill(product(name), wafer(), harvest) for harvest in (True, False))
     said, parts = published(name), {n: f for n, f in PARTS.items() if n != "loss" or counts_loss(name)}
     rows = [(n, float(getattr(with_, f)), float(getattr(without, f))) for n, f in parts.items()]

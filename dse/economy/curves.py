@@ -1,4 +1,4 @@
-"""Curves of owning: goodput against cluster size, and what buying and renting have cost by day."""
+"""Curves for figures: goodput against cluster size, and cumulative cost of buying and renting by day."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .ownership import HOUR_s, owning_USD
 from .presets import observed, reliability
 
 SYSTEMS = ("trn2-ultraserver", "trn3-gen2-144", "dgx-h100")
-"""Fabrics whose goodput is compared."""
+"""Systems whose goodput is compared."""
 OBSERVED, MODEL = "llama-3-405b", "llama-3.1-405b"
-"""The run whose share of the checkpoint per chip is kept at every size, and what it trained."""
+"""The published run whose checkpoint size per chip is used at every size, and its model."""
 SEQUENCE = 8192
 """Tokens of a sequence of that run."""
 DAY_s = 24 * HOUR_s
@@ -29,14 +29,14 @@ DAY_s = 24 * HOUR_s
 
 @dataclasses.dataclass(frozen=True)
 class Goodputs:
-    """What jobs of many sizes keep, beside the run that published it."""
+    """Goodput of jobs of many sizes, beside a published run."""
 
     n_chips: tuple[float, ...]
     kept: dict[str, list[Kept]]
-    """What each system keeps at every size."""
+    """Goodput of each system at every size."""
     observed_n_chips: float
     observed_frac: float
-    """Its share of useful time."""
+    """Published share of useful time."""
 
 
 def goodputs(n_points: int = 57) -> Goodputs:

@@ -1,4 +1,4 @@
-"""A training run on thousands of chips for weeks: interruptions, goodput, dollars, energy and carbon."""
+"""`fleet_run`: a training run on thousands of chips for weeks: interruptions, goodput, cost, energy and carbon."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ from .simulation import Cluster, Outcome, simulate
 
 @dataclasses.dataclass(frozen=True)
 class Interruptions:
-    """How often a job of many chips stops, and what it does about it."""
+    """Failure rates, checkpointing and goodput of a job on many chips."""
 
     by_component_per_s: dict[str, float]
-    """Interruptions of the whole job by component."""
+    """Interruption rate of the whole job by component [1/s]."""
     total_per_s: float
     range_per_s: tuple[float, float]
-    """Over the range between clusters."""
+    """Interruption rate over the range between clusters."""
     write_s: float
-    """Standstill per checkpoint."""
+    """Time lost per checkpoint."""
     restart_s: float
-    """Detection, restart, reading."""
+    """Time lost per interruption: detection, restart, reading the checkpoint."""
     interval_s: float
     daly_interval_s: float
-    """Daly's higher order of it."""
+    """Daly's higher-order optimum of the interval."""
     goodput_frac: float
-    """Useful over wall time."""
+    """Useful time over wall time."""
     first_order_frac: float
-    """The same to first order, as [kokolis2025] counts."""
+    """First-order goodput (ETTR), as in [kokolis2025]."""
     goodput_range: tuple[float, float]
-    """Over the range between clusters."""
+    """Goodput over the range of failure rates between clusters."""
     n_spare_chips: float
 
     @property
@@ -63,7 +63,7 @@ class Interruptions:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A training run of given length."""
+    """A training run of given wall time: tokens, interruptions, cost, energy and carbon."""
 
     system: System
     workload: Training
@@ -75,32 +75,32 @@ class Run:
     tokens: float
     cost_USD: float
     cost_range_USD: tuple[float, float]
-    """The same tokens over the ranges of prices and failures."""
+    """Cost of the same tokens over the ranges of prices and failure rates."""
     rent_USD: dict[str, float]
-    """Chips at work, for the whole run, by kind of contract."""
+    """Rent of the chips at work for the whole run, by kind of contract."""
     energy_J: float
     running_kg: float
     embodied_kg: float
-    """Share of the carbon of making the chips: run over life."""
+    """Embodied carbon of chips and servers, by the run's share of their life."""
 
     @property
     def n_interruptions(self) -> float:
-        """Expected interruptions."""
+        """Expected number of interruptions."""
         return self.seconds * self.interruptions.total_per_s
 
     @property
     def n_spare_chips(self) -> float:
-        """Its share of the spares that it holds with the other jobs of a pod."""
+        """Spare chips of this run, its share of the pool of a pod."""
         return self.system.n_chips * (float(self.upkeep.held) - 1.0)
 
     @property
     def interruptions_by_component(self) -> dict[str, float]:
-        """The same by component."""
+        """Expected number of interruptions by component."""
         return {k: v * self.seconds for k, v in self.interruptions.by_component_per_s.items()}
 
     @property
     def interruption_shares_frac(self) -> dict[str, float]:
-        """Share of the interruptions by component."""
+        """Share of interruptions by component."""
         return {k: n / self.n_interruptions for k, n in self.interruptions_by_component.items()}
 
     @property
@@ -110,19 +110,19 @@ class Run:
 
     @property
     def per_million_tokens(self) -> dict[str, float]:
-        """Dollars, joules and kilograms over a million of its tokens, by field; rents by kind of contract."""
+        """Cost, energy and carbon per million tokens, by field; rents by kind of contract."""
         fields = {n: getattr(self, n) for n in ("cost_USD", "energy_J", "running_kg", "embodied_kg")}
         return {n: 1e6 * v / self.tokens for n, v in (fields | self.rent_USD).items()}
 
     @property
     def interruptions_range(self) -> tuple[float, float]:
-        """Over the range between clusters."""
+        """Expected number of interruptions over the range between clusters."""
         low, high = self.interruptions.range_per_s
         return low * self.seconds, high * self.seconds
 
 
 def interruptions(d: Deal, job: Job) -> Interruptions:
-    """Failures of `job` on the chips of `d`, and what remains; the range is that of two clusters of one operator."""
+    """Failure rates and goodput of `job` on the chips of `d`; ranges are those between two clusters of one operator."""
     r, n, chip = d.economy.reliability, float(job.n_chips), d.chip
     o = racked(d, as_float(chip.power_limit_W))
     total, move = n * float(total_per_s(o.failures)), float(transfer_s(job.state_B, chip, r))
@@ -147,15 +147,15 @@ def interruptions(d: Deal, job: Job) -> Interruptions:
 
 
 def level_range(d: Deal) -> tuple[float, float]:
-    """Range of the level between clusters."""
+    """Range of the failure level between clusters."""
     fact = next(f for f in receipts_of("reliability", d.economy.reliability.name) if f.name == "level")
     return fact.low, fact.high
 
 
 def fleet_run(system: System, workload: Training, wall_s: float, plan: Plan | None = None) -> Run:
-    """`workload` on `system` for `wall_s` of wall time, spares on top; without a plan under the fastest that fits.
+    """A training run of `wall_s` seconds on all chips of `system` plus spares; `plan` None: the fastest that fits.
 
-    PlanError as `evaluate`; UnknownNameError without facts about the chip in a fleet.
+    PlanError: as `evaluate`. UnknownNameError: no economic facts (host, price or margin) for the chip.
     """
     d = deal(system)
     found = evaluate(system, workload, plan)
@@ -187,7 +187,7 @@ def _cost_range_USD(d: Deal, workload: Training, n_chips: int, e: Evaluation, to
 
 
 def simulated(run: Run, n_failures: int) -> Outcome:
-    """The run's job in discrete events, to check the closed form; raises SpecError without simpy."""
+    """Discrete-event simulation of the run, to check the closed form; SpecError without simpy (extra `fleet`)."""
     i = run.interruptions
     taken = i.total_per_s - i.by_component_per_s["software"] - i.by_component_per_s["network"]
     d = deal(run.system)
@@ -202,17 +202,17 @@ def simulated(run: Run, n_failures: int) -> Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """What a job of some size keeps."""
+    """Goodput of a job of some size."""
 
     goodput_frac: float
     goodput_range: tuple[float, float]
     """Over the range between clusters."""
     per_held_frac: float
-    """The same per chip held, spares counted."""
+    """Goodput per chip held, spares included."""
 
 
 def goodput_by_size(system: System, state_B: float, sizes: list[float]) -> list[Kept]:
-    """Goodput against cluster size, each with spares of its own; a chip saves `state_B` per checkpoint at any size."""
+    """Goodput by cluster size, each with its own spares; a chip saves `state_B` bytes per checkpoint at any size."""
     d, out = deal(system), []
     for n in sizes:
         i = interruptions(d, Job(n, 1.0, state_B, d.economy.reliability.stall_s))  # type: ignore[arg-type]

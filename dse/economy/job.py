@@ -1,4 +1,4 @@
-"""A job on many chips for a long time: what its steps take, cost, burn and emit once failures are counted."""
+"""A job on many chips with failures: wall time, cost, energy and carbon per step and token; `Economy`, `Upkeep`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MEGAWATT_W = 1e6
 
 
 class Job(eqx.Module):
-    """What a job asks of a fleet."""
+    """Size of a job: chips, tokens per step, checkpoint bytes."""
 
     n_chips: Scalar = eqx.field(converter=as_float)
     """Chips at work together: the failure of one stops all."""
@@ -53,17 +53,17 @@ class Job(eqx.Module):
 
 
 class Economy(eqx.Module):
-    """Everything around a chip that costs, fails or emits."""
+    """Economic surroundings of a chip: host, ownership, failures, spares, carbon, margin, rack."""
 
     host: Host
     ownership: Ownership
     recovery: Recovery
-    """What a second costs per dollar of capital."""
+    """Cost per second and dollar of capital."""
     reliability: Reliability
     sparing: Sparing
     carbon: Carbon
     margin: Scalar = eqx.field(converter=as_float)
-    """What the buyer pays for a package over what it costs to make."""
+    """Package price over its manufacturing cost."""
     n_blast_chips: Scalar = eqx.field(converter=as_float)
     """Most chips that one hardware failure takes out until it is repaired: a host's, or a whole torus."""
     n_pool_chips: Scalar = eqx.field(converter=as_float)
@@ -82,32 +82,32 @@ class Owned(eqx.Module):
 
 
 class Upkeep(eqx.Module):
-    """A job's step once failures, spares, energy and capital are counted."""
+    """Time, cost, energy and carbon of a job's step, with failures, spares and capital."""
 
     wall_step_s: FloatLike
-    """Mean wall time per step that counts."""
+    """Mean wall time per useful step, with checkpoints and failures."""
     held: FloatLike
     """Chips held over chips at work."""
     rate: ChipRate
     """USD per second of one chip held."""
     chip_hour_USD: FloatLike
     cost_per_token_USD: FloatLike
-    """Everything, over tokens that count."""
+    """Total cost (TCO) over useful tokens."""
     energy_per_token_J: FloatLike
-    """At the meter of the building."""
+    """At the facility's meter, with PUE."""
     carbon_per_token_kg: FloatLike
-    """Embodied, written off over the server's life, and running."""
+    """Embodied carbon, depreciated over the server's life, plus operational carbon."""
     rack_W: FloatLike
-    """What a rack is provisioned for: chips, hosts, switches, conversion."""
+    """Provisioned power of a rack: chips, hosts, switches, conversion."""
     rack_USD: FloatLike
     rack_time_per_token_s: FloatLike
-    """Time that one rack takes per token that counts, spares included; its inverse is tokens per second and rack."""
+    """Time per useful token of one rack, spares included: the inverse of throughput per rack."""
     megawatt_time_per_token_s: FloatLike
-    """Time that one megawatt at the building's meter takes per token; its inverse is tokens per second and megawatt."""
+    """Time per useful token of one megawatt at the facility's meter: the inverse of throughput per megawatt."""
     rack_scaleup_Bps: FloatLike
-    """What the chips of a rack send together within their domain, one direction."""
+    """Scale-up bandwidth of all chips of a rack, one direction."""
     rack_scaleout_Bps: FloatLike
-    """What they send to the network beyond, one direction."""
+    """Scale-out bandwidth of all chips of a rack, one direction."""
 
 
 def job_of(workload: Workload | Requests, n_chips: int, r: Reliability) -> Job:
@@ -161,7 +161,7 @@ def held_over_used(o: Owned, job: Job, e: Economy) -> FloatLike:
 
 
 def upkeep(o: Owned, chip: Chip, job: Job, step_s: FloatLike, chip_W: FloatLike, e: Economy) -> Upkeep:
-    """What a step of `job` takes, costs, burns and emits: posynomials of the chip, its power and its step time.
+    """Wall time, cost, energy and carbon of a step of `job`: posynomials of the chip, its power and its step time.
 
         t_wall = t T/T_useful,   x per token = (rate of x) N held t_wall / tokens,  t `step_s`, without failures
     Assumes: spares and waiting chips cost and draw as much as chips at work.

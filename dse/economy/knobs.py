@@ -1,4 +1,4 @@
-"""Facts that a dollar per token leans on, each turned over its range, and what that does to an answer."""
+"""One-at-a-time sensitivity of cost per token to the facts behind it, each over its range."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Knob:
 
 @dataclasses.dataclass(frozen=True)
 class Turned:
-    """What one knob does to an answer."""
+    """Effect of one fact's range on a result."""
 
     label: str
     """The fact that was moved, as tables name it."""
@@ -50,7 +50,7 @@ class Turned:
 
 
 def knobs(d: Deal) -> list[Knob]:
-    """Every fact with a range behind what a chip costs to own."""
+    """Every fact with a range behind a chip's cost of ownership."""
     names = {"host": d.economy.host.name, "owner": OWNER, "reliability": d.economy.reliability.name}
     found = [Knob(kind, name, f) for kind, name in names.items() for f in receipts_of(kind, name)]
     parts = {"node": d.chip.node, "memory": d.chip.hbm, "package": d.tech.package.name}
@@ -86,7 +86,7 @@ def turn(d: Deal, knob: Knob, value: float) -> Deal:
 
 
 def turned(answer: Callable[[Deal, Deal], float], first: Deal, second: Deal) -> list[Turned]:
-    """What every knob of two deals does to an answer about both, widest first; a shared knob turns for both."""
+    """Effect of every fact of two deals on a result about both, widest first; shared facts change for both."""
     middle = answer(first, second)
     every = list({(k.kind, k.thing, k.fact.name): k for k in (*knobs(first), *knobs(second))}.values())
     found = []
@@ -97,12 +97,12 @@ def turned(answer: Callable[[Deal, Deal], float], first: Deal, second: Deal) -> 
 
 
 def turned_alone(answer: Callable[[Deal], float], d: Deal) -> list[Turned]:
-    """What every knob of one deal does to an answer about it, widest first."""
+    """Effect of every fact of one deal on a result, widest first."""
     return turned(lambda first, _: answer(first), d, d)
 
 
 def band(middle: float, parts: Iterable[Turned]) -> tuple[float, float]:
-    """Range of an answer when its facts err independently: logs of the parts add in quadrature, each side apart."""
+    """Range of a result with independent errors: logs of the parts add in quadrature, separately up and down."""
     parts = list(parts)
     down, up = (math.sqrt(sum(math.log(getattr(t, side)) ** 2 for t in parts)) for side in ("low", "high"))
     return middle * math.exp(-down), middle * math.exp(up)

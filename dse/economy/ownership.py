@@ -1,4 +1,4 @@
-"""From capital to dollars per chip-second: recovery, energy with PUE, facility, maintenance; renting against owning."""
+"""Total cost of ownership per chip-second: capital recovery, energy with PUE, facility, maintenance; break-even."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ HOUR_s = UNITS["h"][1]
 
 
 class Ownership(eqx.Module):
-    """What money, buildings and energy cost an owner."""
+    """Owner's cost of capital, facility, energy and maintenance."""
 
     name: str = eqx.field(static=True)
     life_s: Scalar = eqx.field(converter=as_float)
-    """Time over which a server is written off."""
+    """Depreciation time of a server."""
     interest_frac: Scalar = eqx.field(converter=as_float)
     """Cost of capital per year."""
     facility_USD_per_W: Scalar = eqx.field(converter=as_float)
     """Building and its power and cooling plant, per watt of servers."""
     facility_life_s: Scalar = eqx.field(converter=as_float)
-    """Time over which the building is written off."""
+    """Depreciation time of the building."""
     maintenance_frac: Scalar = eqx.field(converter=as_float)
-    """Parts and people per year, over what the server cost."""
+    """Maintenance cost per year over the server's price."""
     price_USD_per_J: Scalar = eqx.field(converter=as_float)
     pue: Scalar = eqx.field(converter=as_float)
-    """Energy of the facility over that of its servers."""
+    """Power usage effectiveness (PUE): energy of the facility over that of its servers."""
     average_power_frac: Scalar = eqx.field(converter=as_float)
-    """Mean chip power over its limit, where no workload says."""
+    """Mean chip power over its limit, without a workload."""
 
 
 class Recovery(eqx.Module):
-    """What a second costs per dollar of capital, computed once: no function of the chip."""
+    """Cost per second and dollar of capital; independent of the chip."""
 
     server_per_s: Scalar = eqx.field(converter=as_float)
     """Server: recovery and maintenance."""
@@ -43,7 +43,7 @@ class Recovery(eqx.Module):
 
 
 class ChipRate(eqx.Module):
-    """What one chip costs per second, by part."""
+    """Cost of one chip per second, by part."""
 
     capital_USD_per_s: FloatLike
     """Recovery of the server with interest."""
@@ -64,7 +64,7 @@ def recovery_per_y(interest_frac: FloatLike, life_y: FloatLike) -> FloatLike:
 
 
 def recovery(own: Ownership) -> Recovery:
-    """What a second costs per dollar of server and of building [1/s]."""
+    """Cost per second and dollar of server and of building [1/s]."""
     server = recovery_per_y(own.interest_frac, own.life_s / YEAR_s) / YEAR_s
     facility = recovery_per_y(own.interest_frac, own.facility_life_s / YEAR_s) / YEAR_s
     return Recovery(server, facility)
@@ -73,7 +73,7 @@ def recovery(own: Ownership) -> Recovery:
 def chip_rate(
     capital_USD: FloatLike, provisioned_W: FloatLike, mean_W: FloatLike, own: Ownership, back: Recovery
 ) -> ChipRate:
-    """What one chip in its rack costs by part [USD/s].
+    """Cost of one chip in its rack by part [USD/s].
 
         r = C (CRF + m) / year + W_prov p_dc CRF_dc / year + W_mean PUE p_kWh
     with C `capital_USD`, W_prov the server power that the building is sized for: a posynomial in capital and power.
@@ -93,18 +93,18 @@ def rate_USD_per_s(rate: ChipRate) -> FloatLike:
 
 
 def chip_hour_USD(rate: ChipRate) -> FloatLike:
-    """One chip for an hour [USD]."""
+    """Cost of one chip-hour [USD]."""
     return rate_USD_per_s(rate) * HOUR_s
 
 
 def owning_USD(capital_USD: FloatLike, rate: ChipRate, used_s: FloatLike) -> FloatLike:
-    """What owning a chip has cost after `used_s`, bought on the first day and worth nothing after [USD]."""
+    """Total cost of owning a chip for `used_s`, without resale value [USD]."""
     running = rate_USD_per_s(rate) - rate.capital_USD_per_s
     return capital_USD + running * used_s
 
 
 def break_even_s(capital_USD: FloatLike, rate: ChipRate, rent_USD_per_s: FloatLike) -> FloatLike:
-    """Time of use after which buying has cost less than renting: C / (rent - running cost), or infinite.
+    """Time of use after which buying is cheaper than renting: C / (rent - running cost), or infinite [s].
 
     Source: equality of `owning_USD` and the rent; no interest, no resale value.
     """

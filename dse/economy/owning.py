@@ -1,4 +1,4 @@
-"""One chip to own or rent: its package, with the published die if any, its rack, its hour, and a token's cost."""
+"""`deal` and `purchase`: cost of owning or renting one chip: package, server and rack, per hour and per token."""
 
 from __future__ import annotations
 
@@ -26,45 +26,45 @@ from .presets import chip_facts, economy, price_and_margin, rents
 from .server import capital_USD, server_W, switch_W
 
 USUAL_HOST = "x86-8"
-"""Server of a rented chip where nobody says."""
+"""Default server of a rented chip."""
 UNPRICED = 0.0
 """Price of a chip that is made, not bought."""
 
 
 class Deal(AbstractShown, eqx.Module):
-    """A chip with everything that decides what it costs to own."""
+    """A chip with everything that its cost of ownership depends on: technology, owner, server, die area, price."""
 
     chip: Chip
     tech: Technology
     economy: Economy
     die_mm2: Scalar = eqx.field(converter=as_float)
-    """One compute die: the published one where there is one, else the modelled."""
+    """Area of one compute die: published if known, else modelled."""
     price_USD: Scalar = eqx.field(converter=as_float)
-    """What a buyer pays for the package; 0 for a chip made in-house, whose owner pays cost times margin."""
+    """Price of the package; 0 for a chip made in-house, whose owner pays manufacturing cost times margin."""
 
 
 class Purchase(AbstractShown, eqx.Module):
-    """A chip bought or made, and racked."""
+    """Cost of a chip in its rack: package, server, cost per second, capital, mean power."""
 
     money: Money
     owned: Owned
     rate: ChipRate
-    """USD per second at the mean power of the owner's chips."""
+    """Cost per second by part, at the owner's mean chip power."""
     capital_USD: FloatLike
     """Purchase price of one chip with its share of server, network and rack."""
     mean_chip_W: FloatLike
-    """Mean power of one chip over its life, on which the electricity bill rests."""
+    """Mean power of one chip over its life, for the electricity cost."""
 
 
 def published_die(chip: Chip) -> Sourced | None:
-    """Area of one compute die where somebody published or estimated it, else None."""
+    """Published or estimated area of one compute die, else None."""
     return next((f for f in chip_receipts(chip.name) if f.name == "die_area_mm2"), None)
 
 
 def deal(system: System, margin: float | None = None) -> Deal:
-    """The chip of `system` as its owner gets it: bought at its price, or made at its maker's margin, or `margin`.
+    """The chip of `system` as its owner gets it: at its price, or at cost times its maker's margin, or times `margin`.
 
-    UnknownNameError without facts about the chip in a fleet.
+    `margin`: price over manufacturing cost. UnknownNameError: no economic facts for the chip.
     """
     chip, (price, own) = system.chip, price_and_margin(system.chip.name)
     tech = chip_technology(chip)
@@ -77,9 +77,9 @@ def deal(system: System, margin: float | None = None) -> Deal:
 
 
 def rented_deal(system: System) -> tuple[Deal, str]:
-    """The chip of `system` to who rents it, whose failures are his too; and what is guessed for it, or nothing.
+    """The chip of `system` for a tenant, who bears its failures; and a note on what is guessed, or an empty text.
 
-    Without facts about a fleet it is taken to fail in a server like `USUAL_HOST`; it has no price to own.
+    Without economic facts it is assumed to fail as in a server `USUAL_HOST`; it then has no price to own.
     """
     try:
         return deal(system), ""
@@ -92,7 +92,7 @@ def rented_deal(system: System) -> tuple[Deal, str]:
 
 
 def package_USD(d: Deal) -> Money:
-    """Cost to make the package of a deal, by part."""
+    """Manufacturing cost of the package by part."""
     return package_cost(d.chip, d.die_mm2, bond_loss(d.tech), d.tech)
 
 
@@ -108,7 +108,7 @@ def racked(d: Deal, chip_W: FloatLike) -> Owned:
 
 @jax.jit
 def purchase(d: Deal) -> Purchase:
-    """The chip of a deal at its power limit, running at the mean load of its owner's chips."""
+    """Capital and cost per second of a deal's chip: rack provisioned for its power limit, energy at its mean power."""
     own, host = d.economy.ownership, d.economy.host
     limit = jnp.asarray(d.chip.power_limit_W, dtype=float)
     rack = racked(d, limit)
@@ -121,23 +121,23 @@ def purchase(d: Deal) -> Purchase:
 
 @jax.jit
 def token_upkeep(d: Deal, job: Job, step_s: FloatLike, chip_W: FloatLike) -> Upkeep:
-    """What a step of `job` takes, costs, burns and emits on the chip of a deal, provisioned for its power limit."""
+    """Wall time, cost, energy and carbon of a step of `job` on the chip of a deal, provisioned for its power limit."""
     rack = racked(d, jnp.asarray(d.chip.power_limit_W, dtype=float))
     return upkeep(rack, d.chip, job, step_s, chip_W, d.economy)
 
 
 def rented_token_USD(job: Job, wall_step_s: FloatLike, rent_USD_per_s: FloatLike) -> FloatLike:
-    """Dollars per token on rented chips: rent times chip-seconds at work; spares are the lender's [USD]."""
+    """Cost per token on rented chips: rent times chip-seconds at work, without spares [USD]."""
     return rent_USD_per_s * job.n_chips * wall_step_s / job.tokens
 
 
 def hour_USD(d: Deal) -> float:
-    """One chip of a deal for an hour, to its owner [USD]."""
+    """Cost of one chip-hour to its owner [USD]."""
     return float(chip_hour_USD(purchase(d).rate))
 
 
 def capital_parts(p: Purchase) -> dict[str, float]:
-    """What a chip in its rack costs, from its dies to its cooling; the parts add up to the capital [USD]."""
+    """Capital of a chip in its rack by part, from dies to cooling; the parts add up to `capital_USD` [USD]."""
     made, rack = p.money, p.owned.cost
     return {
         "dies": float(made.dies_USD),
@@ -160,7 +160,7 @@ RENTED = ("capacity_block", "on_demand", "reserved", "spot")
 """Kinds of rental contract, preferred first."""
 GIVEN = "given"
 GUESSED = "guessed"
-"""Rental price of a chip that nobody lists: stands in for any rented basis, and is marked."""
+"""Kind of a guessed rent of an unlisted chip: replaces any rented basis, and is marked."""
 
 
 @dataclasses.dataclass(frozen=True)

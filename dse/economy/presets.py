@@ -1,4 +1,4 @@
-"""Hosts, racks, owners, failure rates, carbon and rental prices by name, each number with its receipt."""
+"""Look-up of hosts, racks, owners, failure rates, carbon and rental prices by name, each with its receipt."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FILES = {
     "chip in a fleet": "chips.toml", "rental": "rents.toml", "observed fleet": "observed.toml",
 }  # fmt: skip
 OWNER = "hyperscaler"
-"""Whose money and halls are meant unless said otherwise."""
+"""Default owner."""
 JOB = "training"
 """Failure rates in use."""
 COMMON = "common"
@@ -52,7 +52,7 @@ def host(name: str) -> Host:
 
 @cache
 def ownership() -> Ownership:
-    """Money and halls of the usual owner."""
+    """Ownership costs of the default owner."""
     return build(Ownership, _facts("owner", OWNER), OWNER)
 
 
@@ -90,7 +90,7 @@ def chip_facts(chip_name: str) -> Receipts:
 
 
 def own_terms(chip_name: str) -> Receipts:
-    """What a user's chip file says of server, price, margin and rent; read by every command, to name a wrong line."""
+    """Server, price, margin and rent in a user's chip file; read by every command, so that errors are reported."""
     if not is_own(chip_name):
         return {}
     if "system" in own_chip(Path(chip_name)).settings:
@@ -99,7 +99,7 @@ def own_terms(chip_name: str) -> Receipts:
 
 
 def _said(path: str) -> Receipts:
-    """What a user's chip file says of host, price, maker's margin and rent: guesses; SpecError where it cannot."""
+    """Host, price, maker's margin and rent in a user's chip file, as guesses; SpecError for invalid ones."""
     given = own_chip(Path(path)).settings
     found: Receipts = {}
     for key, unit in (("price", "USD"), ("margin", ""), ("rent", "USD")):
@@ -170,7 +170,7 @@ def around_receipts(host_name: str, node: str) -> list[tuple[str, Sourced]]:
 
 
 def observed(name: str) -> Receipts:
-    """What an operator reported of a fleet, by fact; raises UnknownNameError with near matches."""
+    """Published observations of a fleet, by fact; UnknownNameError with near matches."""
     return _facts("observed fleet", name)
 
 
@@ -199,14 +199,14 @@ def system_host(system_name: str, usual: str) -> Host:
 
 
 def system_rack(system_name: str) -> Rack:
-    """What the chips of a rack of a system share; one rack holds a scale-up domain where the system does not say."""
+    """Rack of a system: chips and shared switches; default one scale-up domain per rack."""
     facts = system_facts(system_name)
     n = number_or(facts, "n_rack_chips", float(build_fabric(system_name, facts).n_chips))
     return Rack(n, number_or(facts, SWITCH_W, 0.0))  # type: ignore[arg-type]
 
 
 def in_rack(e: Economy, system: System, usual: str) -> Economy:
-    """What surrounds the same chips in another system: its server, its switches, and what one failure takes out."""
+    """Economy of the same chips in another system: server, switches, and chips lost per failure."""
     around = system_host(system.name, usual)
     blast = as_float(n_blast_chips(system, around))
     return dataclasses.replace(e, host=around, n_blast_chips=blast, rack=system_rack(system.name))

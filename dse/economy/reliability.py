@@ -1,6 +1,6 @@
-"""How often components fail, and what a job of many chips keeps of its time: checkpoints, restarts, spares.
+"""Failure rates of components, and goodput of large jobs: checkpointing, restarts, spares.
 
-Rates scale with the design, and all that multiplies the step time is a posynomial of them, so in the convex core.
+Rates scale with the design; the factor on the step time is a posynomial of them, so it is in the convex core.
 """
 
 from __future__ import annotations

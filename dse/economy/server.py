@@ -1,4 +1,4 @@
-"""From package to rack: host, network, cables, power and cooling that one chip pays for, and carbon of all of it."""
+"""Cost and embodied carbon of a chip's share of its server and rack: host, network, cables, power, cooling."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Host(eqx.Module):
 
 
 class ServerCost(eqx.Module):
-    """What one chip costs in its rack, by part [USD]."""
+    """Cost of one chip in its rack, by part [USD]."""
 
     chip_USD: FloatLike
     board_USD: FloatLike
@@ -52,7 +52,7 @@ NO_SWITCH_W = np.float64(0.0)
 
 
 class Rack(eqx.Module):
-    """What the chips of a rack share beside their hosts."""
+    """Properties of a rack besides its hosts."""
 
     n_chips: Scalar = eqx.field(converter=as_float)
     switch_W_per_Bps: Scalar = eqx.field(converter=as_float)
@@ -120,7 +120,7 @@ class Carbon(eqx.Module):
 
 
 class Embodied(eqx.Module):
-    """Carbon of one chip before it is switched on, by part [kg CO2e]."""
+    """Embodied carbon of one chip, by part [kg CO2e]."""
 
     dies_kg: FloatLike
     hbm_kg: FloatLike

@@ -1,6 +1,6 @@
-"""A cluster in discrete events, as an independent check of the closed forms in `reliability`.
+"""Discrete-event simulation of a cluster with failures, an independent check of `reliability`.
 
-Chips fail one by one, a job computes and saves, failed units go to repair and spares stand in. Needs `simpy` (`fleet`).
+A job computes and checkpoints; failed units go to repair and spares replace them. Needs `simpy` (extra `fleet`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..core.errors import SpecError
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """What is simulated, in seconds and failures per second."""
+    """Parameters of a simulated job, in seconds and failures per second."""
 
     hardware_per_s: float
     """Failures of the whole job that take a unit away."""
@@ -33,7 +33,7 @@ class Cluster:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a simulated job kept."""
+    """Goodput and counts of a simulated job."""
 
     goodput_frac: float
     waiting_frac: float

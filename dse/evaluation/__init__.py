@@ -1,1 +1,1 @@
-"""The one assembly: calibration, plan search, fit, time, energy and throttling of a workload on a system."""
+"""Evaluation of a workload on a system: calibration, plan search, memory check, step time, energy, throttling."""

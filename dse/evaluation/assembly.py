@@ -1,4 +1,4 @@
-"""The one assembly: a workload on a system, under a plan or the fastest that fits, with the calibration it is due."""
+"""`evaluate`: step time, energy and power of a workload on a system, under a given plan or the fastest that fits."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 
 
 class Evaluated(eqx.Module):
-    """A workload's plan, and what a system makes of it under that plan."""
+    """A parallelism plan, and the time, energy, power and memory of a workload under it."""
 
     plan: Plan = eqx.field(static=True)
     result: Evaluation
 
     def frame(self) -> pd.DataFrame:
-        """One row: the plan, then totals in canonical units."""
+        """One row: the plan, then step time, throughput, power, MFU and memory in canonical units."""
         totals = self.result.frame()
         totals.insert(0, "plan", plan_text(self.plan))
         return totals
@@ -57,7 +57,7 @@ def evaluate(
     system: System, workload: Workload, plan: Plan | None = None, *, tech: Technology | None = None,
     calibration: Calibration | None = None, streams: bool = False,
 ) -> Evaluated:  # fmt: skip
-    """`workload` on `system` under `plan`, or under the fastest valid plan that fits in memory.
+    """Step time, energy, power and memory of `workload` on `system` under `plan` (None: the fastest that fits in HBM).
 
     >>> import dse
     >>> step = dse.Decode(dse.model("llama-3.1-8b"), batch=64, context=4096)
@@ -65,10 +65,10 @@ def evaluate(
     >>> bool(1e-3 < found.result.step_s < 20e-3), found.plan.tp
     (True, 4)
 
-    By default `tech` is what the chip's preset names and `calibration` is `calibration_for` chip and workload; with
-    `streams` a search may also take plans that stream weights through SRAM, as a study may.
-    PlanError: the plan does not divide the model or system, or nothing fits in memory (says by how much). SpecError: a
-    chip that may not even rest, or whose clock no supply reaches.
+    Defaults: `tech` from the names in the chip record, `calibration` from `calibration_for(chip, workload)`. `streams`:
+    the plan search also tries plans that prefetch weights through SRAM. PlanError: the plan does not divide the model
+    or the system, or nothing fits in memory (the message has the shortfall). SpecError: the power limit is below the
+    idle power, or no supply voltage reaches the clock.
     """
     tech = chip_technology(system.chip) if tech is None else tech
     c = calibration_for(system.chip.name, workload) if calibration is None else calibration
@@ -83,14 +83,14 @@ def evaluate(
 
 
 def _ended(e: Evaluation, chip: Chip, tech: Technology) -> Evaluation:
-    """An evaluation whose step ends; SpecError as `check_rest`."""
+    """`e` if its step time is finite; else SpecError as `check_rest`."""
     if not is_traced(e.step_s) and not np.isfinite(e.step_s):
         check_rest(chip, tech, silicon(chip, tech).static_W)
     return e
 
 
 def band_s(system: System, workload: Workload, plan: Plan, c: Calibration) -> tuple[float, float]:
-    """Step time that one in ten unseen measurements falls below and one exceeds; of a prior, at its ends [s]."""
+    """10th and 90th percentile of the step time by the calibration's error; for a prior, the ends of its ranges [s]."""
     measured = measured_band(c, isinstance(workload, Training))
     if measured is not None:
         step_s = float(evaluate(system, workload, plan, calibration=c).result.step_s)
@@ -100,14 +100,14 @@ def band_s(system: System, workload: Workload, plan: Plan, c: Calibration) -> tu
 
 
 def chip_reference(chip: Chip, c: Calibration) -> Reference:
-    """Achievable link speeds of `chip`, at which collective algorithms are chosen."""
+    """Achievable link speeds of `chip`, used to choose the algorithm of each collective."""
     return reference_speeds(c, float(chip.scaleup_bandwidth_per_dir_Bps), float(chip.scaleout_bandwidth_per_dir_Bps))
 
 
 def lowered(
     system: System, workload: Asked, c: Calibration, streams: bool = False
 ) -> tuple[list[Plan], Sequence[StepDemand]]:
-    """All valid plans, streamed ones if asked for, and their demands, kept in memory; PlanError where none is."""
+    """All valid plans (with `streams` also prefetching ones) and their demands, cached; PlanError if there is none."""
     key = Structure(
         workload, system.name, system.fabric, system.n_chips, system.chip.lane_kind,
         array_shape(system.chip.core.tensor), chip_reference(system.chip, c), streams,
@@ -123,31 +123,31 @@ def lowered(
 
 @dataclasses.dataclass(frozen=True)
 class Structure:
-    """All that plans and demands depend on, hashable: no free number of a chip is among it."""
+    """Hashable key of everything that plans and demands depend on; it holds no free number of a chip."""
 
     workload: Asked
     name: str
-    """Of the system, for messages."""
+    """Name of the system, for error messages."""
     fabric: Fabric
     n_chips: int
     lane_kind: str
-    """How the vector lanes are fed."""
+    """"simd" or "simt", as in `Chip`."""
     array: ArrayShape
     ref: Reference
-    """Speeds at which collectives are chosen."""
+    """Link speeds at which collective algorithms are chosen."""
     streams: bool = False
-    """Whether streamed plans are among the plans."""
+    """Whether plans that prefetch weights through SRAM are included."""
 
     def system(self) -> System:
-        """A system of this structure, every number of whose chip is not a number: what reads one spoils its demand."""
+        """A system of this structure whose chip has NaN for every number, so that a demand that reads one is NaN."""
         chip = jax.tree.map(lambda _: np.asarray(np.nan), preset_chip(ANY_CHIP))
         return System(self.name, dataclasses.replace(chip, lane_kind=self.lane_kind), self.fabric, self.n_chips)
 
 
 ANY_CHIP = "trainium2"
-"""Form of a chip record; none of its numbers is read."""
+"""Preset that gives the shape of a chip record; none of its numbers is used."""
 KEPT_STRUCTURES = 16
-"""Structures whose plans and demands stay in memory, some MB each at most."""
+"""Size of the cache of plans and demands, in structures of at most some MB each."""
 
 
 @lru_cache(maxsize=KEPT_STRUCTURES)
@@ -165,9 +165,9 @@ def fastest(
     every: list[Plan], demands: Sequence[StepDemand], chip: Chip, tech: Technology, c: Calibration,
     deadline_s: float = np.inf,
 ) -> int:  # fmt: skip
-    """Index of the plan that fits in memory with least time per token; PlanError (with the shortfall) if none does.
+    """Index of the plan with the least time per token among those that fit; PlanError with the shortfall if none does.
 
-    Steps longer than `deadline_s` count only where no plan keeps it, and then the shortest step is best.
+    If no plan has a step within `deadline_s`, the plan with the shortest step wins.
     """
     meanwhile(lambda: prepare_evaluated(demands[0], chip, tech, c))  # who looks for the fastest asks of it next
     stacked = stack_records(demands)

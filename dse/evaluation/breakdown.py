@@ -1,4 +1,4 @@
-"""One workload on one system taken apart: where the step goes, what operators meet, how sure; and room for a model."""
+"""Breakdown of a step time: parts, operators with their roofline limits, error band; smallest system that fits."""
 
 from __future__ import annotations
 
@@ -29,39 +29,39 @@ from ..workload.transformer import Training, Workload
 from .assembly import band_s, chip_reference, evaluate
 
 BOUNDS = ("compute", "tile", "hbm", "vector", "dma")
-"""Limits of an operator, in the order of `OpTimes`; starting it is the sixth, "launch"."""
+"""Limits that can bind an operator, in the order of `OpTimes`; a sixth, "launch", is its launch latency."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Operator:
-    """One operator of a rank, over a whole step."""
+    """One operator of a rank: its time per run and per step, its work and the limit that binds it."""
 
     name: str
     precision: str
-    """Precision its products run at on this chip."""
+    """Precision in which its matrix products run on this chip."""
     seconds: float
     run_s: float
     run_FLOP: float
-    """Matrix FLOP of one run, padding excluded."""
+    """Matrix FLOP of one run, without padding."""
     run_B: float
-    """Memory traffic of one run, reuse included."""
+    """HBM traffic of one run, with the extra traffic of finite tile memory."""
     bound: str
-    """Limit that would take longest alone."""
+    """Limit that takes longest on its own: one of `BOUNDS` or "launch"."""
 
     @property
     def intensity(self) -> float:
-        """FLOP per byte of memory traffic; infinite where the traffic belongs to a streamed block."""
+        """Arithmetic intensity [FLOP/B]; infinite if the traffic is accounted to a streamed block."""
         return self.run_FLOP / self.run_B if self.run_B > 0 else math.inf
 
     @property
     def achieved_FLOPps(self) -> float:
-        """FLOP per second of one chip while the operator runs."""
+        """Achieved FLOP/s of one chip while the operator runs."""
         return self.run_FLOP / self.run_s
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """An evaluation with everything a report shows beside it."""
+    """An evaluation with the operators and the error band that reports show beside it."""
 
     system: System
     workload: Workload
@@ -71,38 +71,38 @@ class Finding:
     """Operators, longest first."""
     calibration: str
     fastest_s: float
-    """Step time that one in ten unseen measurements falls below; of a prior, with every number at its good end."""
+    """10th percentile of the step time by the error of the fit; for a prior, all its numbers at their good ends."""
     slowest_s: float
-    """Step time that one in ten unseen measurements exceeds; of a prior, with every number at its bad end."""
+    """90th percentile of the step time by the error of the fit; for a prior, all its numbers at their bad ends."""
 
     @property
     def novelty(self) -> str:
-        """What is new about the chip and its software to the fit: nothing ("pair"), "stack", "family" or "vendor"."""
+        """What the fit has not seen: nothing ("pair"), the software "stack", the chip "family" or the "vendor"."""
         measured = measured_band(calibration(self.calibration), isinstance(self.workload, Training))
         return measured[0] if measured else ""
 
     @property
     def chip_tokens_per_s(self) -> float:
-        """Tokens of one chip per second."""
+        """Throughput of one chip [tokens/s]."""
         return float(self.evaluation.tokens_per_s) / self.system.n_chips
 
     @property
     def tokens_per_J(self) -> float:
-        """Tokens per joule of the packages."""
+        """Tokens per joule of package energy."""
         return self.chip_tokens_per_s / float(self.evaluation.power_W)
 
     def share_frac(self, time_s: float) -> float:
-        """A time as a share of the step."""
+        """`time_s` as a fraction of the step time."""
         return time_s / float(self.evaluation.step_s)
 
     @property
     def usable_memory_B(self) -> float:
-        """HBM of one chip that tensors may fill."""
+        """HBM capacity of one chip that is available to tensors."""
         return usable_frac() * float(self.system.chip.hbm_capacity_B)
 
 
 def find(system: System, workload: Workload, plan: Plan | None) -> Finding:
-    """`workload` on `system` under `plan` (None: the fastest that fits), with band and operators; as `evaluate`."""
+    """As `evaluate`, with the operators of the slowest rank and the error band of the step time."""
     c = calibration_for(system.chip.name, workload)
     e = evaluate(system, workload, plan, calibration=c)
     shown = operators(system, workload, e.plan, e.result, c)
@@ -112,7 +112,7 @@ def find(system: System, workload: Workload, plan: Plan | None) -> Finding:
 def operators(
     system: System, workload: Workload, plan: Plan, evaluation: Evaluation, c: Calibration
 ) -> tuple[Operator, ...]:
-    """Operators of the slowest rank with their times, longest first."""
+    """Operators of the slowest rank with their times per step, longest first."""
     chip, array = system.chip, array_shape(system.chip.core.tensor)
     d = demand(workload, plan, system, chip_reference(chip, c), array)
     traffic = np.asarray(op_traffic_B(d.ops, as_float(pool_B(chip) * c.tile_memory_frac)))
@@ -138,13 +138,13 @@ def operators(
 
 
 def rank_ops(workload: Workload, plan: Plan) -> list[Op]:
-    """The operators of a rank in the order in which `demand` lists them; names and products are every software's."""
+    """Operators of a rank in the order of `demand`; names and matrix products are the same for every software."""
     training = isinstance(workload, Training)
     return [p.op for p in (training_ops(workload, shard(plan, COMPILED)) if training else serving_ops(workload, plan))]
 
 
 def step_parts(e: Evaluation) -> list[tuple[str, float]]:
-    """Where the step goes, in seconds; the parts add up to `step_s`."""
+    """Parts of the step time [s] that add up to `step_s`: operators, exposed communication, bubble, throttling, ..."""
     s, total = e.step, float(e.step.total_s)
     return [
         ("operators", float(s.compute_s)),
@@ -159,7 +159,7 @@ def step_parts(e: Evaluation) -> list[tuple[str, float]]:
 
 
 def binding(e: Evaluation, ops: tuple[Operator, ...]) -> list[tuple[str, float]]:
-    """What the step waits for, as shares of it, largest first; operators count for the limit they meet."""
+    """Share of the step time by what binds it, largest first; operators count for the limit that binds them."""
     step = float(e.step_s)
     shares = {name: seconds / step for name, seconds in step_parts(e) if name != "operators"}
     for op in ops:
@@ -187,15 +187,15 @@ def spent(d: StepDemand, chip: Chip, c: Calibration) -> dict[str, float]:
 
 
 DOMAINS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-"""Domains tried in turn, each a half or a third more: an answer is at most that far from the fewest."""
+"""Numbers of scale-up domains tried in turn, each at most twice the one before."""
 
 
 def find_room(
     system_at: Callable[[int], System], n_domain: int, workload_at: Callable[[int], Workload], plan: Plan | None
 ) -> tuple[Finding, str]:
-    """As `find`, on the first number of `DOMAINS` that holds the model (one with a plan), and what was too few.
+    """As `find`, on the fewest `DOMAINS` in which the model fits (a plan: one), with a note if one was too few.
 
-    RoomError where nothing tried holds it (of one domain, by how much); PlanError as `evaluate`.
+    RoomError if it fits in none (with the shortfall in one domain); PlanError as `evaluate`.
     """
     first: RoomError | None = None
     few = 0

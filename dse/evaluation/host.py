@@ -1,4 +1,4 @@
-"""One program for every workload, calibration and chip of a kind: names blanked, operators and plans filled up."""
+"""Compiled evaluation shared by all workloads and chips: static names removed, operators and plans padded."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from ..physics.residency import ahead_frac
 from ..technology.presets import Technology
 
 OPERATORS = 32
-"""Operators come in multiples of this: a rank runs ten to thirty."""
+"""Operators are padded to a multiple of this: a rank runs ten to thirty."""
 PLANS = 512
-"""Plans evaluated side by side."""
+"""Plans evaluated in one `vmap`."""
 
 
 def evaluated(
     d: StepDemand, chip: Chip, tech: Technology, c: Calibration, cooled_W: FloatLike | None = None
 ) -> Evaluation:
-    """`evaluate_demand` of one demand, as host arrays; inside a gradient or another program, traced into it."""
+    """`evaluate_demand` of one demand, as NumPy arrays; when called under a JAX transformation, it is traced."""
     if is_traced((d, chip, tech, c, cooled_W)):
         return _evaluated(d, chip, tech, c, cooled_W)
     limit = np.asarray(np.inf if cooled_W is None else cooled_W)
@@ -41,12 +41,12 @@ _evaluated = compiled(evaluate_demand)
 
 
 def prepare_evaluated(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> None:
-    """Make the program of `evaluated` for demands, chips and calibrations like these."""
+    """Compile the program of `evaluated` ahead, for arguments of these shapes."""
     _evaluated.prepare(*_plain(d, chip, tech, c), np.asarray(np.inf))
 
 
 def plan_steps_s(demands: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
-    """Throttled step time of every demand (leading axis) on one chip, inf where it does not fit in memory or SRAM."""
+    """Throttled step time [s] of each demand (leading axis) on one chip; inf if it exceeds HBM or prefetch SRAM."""
     if is_traced((demands, chip, tech, c)):
         return _plan_steps_s(demands, chip, tech, c)
     every, *rest = _plain(demands, chip, tech, c)
@@ -66,12 +66,12 @@ def _plan_steps_s(demands: StepDemand, chip: Chip, tech: Technology, c: Calibrat
 
 
 def _plain(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> tuple[Any, ...]:
-    """Arguments in the one form that is compiled: host arrays, without names, operators filled up."""
+    """Arguments in the one form that is compiled: NumPy arrays, without static names, operators padded."""
     return jax.tree.map(np.asarray, (_filled(d), *unnamed((chip, tech)), as_argument(c)))
 
 
 def _filled(d: StepDemand) -> StepDemand:
-    """`d` with its last operator repeated, and never run, up to a multiple of `OPERATORS`: every sum stays as it is."""
+    """`d` padded to a multiple of `OPERATORS` with copies of its last operator that run zero times; sums stay equal."""
     n = np.shape(d.ops.runs)[-1]
     places = np.minimum(np.arange(-(-n // OPERATORS) * OPERATORS), n - 1)
     ops = jax.tree.map(lambda x: np.asarray(x)[..., places], eqx.tree_at(lambda o: o.macs, d.ops, np.zeros(n)))

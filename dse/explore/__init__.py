@@ -1,1 +1,1 @@
-"""Many solutions of one study: fronts, sensitivities, risk, back-tests."""
+"""Analyses that solve a study many times: Pareto fronts, sensitivities, risk, forecasts, back-tests."""

@@ -1,6 +1,6 @@
-"""What each correction of the physics is worth: each alone, none, and all, on a study and on the back-tests.
+"""Ablation of the corrections of the physics: each alone, none, and all, on a study and on the back-tests.
 
-One is switched off by undoing it in coefficients, never in formulas; variants of a study share one compiled program.
+A correction is undone in the coefficients, never in formulas; variants of a study share one compiled program.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A back-test as a record: what was proposed beside what was built, and how far apart they are."""
+"""Result of a back-test: the proposed design beside the built chip, number by number, with their ratios."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Row:
     given: bool = False
     """Whether the budget, the only choice or a guess about the built chip sets it, so that a hit says nothing."""
     near: tuple[float, float] | None = None
-    """Range over all designs within `SHARE_FRAC` of the optimum, counts broken; None where that was not asked."""
+    """Range over all designs within `SHARE_FRAC` of the optimum, continuous counts; None if not computed."""
 
     @property
     def ratio(self) -> float:
@@ -74,7 +74,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Backtest:
-    """What was proposed, what was built, and how both do on the study's workloads."""
+    """A back-test: proposed design, built chip, and both on the study's workloads."""
 
     solution: Solution
     built: str
@@ -95,7 +95,7 @@ class Backtest:
 
     @property
     def scored(self) -> tuple[Row, ...]:
-        """Rows that say something."""
+        """Rows that are scored: not given by the study."""
         return tuple(r for r in self.rows if not r.given)
 
     @property
@@ -110,12 +110,12 @@ class Backtest:
 
     @property
     def n_ranged(self) -> int:
-        """Scored rows that have a range of what is nearly as good."""
+        """Number of scored rows with a near-optimal range."""
         return sum(r.inside is not None for r in self.scored)
 
     @property
     def n_inside(self) -> int:
-        """Scored rows whose built number lies in that range."""
+        """Number of scored rows whose built value is within that range."""
         return sum(bool(r.inside) for r in self.scored)
 
     @property

@@ -1,6 +1,6 @@
-"""What each draw of a forecast assumes: budgets, what a maker can buy, and what was announced.
+"""Assumptions of a forecast, drawn at random: budgets, supply (node, HBM, links), and announced ratios.
 
-Probabilities by name stand beside the receipts; every draw is one world.
+Named probabilities come in addition to the ranges of receipts; every draw is one scenario.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ from .unknowns import at_score, hypercube_frac
 SUPPLY = ("node", "hbm", "link")
 """Discrete choices that a maker may be bound to by supply, partners and dates."""
 BUDGETS = ("tdp_W", "silicon_mm2", "package_cost_USD")
-"""What the maker spends, drawn: power by one of the readings, area and dollars."""
+"""Random budgets of the maker: power in one of its readings, area and cost."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Assumptions:
-    """What a forecast draws beyond the receipts of its study."""
+    """Random assumptions of a forecast besides the receipts of its study."""
 
     study: Study
     """The question, with a limit for every reading of the TDP and a cap on every announced ratio."""
     budgets: dict[str, Sourced]
     readings: dict[str, float]
-    """Share of the worlds in which the TDP binds a reading of `LOADS` and all milder ones."""
+    """Probability that the TDP limits a power of `LOADS` and all milder ones."""
     built_frac: float
-    """Share of the worlds in which the announced ratios are what is built."""
+    """Probability that the announced ratios are those built."""
     room: Sourced
-    """Built over announced in those worlds."""
+    """Built over announced ratio in that case."""
     supply: dict[str, dict[str, float]]
-    """Probability of each node, memory and link, whatever the explorer would rather have."""
+    """Probability of each node, memory and link, independent of the optimum."""
     taste: dict[str, float]
     """Spread of built over proposed, as the standard deviation of its log, by quantity; 0 where none is named."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Worlds:
-    """What each draw assumes beside the receipts."""
+    """Assumptions of each draw besides the receipts."""
 
     limits: Float[np.ndarray, "n k"]
     reading: tuple[str, ...]
     tdp_W: Float[np.ndarray, " n"]
-    """What the package is cooled for."""
+    """Power that the package is cooled for."""
     supply: dict[str, tuple[str, ...]]
 
     def rows(self, choice: Choice) -> np.ndarray:
-        """Draws in which a choice can be had."""
+        """Draws in which a choice is available."""
         fits = [np.asarray([word == getattr(choice, what) for word in words]) for what, words in self.supply.items()]
         return np.flatnonzero(np.logical_and.reduce(fits))
 
@@ -66,7 +66,7 @@ def one_of(shares: Mapping[str, float], u: Float[np.ndarray, " n"]) -> tuple[str
 
 
 def worlds(a: Assumptions, n: int, seed: int) -> Worlds:
-    """`n` draws of budgets, readings and what the announcement means; same seed, same draws."""
+    """`n` draws of budgets, readings and the meaning of the announcement; reproducible by `seed`."""
     rng = np.random.default_rng(seed)
     n_each = len(BUDGETS) + 3 + len(SUPPLY)
     cells = hypercube_frac(rng, n, n_each)

@@ -1,7 +1,7 @@
-"""Back-tests: with an older chip in hand and the budgets of its successor, what would the explorer have proposed?
+"""Back-tests: given an older chip and the budgets of its successor, what would the explorer have proposed?
 
-A study names the older chip as baseline and the built one in `[built]`, whose metrics limits may take
-(`at_most = "built"`), so that the comparison is of taste, not of means. Any two chips will do.
+A study names the older chip as baseline and the built one in `[built]`; limits may be those of the built chip
+(`at_most = "built"`), so that both have the same budgets. Any two chips can be used.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ QUANTITIES = (
     "sram_B", "vector_lanes", "dma_bandwidth_Bps", "n_stacks", "hbm_capacity_B", "hbm_bandwidth_Bps",
     "scaleup_bandwidth_per_dir_Bps", "n_dies", "silicon_mm2", "package_cost_USD", "full_load_bf16_W", "full_load_fp8_W",
 )  # fmt: skip
-"""What is compared, in order."""
+"""Compared quantities, in order."""
 OF_FP8 = ("peak_fp8_FLOPps", "full_load_fp8_W")
 """Quantities that a chip without an 8-bit rate does not have."""
 
@@ -66,7 +66,7 @@ def backtest(
 ) -> Backtest | Solution:  # fmt: skip
     """Solve a study of the past and set its design beside the chip that was built; the bare solution if there is none.
 
-    `answer` solves (`solve_continuous` is faster and leaves counts broken); `ranges` finds the range of each number
+    `answer`: solver (`solve_continuous` is faster, with continuous counts); `ranges`: also the range of each number
     over designs within `SHARE_FRAC` of the optimum, until `deadline`. SpecError as `check_study`.
     """
     check_study(study)
@@ -99,7 +99,7 @@ def check_study(study: Study) -> None:
 
 
 def held(study: Study, names: Sequence[str]) -> Study:
-    """`study` with some free numbers held at the built chip's: an experiment on what a miss is due to.
+    """`study` with some free numbers fixed at the built chip's values, to find the cause of a miss.
 
     UnknownNameError for no free number; SpecError for a count that no design can have, or a relative number.
     """
@@ -118,7 +118,7 @@ def held(study: Study, names: Sequence[str]) -> Study:
 
 
 def rows_of(study: Study, design: Chip, built: Chip, flat: tuple[Near, ...] = ()) -> tuple[Row, ...]:
-    """Quantity by quantity: proposed, built, forecast naively, and the range of what is nearly as good."""
+    """Rows by quantity: proposed, built, naive forecast, and the near-optimal range."""
     of = partial(quantities, package=study.package)
     mine, theirs, naive = of(design), of(built), of(naive_chip(study))
     set_by = given_by(study)

@@ -1,4 +1,4 @@
-"""A chip as built: given its free numbers, the least supply, die and step times that limits allow."""
+"""A chip from its free numbers alone: the lowest supply voltage, die area and step times that the limits allow."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def as_built(core: ConvexCore, free: Mapping[str, FloatLike], data: Data) -> dic
     """All coordinates of the convex core for a chip with the free numbers `free`: least supply, die and step times.
 
         t = max(T, E / (P_max / (1 + loss) - P_static))
-    with P_max the study's power limit if it has one; a chip that burns more than that at rest takes forever.
+    with P_max the study's power limit, if any; infinite if static power exceeds it.
     """
     chip = with_free(data.chip, {n: free[n] for n in core.free})
     volt = least_supply_V(chip, data)

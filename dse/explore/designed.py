@@ -1,4 +1,4 @@
-"""A solved study taken apart, any chip as silicon, and chips that exist on the axes of a front, for every renderer."""
+"""Data for figures and tables of a solved study: area and power by part, operators, existing chips on front axes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ WHITE_SPACE = "white space"
 
 
 def area_parts_mm2(chip: Chip, package: str) -> dict[str, float]:
-    """Silicon of all dies by block, as `Area` names them, and what is bought beyond them [mm2]."""
+    """Silicon of all dies by block, named as in `Area`, and blank silicon [mm2]."""
     made = chip_silicon(chip, package)
     found = {n.name: float(getattr(made.area, n.name)) for n in dataclasses.fields(made.area)}
     return found | {WHITE_SPACE: max(float(chip.n_dies * made.die_mm2) - sum(found.values()), 0.0)}
@@ -64,7 +64,7 @@ def chip_metrics(chip: Chip, package: str, names: tuple[str, ...]) -> dict[str, 
 
 
 COUNTED = ("n_cores", "n_stacks")
-"""Counts of a package whose ratio is shown."""
+"""Counts whose ratio to the baseline is shown."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,7 @@ def compared(s: Solution, names: tuple[str, ...]) -> dict[str, Compared]:
 
 
 def waits(s: Solution, w: WorkloadReport) -> list[tuple[str, float]]:
-    """What a workload waits for on the design of a solved study, as shares of its step, largest first."""
+    """Bottlenecks of a workload on the design of a solved study, as shares of its step, largest first."""
     assert s.chip is not None
     workload, n_chips = s.study.workloads[w.name]
     c, system = s.study.calibrations[w.name], _seated(s, n_chips)

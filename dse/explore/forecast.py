@@ -1,7 +1,7 @@
-"""A dated forecast: what a chip will be that nobody has seen, as a distribution that facts can score later.
+"""Dated forecast of an unreleased chip, as a distribution that published facts can score later.
 
-Every draw is one world of receipts, budgets, cooling and announced ratios, answered by a certified optimum, whose
-numbers then stray as far as back-tests do. Read more: [gneiting2007].
+Every draw is one scenario of receipts, budgets, cooling and announced ratios, with a certified optimum, to whose
+numbers the error of the back-tests is added. Read more: [gneiting2007].
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Pareto fronts of a study over two to four metrics: each point certified, the union over discrete choices.
+"""`front`: Pareto fronts of a study over two to four metrics; each point is certified, over all discrete choices.
 
-Two metrics: the first under caps on the second, refined where tangents and chord leave most open; choices are left out
-where proved not to win. More metrics: rays from the ideal point [miettinen1999], [das1998].
+Two metrics: epsilon-constraints, refined where tangents and chords leave the largest gap; choices proved not to win
+are skipped. More metrics: rays from the ideal point [miettinen1999], [das1998].
 """
 
 from __future__ import annotations
@@ -28,37 +28,37 @@ from .front_problems import LEAST_WEIGHT, anchors_of, fan, sweep
 from .ray import LATE, Point, Rays, blank_of_points
 
 TIE = 6
-"""Decimals of log metrics in which two designs are told apart."""
+"""Decimals of log metrics in which two designs must differ to count as different."""
 NEAR = 0.05
-"""Share of the distance between even points within which two are one to who reads them."""
+"""Points closer than this share of the even spacing are shown as one."""
 GAP = 1e-5
-"""Largest gap of a point that is called certified [log units]."""
+"""Largest optimality gap of a certified point [log units]."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Front:
-    """The best trade-offs between metrics under a study's limits."""
+    """Pareto front of a study: non-dominated designs, trade-off prices, and dominated designs as a cloud."""
 
     study: Study
     metrics: tuple[str, ...]
-    """What trades against each other; all are minimised."""
+    """Canonical names of the metrics; all are minimised."""
     points: tuple[Point, ...]
-    """Non-dominated points, by the first metric."""
+    """Non-dominated points, sorted by the first metric."""
     values: np.ndarray
-    """Their metrics, canonical units, shape (points, metrics)."""
+    """Metrics of the points, canonical units, shape (points, metrics)."""
     prices: np.ndarray
-    """d log first metric / d log each other, shape (points, metrics); NaN where the first does not pace."""
+    """Trade-off d log first metric / d log each other, shape (points, metrics); NaN if the first does not bind."""
     cloud: np.ndarray
-    """Metrics of every other design solved on the way, shape (designs, metrics)."""
+    """Metrics of all other solved designs, shape (designs, metrics)."""
     rays: Rays
     missing: dict[str, int]
-    """Why there are fewer points than were asked for: number of problems by reason."""
+    """Number of problems without a point, by reason."""
     whole: bool = False
-    """Whether cores and stacks are whole; if not, a point is a bound on what can be built."""
+    """Whether counts of cores and stacks are whole; if not, a point is a bound on designs that can be built."""
 
     @property
     def knee(self) -> int:
-        """Position of the knee: nearest to the ideal in all metrics together, in log units scaled to the range."""
+        """Index of the knee: the point with the least sum of log metrics, each scaled to its range."""
         logs = np.log(self.values)
         low, high = logs.min(axis=0), logs.max(axis=0)
         unit = (logs - low) / np.where(high > low, high - low, 1.0)
@@ -66,16 +66,16 @@ class Front:
 
     @property
     def worst_gap(self) -> float:
-        """Largest relative distance of a point from its bound."""
+        """Largest relative optimality gap of a point."""
         return max((float(np.expm1(p.optimum.gap)) for p in self.points), default=math.nan)
 
     def hypervolume(self, reference: tuple[float, ...] | None = None) -> float:
-        """Volume dominated by the front below `reference` (by default its worst values), as a share of the box."""
+        """Dominated hypervolume below `reference` (default: worst values of the front), as a share of the box."""
         top = self.values.max(axis=0) if reference is None else np.asarray(reference)
         return hypervolume(self.values, self.values.min(axis=0), top)
 
     def frame(self) -> pd.DataFrame:
-        """One row per point: metrics, prices, choice, plans, free numbers, blank silicon, gap; canonical units."""
+        """One row per point: metrics, prices, choice, plans, free numbers, blank silicon, gap; in canonical units."""
         space, names = self.rays.space, coordinates(self.rays.core)
         rows = []
         blanks = blank_of_points(self.rays, self.points)
@@ -98,12 +98,12 @@ class Front:
         return page(self.study.name, table.filter(items=[*self.metrics, *(c for c in chosen if c in table)]))
 
     def changes(self) -> list[str]:
-        """What changes most from each point to the next: choice, plans, or the two numbers that move most."""
+        """Main changes from each point to the next: choice, plans, and the two free numbers that change most."""
         return [_change(self, a, b) for a, b in itertools.pairwise(self.points)]
 
 
 MOST_POINTS = 100_000
-"""Points of the largest front: some hours."""
+"""Most points of a front: some hours."""
 
 
 def front(
@@ -114,11 +114,11 @@ def front(
     rays: Rays | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Front:
-    """The Pareto front of a study over two to four of `METRICS`, its goal unused; about `n` points.
+    """The Pareto front of a study over two to four `metrics`, about `n` points; the study's goal is not used.
 
-    Upper limits on a metric end the front, and nothing slower than the baseline is looked for. `rays` are problems
-    solved earlier, of the same study and metrics, with the deadline of new ones.
-    SpecError: metrics unknown, repeated, too few or many, or in need of a workload; n below 2; no design found in time.
+    Counts are continuous. The front ends at the study's upper limits and at the baseline's speed. `rays`: problems of
+    the same study and metrics solved earlier, with the deadline for new ones; `progress` receives text.
+    SpecError: metrics repeated, too few or many, or without a needed workload; n below 2; no design found in time.
     """
     names = checked_metrics(study, metrics)
     check_count("points of a front", n, 2, MOST_POINTS)
@@ -134,7 +134,7 @@ def front(
 
 
 def checked_metrics(study: Study, metrics: tuple[str, ...]) -> tuple[str, ...]:
-    """Canonical names of metrics, economic ones as means over workloads; SpecError where they make no front."""
+    """Canonical names of metrics, economic ones as means over workloads; SpecError as `front`."""
     names = tuple(full_name(m, tuple(METRICS), "metric") for m in metrics)
     names = tuple(f"mean_{m}" if m in ECONOMIC else m for m in names)
     if not 2 <= len(set(names)) == len(names) <= 4:
@@ -146,7 +146,7 @@ def checked_metrics(study: Study, metrics: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def collect(rays: Rays, n: int | None = None) -> Front:
-    """The non-dominated points of everything solved for `n` points, and the rest as a cloud."""
+    """The front of everything solved so far, with reasons for missing points."""
     every = list(rays.solved.values())
     found = front_of(rays, every, n)
     lost = missing(every, found.points)
@@ -156,7 +156,7 @@ def collect(rays: Rays, n: int | None = None) -> Front:
 
 
 def front_of(rays: Rays, every: list[Point], n: int | None = None, *, whole: bool = False) -> Front:
-    """The non-dominated and certified points, one of any closer than `NEAR` allows; the rest as a cloud."""
+    """Non-dominated certified points, thinned by `NEAR`; all others become the cloud."""
     solved = [p for p in every if math.isfinite(p.slack)]
     values = np.asarray([p.values for p in solved]).reshape(len(solved), len(rays.metrics))
     certified = np.asarray([float(p.optimum.gap) <= GAP for p in solved], dtype=bool)
@@ -180,7 +180,7 @@ STRAIGHT = "nothing left to find between neighbours"
 
 
 def missing(every: list[Point], shown: tuple[Point, ...]) -> dict[str, int]:
-    """Problems of all choices together (one cap, one direction) that gave no point, by reason."""
+    """Number of problems (one cap or direction, all choices together) without a point, by reason."""
     groups: dict[tuple[tuple[float, ...], tuple[float, ...]], list[Point]] = {}
     for p in every:
         groups.setdefault((p.caps, p.weights), []).append(p)
@@ -195,7 +195,7 @@ def missing(every: list[Point], shown: tuple[Point, ...]) -> dict[str, int]:
 
 
 def hypervolume(values: np.ndarray, ideal: np.ndarray, reference: np.ndarray) -> float:
-    """Share of the box between `ideal` and `reference` that rows dominate, on linear axes that are not points."""
+    """Share of the box between `ideal` and `reference` dominated by the rows, on linear axes."""
     unit = (values - ideal) / np.where(reference > ideal, reference - ideal, 1.0)
     import moocore
 

@@ -1,4 +1,4 @@
-"""Which problems a front is made of, solved: evenly spread ones, then more where the front is least certain."""
+"""Problems of a Pareto front and their order: first evenly spread, then where the front is least certain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study gives under uncertainty, as a record: by sample, and what its outcome hangs on."""
+"""`Risk`, the result of a study under uncertainty: outcomes by sample, probabilities, and main drivers."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Outcomes:
-    """What re-optimising gave, by sample; numbers of the best candidate."""
+    """Results of re-optimisation by sample, n samples, c candidates, v coordinates."""
 
     goal: Float[np.ndarray, " n"]
-    """Goal of the design; infinite where no design meets the limits."""
+    """Goal of the best candidate; infinite if no design meets the limits."""
     goals: Float[np.ndarray, "c n"]
     z: Float[np.ndarray, "c n v"]
     """Log coordinates of every candidate's optimum."""
     winner: Int[np.ndarray, " n"]
     """Position of the winning candidate."""
     design: Float[np.ndarray, "n v"]
-    """All coordinates of the convex core; not a number where there is no design."""
+    """Coordinates of the best candidate's design; NaN without a design."""
     blocking: tuple[str, ...]
-    """For each sample without a design, the limit with the highest price in the first candidate's attempt."""
+    """For each sample without a design, the limit with the highest price for the first candidate."""
 
 
 FEW = 2.0
@@ -48,11 +48,11 @@ FEW = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class Driver:
-    """One unknown and how it moves the outcome."""
+    """One unknown and its rank correlation with the outcome."""
 
     unknown: Unknown
     correlation: float
-    """Spearman's rank correlation of its score with the outcome; positive where more of it is better."""
+    """Spearman's rank correlation of its score with the outcome; positive if more is better."""
     error: float
     """Standard error of a correlation of zero."""
 
@@ -64,16 +64,16 @@ def stands_out(correlation_frac: float, error_frac: float) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Risk:
-    """A study under uncertainty."""
+    """A study under uncertainty: draws of its unknowns, re-optimised outcomes, candidates and target."""
 
     study: Study
     seed: int
     target: float | None
-    """Delivered speed-up that counts as reached; None where the goal is another metric."""
+    """Delivered speed-up that counts as reached; None if the goal is another metric."""
     candidates: tuple[Candidate, ...]
     """Discrete choices and plans that were solved under every draw."""
     pilot_loss: float
-    """Mean log goal that these candidates give away against all of the pilot's."""
+    """Mean loss in log goal against using all candidates of the pilot."""
     nominal: float
     """Goal at the receipts' values, continuous."""
     variables: tuple[str, ...]
@@ -81,7 +81,7 @@ class Risk:
     draw: Draw
     outcomes: Outcomes
     unfinished: tuple[str, ...] = ()
-    """What was left out because time was up, in words; its draws are not among `draw`."""
+    """Parts skipped for lack of time, in words; skipped draws are not in `draw`."""
 
     @property
     def n(self) -> int:
@@ -100,12 +100,12 @@ class Risk:
 
     @property
     def merit(self) -> Float[np.ndarray, " n"]:
-        """What is better when larger: the delivered speed-up, or one over the goal; 0 without a design."""
+        """Delivered speed-up, or 1 / goal for other goals; 0 without a design."""
         return 1.0 / self.outcomes.goal
 
     @cached_property
     def drivers(self) -> tuple[Driver, ...]:
-        """Unknowns by the size of their rank correlation with the outcome, a sample without a design ranking last."""
+        """Unknowns by absolute rank correlation with the outcome; samples without a design rank last."""
         outcome = rankdata(self.merit)
         error = 1.0 / math.sqrt(max(self.n - 1, 1))
         if outcome.min() == outcome.max():
@@ -117,7 +117,7 @@ class Risk:
         return tuple(sorted(found, key=lambda d: -abs(d.correlation)))
 
     def frame(self) -> pd.DataFrame:
-        """Every unknown and how it moves the outcome, what moves it most first."""
+        """One row per unknown: rank correlation with the outcome and its standard error, largest first."""
         rows = [(d.unknown.name, d.correlation, d.error) for d in self.drivers]
         return table_of(rows, ["unknown", "correlation", "error"], "unknown")
 
@@ -128,7 +128,7 @@ class Risk:
         )
 
     def probability(self, event: Bool[np.ndarray, " n"]) -> tuple[float, float]:
-        """Share of samples with an event and its standard error, that of independent draws: the hypercube's is less."""
+        """Share of samples with an event, and its standard error for independent draws (an upper bound here)."""
         share = float(np.mean(event))
         return share, math.sqrt(share * (1.0 - share) / self.n)
 
@@ -141,7 +141,7 @@ class Risk:
 
     @property
     def choices(self) -> dict[Choice, float]:
-        """Discrete choices and the share of samples they win, of those with a design; most frequent first."""
+        """Share of the feasible samples that each discrete choice wins, most frequent first."""
         won = Counter(int(w) for w in self.outcomes.winner[self.feasible])
         shares: dict[Choice, float] = {}
         for position, n in won.most_common():

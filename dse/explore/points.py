@@ -1,4 +1,4 @@
-"""Points of a front: kept on disk, so that a run that was killed goes on, and solved again with whole counts."""
+"""Points of a front: saved to disk, so that an interrupted run can resume, and re-solved with whole counts."""
 
 from __future__ import annotations
 

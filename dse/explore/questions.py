@@ -1,6 +1,6 @@
-"""Questions with sides: a study solved once for every entry of one of its choices, each with a proof of its own.
+"""Design questions with alternatives: a study solved once for each option of one choice, each with its own proof.
 
-So "the torus costs 18 % more" is as certain as "the switch is best": the loser's bound stands above the winner.
+So "the torus costs 18 % more" is as certain as "the switch is best": the loser's lower bound is above the winner.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ALL = "together"
 FIELDS = {"stack_capacity": "stack_capacity_B", "scaleout_per_dir": "scaleout_Bps"}
 """Keys of [choices] whose field has another name."""
 GAP_FRAC = 0.01
-"""Gap at which a side is settled."""
+"""Optimality gap at which an alternative is settled."""
 LIMIT_S = 30.0
 """Time for the proof of one side."""
 
@@ -60,9 +60,9 @@ class Question:
     name: str
     asks: str
     by: str
-    """What the sides differ in."""
+    """Choice in which the alternatives differ."""
     note: str
-    """What the figures do not say."""
+    """Caveats of the result."""
     sides: tuple[Side, ...]
     """In the order of the study."""
 

@@ -1,8 +1,8 @@
-"""Many points of one Pareto front as one family of convex problems, solved in one `vmap`.
+"""Points of a Pareto front as one family of convex problems, solved in one `vmap`.
 
-Every metric is a row with a cap and a weight: the slack `s` in `log metric_j - log cap_j <= w_j s` is minimised, for
+Every metric has a cap and a weight: the slack `s` in `log metric_j - log cap_j <= w_j s` is minimised, which gives
 epsilon-constraints (one weight of 1) or rays from the caps (Chebyshev, Pascoletti-Serafini). All are log-log convex, so
-each point carries its own bound. Read more: [miettinen1999] sections 3.2 and 3.4; [eichfelder2008] for rays.
+each point has its own bound. Read more: [miettinen1999] sections 3.2 and 3.4; [eichfelder2008] for rays.
 """
 
 from __future__ import annotations
@@ -83,16 +83,16 @@ def along_ray(core: ConvexCore, z: Array, ray: RayData) -> tuple[Array, Array]:
 
 @dataclasses.dataclass
 class Rays:
-    """A study whose goal is replaced by rays over several metrics."""
+    """Problems of a front: a study with rays over several metrics in place of its goal."""
 
     study: Study
     metrics: tuple[str, ...]
     solved: dict[Row, Point] = dataclasses.field(default_factory=dict)
     """Best point of every problem so far."""
     tell: Callable[[list[Point]], None] = lambda _: None
-    """Told every batch of finished points."""
+    """Called with every batch of finished points."""
     deadline: Deadline = dataclasses.field(default_factory=Deadline)
-    """When to stop with the problems that are solved; a batch is finished, so that what is kept can be gone on with."""
+    """Time limit, checked between batches, so that a saved run can be resumed."""
 
     @cached_property
     def space(self) -> Space:

@@ -1,6 +1,6 @@
-"""What the reading of a power limit is worth: the best design at every TDP, under every reading of it.
+"""Interpretations of a TDP: the best design at every TDP, under every interpretation ("reading") of it.
 
-A TDP can bind a step's mean power, the hottest operator, or all engines at full rate, which buys very different chips.
+A TDP can limit a step's mean power, every single operator, or all engines at full rate: very different chips.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What would have to be true: the cheapest change of technology or budget that lets a study reach a target.
+"""`remedy`: the least change of technology or budgets with which a study reaches a target speed-up.
 
-Levers may get better up to the good end of their receipts' range (budgets: up to `WIDEST`); each alone, or all together
-by the least total change in log units.
+Levers may improve up to the good end of their receipts' ranges (budgets: by up to `WIDEST`), each alone or all
+together with the least total change in log units.
 """
 
 from __future__ import annotations
@@ -28,71 +28,71 @@ from .sensitivity import Sensitivity
 from .world import Given, Moved, flat_world
 
 WIDEST = 16.0
-"""Largest factor by which a budget is loosened."""
+"""Largest factor by which a budget may be loosened."""
 LEVERS = 12
-"""Facts that are tried besides the budgets: those with the widest swing of the goal over their ranges."""
+"""Number of facts tried besides the budgets: those with the largest effect on the goal over their ranges."""
 LEAST = 1e-3
-"""Changes below this are none [log units]."""
+"""Smaller changes count as zero [log units]."""
 STARTS = (1.0, 0.5, 0.0)
-"""Shares of the widest change that SLSQP starts from, the least end that meets every row counts."""
+"""Starting points of SLSQP, as shares of the widest change; the least feasible result counts."""
 STEPS = 100
 """Most steps of SLSQP."""
 MET = 1e-6
-"""Log ratio exceeded by less counts as met: what SLSQP leaves."""
+"""Tolerance of constraints in log units, above SLSQP's rounding."""
 TURNS = 8
-"""Most turns in which levers that turn out to harm go back, or come again."""
+"""Most rounds in which harmful levers are reset, or tried again."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Lever:
-    """One number that may get better."""
+    """One number that may improve: a fact of technology or a budget."""
 
     name: str
     value: float
-    """Now, canonical unit."""
+    """Present value, canonical unit."""
     end: float
     """The good end of its range."""
     alone: float
-    """What it would have to be if nothing else changed; NaN if nothing up to the good end was enough or time was up."""
+    """Value needed if nothing else changes; NaN if the good end does not suffice or time was up."""
     together: float
-    """What it is in the cheapest change of all levers; not a number if none was found that is enough."""
+    """Value in the least change of all levers together; NaN if none was found that suffices."""
 
     @property
     def alone_frac(self) -> float:
-        """Over what it is now, if nothing else changed."""
+        """`alone` over the present value."""
         return self.alone / self.value
 
     @property
     def together_frac(self) -> float:
-        """Over what it is now, in the cheapest change of all."""
+        """`together` over the present value."""
         return self.together / self.value
 
     @property
     def changes(self) -> bool:
-        """Whether the cheapest change of all moves it."""
+        """Whether it is part of the least change of all levers together."""
         return math.isfinite(self.together) and abs(math.log(self.together_frac)) > LEAST
 
 
 @dataclasses.dataclass(frozen=True)
 class Remedy:
-    """What would have to be true for a study to reach a target, its best discrete choice and plans held."""
+    """Least changes with which a study reaches a target speed-up, at its best discrete choice and plans."""
 
     study: Study
     speedup: float
     delivered: float
-    """What the study delivers as it is."""
+    """Delivered speed-up of the study as it is."""
     candidate: Candidate
     levers: tuple[Lever, ...]
-    """The least lone change first, those that are not enough alone last."""
+    """Levers, least change alone first, those that do not suffice alone last."""
     reachable: bool
-    """Whether all levers at once were found to be enough. No is no proof: the rows are not convex in the levers."""
+    """Whether all levers together were found to suffice. False is no proof: the problem is not convex in the levers."""
     most: float = math.nan
-    """The most that was found to be delivered with levers at their good ends; NaN if there was no time to look."""
+    """Highest delivered speed-up found with levers at their good ends; NaN if time was up."""
     unfinished: tuple[str, ...] = ()
 
 
 def check_target(study: Study, speedup: float | None) -> None:
-    """SpecError for a speed-up to reach that a study cannot have; None asks for none."""
+    """SpecError for a target speed-up that is not positive, or of a study with another goal; None: no target."""
     if speedup is None:
         return
     if study.goal != DELIVERED:
@@ -102,14 +102,14 @@ def check_target(study: Study, speedup: float | None) -> None:
 
 
 def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> Remedy:
-    """The least that would have to change for a study to deliver `speedup` over its baseline; nothing if it does.
+    """Least change of levers with which a study delivers `speedup` over its baseline; none if it already does.
 
         min sum_i u_i  subject to  g(z; p exp(s u)) <= 0,  0 <= u_i <= log(good end / value)
-    with s_i = -1 where less is better. Alone: the same with all other u held at 0. First the most that levers deliver
-    at their good ends; then SLSQP from several starts, since rows are not convex in the levers. "Enough" is checked at
-    every row; "not found" is no proof, and a change may come out a little larger than need be.
+    with s_i = -1 if less is better. Alone: the same with all other u_i = 0. First the highest speed-up with levers at
+    their good ends; then SLSQP from several starts, since the problem is not convex in the levers. A found change is
+    checked against every constraint; "not found" is no proof, and a change may be slightly larger than needed.
     Source: [nocedal2006] section 17.2: a sum of changes moves few levers; chapter 18 for SLSQP.
-    SpecError: the study `found` is of has another goal than `delivered_time`, or a target that is not positive.
+    SpecError: the study of `found` has another goal than `delivered_time`, or `speedup` is not positive.
     """
     check_target(found.study, speedup)
     if search is None:

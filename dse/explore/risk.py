@@ -1,6 +1,6 @@
-"""How likely is it: a study re-optimised under many draws of what is not known, one certified solve per draw.
+"""`risk`: a study re-optimised under many random draws of its uncertain facts, one certified solve per draw.
 
-Choice and plans come from the few best candidates of a pilot; all else is chosen anew in every known world.
+Choice and plans come from the few best candidates of a pilot; free numbers are re-optimised in every draw.
 """
 
 from __future__ import annotations
@@ -31,36 +31,36 @@ from .samples import MOST_DRAWS, SETTINGS, Samples, solve_in_turn
 from .unknowns import Draw, Unknown, draw, unknowns
 
 TARGET = 6.0
-"""Delivered speed-up asked for unless told otherwise: what the chip after Trainium3 is announced with."""
+"""Default target speed-up: the announced one of the chip after Trainium3."""
 PILOT_SAMPLES, PILOT_CANDIDATES = 64, 24
 """Draws and candidates of the pilot that chooses the candidates."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """What an earlier search of the same study left, for answers in seconds; a little pessimistic, since plans stay."""
+    """Results of an earlier search of the same study, for a fast answer; slightly pessimistic: plans are fixed."""
 
     space: Space
     plans: Plans
-    """Plans of its best design: every choice runs under them."""
+    """Plans of its best design, used for every choice."""
     pilot: tuple[int, int] = (16, 8)
 
 
 KEPT_CANDIDATES = 4
 """Candidates solved under every draw."""
 LOST = 3.0
-"""Log goal that a draw without a design counts in the pilot's mean: a twentyfold slower chip."""
+"""Log goal of a draw without a design in the pilot's mean: a twentyfold slower chip."""
 
 
 def risk(
     study: Study, n: int = 1000, seed: int = 0, *, target: float | None = None, known: Known | None = None,
     progress: Callable[[str], None] = lambda _: None, deadline: Deadline | None = None,
 ) -> Risk:  # fmt: skip
-    """Re-optimise a study under `n` draws of its unknowns: the distribution of design and outcome, and what drives it.
+    """Distribution of a study's optimal design and outcome over `n` draws of its uncertain facts, and its drivers.
 
-    `target` is the speed-up that counts as reached, 6 by default, for delivered time alone; with `known`, an earlier
-    search is used; `deadline` stops with the draws that are solved. Counts of cores and stacks are not rounded.
-    SpecError: fewer than two samples, a target that is not positive or has no meaning for the goal.
+    `target`: speed-up to reach, default 6, for the goal `delivered_time` only; `known`: an earlier search; `deadline`:
+    stops with the draws solved so far. Counts of cores and stacks are continuous.
+    SpecError: fewer than two samples, no feasible design, a target not positive or not applicable to the goal.
     """
     check_count("samples", n, 2, MOST_DRAWS)
     check_count("seed", seed, 0, MOST_WHOLE)
@@ -85,7 +85,7 @@ def risk(
 
 
 def _prepare_draws(search: Search) -> None:
-    """Make the program that solves draws, whose data have more numbers than those of a search."""
+    """Compile the program that solves draws ahead."""
     samples = Samples(search, draw(unknowns(search.space.study), 2, 0))
     data = jax.tree.map(lambda x: x[0], samples.data(0, tuple(0 for _ in search.space.plans)))
     prepare_batch(model_of(search.core), data, len(coordinates(search.core)), settings=SETTINGS)
@@ -94,9 +94,9 @@ def _prepare_draws(search: Search) -> None:
 def pilot(
     search: Search, what: tuple[Unknown, ...], seed: int, n: int, n_candidates: int
 ) -> tuple[list[Candidate], float]:
-    """The few candidates to solve under every draw, added by what lowers the pilot's mean goal most, and what it loses.
+    """Candidates to solve under every draw, selected greedily by the pilot's mean log goal, and their mean loss in it.
 
-    Without time for a pilot it is the best one at the receipts' values, and what it loses is not a number.
+    Without time for a pilot: the best candidate at the receipts' values, and a loss of NaN.
     """
     known = with_design(search.seen.values())
     if search.deadline.over("choices and plans but the best at the receipts' values"):
@@ -119,7 +119,7 @@ def pilot(
 
 @dataclasses.dataclass(frozen=True)
 class Solved:
-    """Every candidate under every draw, or under as many of the first as there was time for."""
+    """Optima of every candidate under every draw, or the first draws if time was up; c candidates, n draws."""
 
     log_goals: Float[np.ndarray, "c n"]
     z: Float[np.ndarray, "c n v"]
@@ -143,7 +143,7 @@ def solve_all_draws(search: Search, candidates: list[Candidate], drawn: Draw) ->
 
 
 def reoptimise(search: Search, candidates: list[Candidate], drawn: Draw) -> Outcomes:
-    """The best design under every draw among the candidates, or under the first draws where time was up."""
+    """The best candidate's design under every draw, or the first draws if time was up."""
     solved = solve_all_draws(search, candidates, drawn)
     winner = np.argmin(solved.log_goals, axis=0)
     every = np.arange(len(winner))

@@ -1,6 +1,6 @@
-"""One design to build before the world is known: the best worst case, or the best figure met in most samples.
+"""Robust design: one design for all samples, by the best worst case or the best goal reached in most samples.
 
-The program over scenarios is in `scenarios`. Read more: [mutapcic2009].
+The convex program over scenarios is in `scenarios`. Read more: [mutapcic2009].
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ FRESH = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Robust:
-    """One design, and what it does over all samples."""
+    """One robust design, and its results over all samples."""
 
     share: float
-    """Share of samples the design was asked to serve: 1 is the worst case."""
+    """Required share of samples that the design must satisfy: 1 is the worst case."""
     candidate: Candidate
     choice: Choice
     free: dict[str, float]
@@ -52,11 +52,11 @@ class Robust:
 
 @dataclasses.dataclass(frozen=True)
 class Hopeless:
-    """No one design serves so many samples."""
+    """Result if no single design satisfies the required share of samples."""
 
     share: float
     possible: float
-    """Largest share of samples in which any one design that was tried meets the limits."""
+    """Largest share of samples in which a single tried design meets the limits."""
     blocking: dict[str, float]
     """Limits in the way, by share of the samples without a design."""
 

@@ -1,4 +1,4 @@
-"""A study under many draws of its unknowns: coefficients, boxes and baseline times with the draws as leading axis."""
+"""Coefficients, bounds and baseline times of a study under many draws of its unknowns, batched over draws."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""One discrete choice over many scenarios at once: the convex program of the scenarios that bind.
+"""Robust convex program of one discrete choice over many scenarios, by constraint generation.
 
-Free numbers are shared by all scenarios. Those that the design fails are added to the program until it fails none.
+Free numbers are shared by all scenarios; scenarios that the design violates are added until none is violated.
 Read more: [mutapcic2009].
 """
 
@@ -86,7 +86,7 @@ class Program:
         return Design(best, float(np.sort(logs)[self.drawn.n - spare - 1]))
 
     def best(self, known: np.ndarray, spare: int, fixed: np.ndarray | None) -> Design:
-        """The best design when `spare` samples may fail: drop the worst, solve, choose again which are the worst."""
+        """The best design if `spare` samples may fail: drop the worst, solve, re-select the worst."""
         best = Design(np.zeros(len(self.search.core.free)), math.inf)
         for _ in range(RESELECTIONS if spare else 1):
             keep = np.sort(np.argsort(known, kind="stable")[: self.drawn.n - spare])

@@ -1,4 +1,4 @@
-"""How good a forecast was, once facts arrive: log score and coverage."""
+"""Scores of a forecast against published facts: log score and coverage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Scored:
     name: str
     """Quantity or discrete choice, as in the forecast."""
     fact: float | str
-    """What is true."""
+    """The true value."""
     log_score: float
     """Log of the probability density of log(quantity), or of the probability of a choice [nats]; more is better."""
     quantile: float | None

@@ -1,6 +1,6 @@
-"""How an optimum moves: elasticities of the best goal and of the best design by every coefficient and limit.
+"""`sensitivity`: elasticities of a study's optimal goal and design by every fact, calibration number and limit.
 
-The goal's is that of the Lagrangian (envelope theorem), the design's one linear system from the optimality conditions
+Goal: derivative of the Lagrangian (envelope theorem). Design: one linear system from the optimality conditions
 (implicit function theorem). Read more: [nocedal2006] section 12.9 for prices; [fiacco1983] for designs.
 """
 
@@ -28,29 +28,29 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RANK = 1e-6
-"""Singular values below this share of the largest are none."""
+"""Singular values below this share of the largest count as zero."""
 LOOSE = 1e-3
-"""Share of a coordinate in such a direction above which it counts as free."""
+"""Share of a coordinate in a null direction above which it counts as undetermined."""
 STRIDE = 2e-3
 """Step of the differences of slopes that second derivatives are [log units]: both errors are about 1e-12."""
 SHARES = np.asarray([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
-"""Where the slopes are taken, in strides."""
+"""Finite-difference points, in units of `STRIDE`."""
 WEIGHTS = np.asarray([-1.0, 9.0, -45.0, 45.0, -9.0, 1.0]) / 60.0
-"""Of those slopes in their derivative, exact for slopes that are polynomials of degree six."""
+"""Finite-difference weights at those points, exact for slopes that are polynomials of degree six."""
 ACTIVE = 1e-6
 """Multiplier above which a limit or bound counts as binding."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """One number of the world, and what it does to the optimum."""
+    """One given number (fact or limit) and its effect on the optimum."""
 
     name: str
     """Scope and fact, such as "node N2: sram_mm2_per_B", or a limit."""
     place: int
-    """Position in the flat world."""
+    """Index in the flat vector of given numbers."""
     value: float
-    """Canonical unit."""
+    """Present value, canonical unit."""
     fact: Sourced | None
     """Its receipt; None for a limit."""
     elasticity: float
@@ -65,32 +65,32 @@ class Parameter:
 
     @property
     def swing(self) -> float:
-        """Change of the log goal from the low to the high end of the receipt's range, to first order; 0 for a limit."""
+        """First-order change of the log goal over the range of the receipt; 0 for a limit."""
         f = self.fact
         return 0.0 if f is None or f.low <= 0 else abs(self.elasticity) * float(np.log(f.high / f.low))
 
     def moved_frac(self, value: float) -> float:
-        """Change of the goal, as a fraction, were the number `value` instead, to first order in logs."""
+        """Relative change of the goal if the number were `value`, to first order in logs."""
         return float(np.expm1(self.elasticity * np.log(value / self.value)))
 
 
 @dataclasses.dataclass(frozen=True)
 class Sensitivity:
-    """Derivatives of a study's continuous optimum, its discrete choice and plans held."""
+    """Derivatives of a study's continuous optimum at fixed discrete choice and plans."""
 
     study: Study
     candidate: Candidate
     variables: tuple[str, ...]
     """Coordinates of `Parameter.design`."""
     parameters: tuple[Parameter, ...]
-    """Every number of the world that matters, widest swing first, then largest elasticity."""
+    """All given numbers with an effect, largest `swing` first, then largest elasticity."""
     unfinished: tuple[str, ...]
-    """What the search for the optimum left out because time was up, in words."""
+    """Parts of the search that were skipped for lack of time, in words."""
     undetermined: tuple[str, ...]
-    """Coordinates that the optimality conditions leave free, such as a capacity that costs nothing: no derivative."""
+    """Coordinates without a derivative, since the optimality conditions leave them free (a capacity at no cost)."""
 
     def frame(self) -> pd.DataFrame:
-        """One row per number of the world, canonical units: elasticity of the goal, swing over its range, its kind."""
+        """One row per given number in canonical units: value, elasticity of the goal, swing over its range, kind."""
         rows = [
             (p.name, p.value, p.elasticity, p.swing, "asked" if p.fact is None else p.fact.kind)
             for p in self.parameters
@@ -106,14 +106,14 @@ class Sensitivity:
         return page(self.study.name, table_of(said, columns, "number"))
 
     def of(self, name: str) -> Parameter:
-        """The parameter of that name; KeyError if it does not matter."""
+        """The parameter of that name; KeyError if it has no effect."""
         return {p.name: p for p in self.parameters}[name]
 
 
 def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
-    """Elasticities of a study's best continuous goal and design by every coefficient and limit; or SpecError.
+    """Elasticities of a study's optimal goal and design (continuous counts) by every fact and limit.
 
-    Those of a calibration count its effect on the baseline too.
+    Elasticities of calibration numbers include their effect on the baseline. SpecError: no design meets the limits.
     """
     search = search or search_of(space_of(study))
     meanwhile(lambda: prepare_slopes(search))
@@ -139,18 +139,18 @@ def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
 
 @dataclasses.dataclass(frozen=True)
 class Edge:
-    """A bound of a coordinate that is a number of the world."""
+    """A bound of a coordinate that is itself a given number."""
 
     coordinate: int
-    """Position among the coordinates."""
+    """Index among the coordinates."""
     place: int
-    """Position in the flat world."""
+    """Index in the flat vector of given numbers."""
     price: float
     """d log goal / d log bound."""
 
 
 def supply_edges(search: Search, c: Candidate, names: list[str]) -> list[Edge]:
-    """The limits of the node's supply that hold the optimum; they bound a coordinate and stand in no row."""
+    """Binding limits of the node's supply voltage, which bound a coordinate instead of being a constraint row."""
     o, supply = c.optimum, coordinates(search.core).index("supply_V")
     node = search.space.study.choices[c.choice_index].node
     ends = (("minimum_V", float(o.lower_multipliers[supply])), ("maximum_V", -float(o.upper_multipliers[supply])))

@@ -1,4 +1,4 @@
-"""Back-tests together: how far off all numbers are, by step and by kind, and against the naive forecast."""
+"""Summary of all back-tests: errors of the proposed numbers, by step and quantity, against a naive forecast."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class KindOfNumber:
     ratio: float
     """Geometric mean of proposed over built: a bias, always the same way."""
     spread: float
-    """Exponential of the standard deviation of that ratio's log, at least 1: what a bias leaves."""
+    """Exponential of the standard deviation of the ratio's log, at least 1: scatter around the bias."""
     factor: float
     naive_factor: float
     share_frac: float
@@ -96,7 +96,7 @@ class KindOfNumber:
 
 
 def by_kind(steps: Sequence[Sequence[Row]]) -> list[KindOfNumber]:
-    """Every quantity over the scored rows of all steps, the one that is missed most in all first."""
+    """Every quantity over the scored rows of all steps, the largest total error first."""
     rows = [r for step in steps for r in step]
     total = sum(np.log(r.factor) for r in rows)
     kinds = [_kind(name, [r for r in rows if r.name == name], total) for name in QUANTITIES]

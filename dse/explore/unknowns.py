@@ -1,6 +1,6 @@
-"""Unknowns of a study: every receipt with a range that its answer reads, and draws of them that move together.
+"""Unknowns of a study: every receipt with a range that its answer depends on, and correlated random draws of them.
 
-A draw is a score of 0 to 1 per unknown, turned into numbers of all things with the fact: all see one world.
+A draw is a quantile (0 to 1) per unknown, shared by all chips, nodes, ... that have this fact.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Unknown:
     """One number that is drawn."""
 
     scope: str
-    """What it belongs to, such as "node", "memory HBM4" or "calibration prior-neuron"."""
+    """Owner of the fact, such as "node", "memory HBM4" or "calibration prior-neuron"."""
     fact: str
     group: str = ""
     """Group of `correlations.toml` whose common factor it follows, or ""."""
@@ -61,7 +61,7 @@ class Draw:
         return self.scores.shape[0]
 
     def values(self, scope: str, fact: Sourced) -> np.ndarray | None:
-        """What the draws make of a receipt, shape (n,); None if it was not drawn."""
+        """Drawn values of a fact, shape (n,); None if it is not drawn."""
         place = {(u.scope, u.fact): i for i, u in enumerate(self.unknowns)}.get((scope, fact.name))
         return None if place is None else at_score(fact, self.scores[:, place])
 
@@ -86,7 +86,7 @@ def at_score(fact: Sourced, score: np.ndarray) -> np.ndarray:
 
 
 def scope_of(kind: str, name: str) -> str:
-    """Whose score a fact of a thing follows."""
+    """Scope whose quantile a fact follows."""
     return kind if kind in CHAINED else f"{kind} {name}"
 
 
@@ -123,7 +123,7 @@ def study_facts(study: Study) -> Iterable[tuple[str, Sourced]]:
 
 
 STARTED = "n_kernels_per_operator"
-"""What a host starts per operator: its time, which needs no new lowering."""
+"""Fact: kernels launched by the host per operator, which affects times only and needs no new lowering."""
 
 
 def measures_host(calibration: str) -> bool:

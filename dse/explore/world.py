@@ -1,4 +1,4 @@
-"""The world that a study takes as given: its numbers in one vector, with names, and an optimum's slopes by them."""
+"""Given numbers of a study (technology, calibrations, limits) as one named vector, and derivatives by them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .samples import by_name, fact_name
 
 
 class World(eqx.Module):
-    """What a study takes as given, apart from structure: the numbers that sensitivities are by."""
+    """Given numbers of a study, with respect to which sensitivities are computed."""
 
     tech: Technology
     calibrations: dict[str, Calibration]
@@ -37,7 +37,7 @@ class World(eqx.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """The form of a world whose numbers stand in one vector. Hashable, so that what uses it compiles once."""
+    """Tree structure of a world stored as one vector. Hashable, so that programs compile once."""
 
     tree: Any
     shapes: tuple[tuple[int, ...], ...]

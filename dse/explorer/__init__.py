@@ -1,1 +1,1 @@
-"""The explorer in the browser: one warm process on this machine, one page; or one offline file without a process."""
+"""Interactive explorer in the browser: a local server with one page, or one offline HTML file."""

@@ -1,4 +1,4 @@
-"""Answers of one session, apart from how they travel."""
+"""Computation of a session's answers, independent of the transport (HTTP)."""
 
 from __future__ import annotations
 

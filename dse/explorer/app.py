@@ -1,4 +1,4 @@
-"""The application behind the page: questions in, plain data out; searches as server-sent events."""
+"""HTTP application behind the page: requests in, JSON out; searches as server-sent events."""
 
 from __future__ import annotations
 

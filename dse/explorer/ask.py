@@ -1,4 +1,4 @@
-"""What a page asks, checked (a request is a stranger's file like any other), and the same as lines of Python."""
+"""Validation of requests from the page (untrusted input), and the same request as Python code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JavaScript line by line: values that are known here or have a name there, and the arrays that lines read."""
+"""JavaScript emitter: lines of code, with values that are constants here or variables there, and their arrays."""
 
 from __future__ import annotations
 

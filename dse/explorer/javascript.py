@@ -1,7 +1,7 @@
-"""JavaScript from a traced function: the formulas of an offline page have the same source as every other answer.
+"""JavaScript from a traced JAX function, so that an offline page computes with the same formulas.
 
-Arrays are flat Float64Arrays, loops have known bounds, constants are computed here; any operation beyond the small set
-below is an error by name.
+Arrays are flat Float64Arrays, loops have static bounds, constants are folded; an operation that is not supported is an
+error with its name.
 """
 
 from __future__ import annotations

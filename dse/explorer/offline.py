@@ -1,4 +1,4 @@
-"""One file that needs no process: the page, the formulas as JavaScript, the coefficients of every choice."""
+"""Offline explorer: one HTML file with the page, the formulas as JavaScript, and the coefficients of every choice."""
 
 from __future__ import annotations
 

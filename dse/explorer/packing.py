@@ -1,4 +1,4 @@
-"""A tree of numbers as one vector and back: one transfer from the device instead of two hundred, one layout for all."""
+"""Packing of a tree of arrays into one vector and back, for one device transfer instead of two hundred."""
 
 from __future__ import annotations
 

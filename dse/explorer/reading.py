@@ -1,4 +1,4 @@
-"""A chip at hand, read all at once: what a solved study reports of its design, for any free numbers, traced."""
+"""All reported numbers of a design as one traced function of its free numbers, as for a solved study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which facts a number on the page rests on: receipts by subject, guesses first, and those of measurements."""
+"""Receipts behind each number on the page, guesses first, and those of measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The optimum under other limits, from what is known already: first with broken counts, then whole, then proved."""
+"""Re-optimisation under other limits with a warm start: first continuous, then whole counts, then with proof."""
 
 from __future__ import annotations
 

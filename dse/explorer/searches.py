@@ -1,4 +1,4 @@
-"""Searches that a page can start beside the optimum, and what other commands left in results folders."""
+"""Searches started from the page (fronts, risk, serving), and results of other commands in results folders."""
 
 from __future__ import annotations
 

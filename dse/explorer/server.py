@@ -1,4 +1,4 @@
-"""The server of one session: one port of this machine, until Ctrl-C."""
+"""Local HTTP server of one session, until Ctrl-C."""
 
 from __future__ import annotations
 

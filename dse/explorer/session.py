@@ -1,4 +1,4 @@
-"""One session: what is explored made ready or asked anew, a port of this machine, and a guard at its door."""
+"""One session: preparation of its subject, changes of workloads, a local port, and its access control."""
 
 from __future__ import annotations
 

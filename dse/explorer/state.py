@@ -1,4 +1,4 @@
-"""What a page needs to draw itself: the question, its numbers and choices, and the words and units for them."""
+"""Initial state of the page: study, free numbers, choices, labels and units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is explored: a study, or one chip under one model, lowered once and kept warm."""
+"""Subject of a session: a study, or one chip under one model, lowered and compiled once."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a chip and a system can do at best. No time here."""
+"""Records of chips and systems: peak rates, capacities, topology. No timing formulas here."""

@@ -1,6 +1,6 @@
-"""How chips are joined and what stands around them: systems by name or in a user's own file, with receipts.
+"""Facts of systems by name or from a user's file: scale-up topology, switches, rack; `Fabric` records from them.
 
-`data/systems.toml` has products with their chips, `data/racks.toml` racks that chips which do not exist yet may sit in.
+`data/systems.toml` holds products with their chips, `data/racks.toml` racks for chips that do not exist yet.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ def _every() -> dict[str, Receipts]:
 
 
 def fabric_names() -> tuple[str, ...]:
-    """Names of everything that chips may sit in: products and racks, in file order."""
+    """Names of all systems, products and racks, in file order."""
     return tuple(_every())
 
 
 def system_facts(name: str) -> Receipts:
-    """Facts of a system, preset or path of a user's own file; UnknownNameError, or SpecError as `own_system`."""
+    """Facts of a system, a preset or the path of a user's file; UnknownNameError, or SpecError as `own_system`."""
     return own_system(Path(name)) if is_own(name) else pick(_every(), "system", name)
 
 
 def system_receipts(name: str) -> list[Sourced]:
-    """The facts behind a system, guesses first."""
+    """Receipts of a system's numbers, guesses first."""
     return worst_first(list(system_facts(name).values()))
 
 
 def own_system(path: Path) -> Receipts:
-    """Facts of the one system in a user's own file, whole or with a preset as its `base`.
+    """Facts of the one system in a user's file, complete or with a preset as its `base`.
 
         [my-rack]
         base = "ualink-72"
         dims = "36"
         scaleup_switch_W_per_GBps = 0.2
-    SpecError names file and key: more than one table, an unknown key or base, a fact that no system can have.
+    SpecError (with file and key): more than one table, an unknown key or base, a physically impossible fact.
     """
     every = {f: fact for facts in _every().values() for f, fact in facts.items()}
     thing = own_thing(path, lambda base: pick(_every(), "system", base), every, may_add=every)
@@ -58,7 +58,7 @@ def own_system(path: Path) -> Receipts:
 
 
 def build_fabric(name: str, receipts: Receipts) -> Fabric:
-    """The scale-up domain of a system from its facts; SpecError for lengths, shares or switches that cannot be."""
+    """Scale-up domain of a system from its facts; SpecError for impossible lengths, shares or switches."""
     check_physical(name, receipts)
     words = text(receipts, "dims").split("x")
     if not all(w.isdecimal() and int(w) > 0 for w in words):
@@ -78,16 +78,16 @@ def build_fabric(name: str, receipts: Receipts) -> Fabric:
 
 
 def most_scaleup_Bps(name: str) -> float:
-    """The most that the scale-up switches of a system take from one chip, one direction; infinite if not said."""
+    """Largest bandwidth that a system's scale-up switches accept from one chip, one direction; infinite if unstated."""
     return number_or(system_facts(name), MOST_SCALEUP, math.inf)
 
 
 MOST_SCALEUP = "most_scaleup_per_dir_Bps"
-"""Fact of a system: what the switches of a rack, as many as it holds, take from each of its chips."""
+"""Fact of a system: largest bandwidth that all switches of a rack accept from each of its chips."""
 
 
 def _check_ports(name: str, receipts: Receipts, n_chips: int, n_leaf: int) -> None:
-    """Refuse more chips behind one level of switches than a switch has ports, since every chip reaches every switch."""
+    """SpecError for more chips behind one level of switches than switch ports, since each chip links to each switch."""
     ports, level = number_or(receipts, "n_switch_ports", math.inf), n_leaf or n_chips
     if text(receipts, "kind") == "switched" and level > ports:
         raise SpecError(

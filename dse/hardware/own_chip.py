@@ -1,4 +1,4 @@
-"""The chip in a user's own file: what it may say, inherits, and what no chip can be; and such a file written."""
+"""Chip files of users: allowed keys, inheritance from a base, plausibility checks; and writing such a file."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from .chip import NARROW_PRODUCTS, OPTIONAL, ROUNDING, Chip, shares_pool
 
 CHIPS = Path(__file__).parent / "data" / "chips.toml"
 OWN_SETTINGS = ("system", "host", "price", "margin", "rent")
-"""What an own chip file may say beside facts: system, server, price of the package or its maker's margin, rent."""
+"""Keys of a chip file that are not facts of the chip: system, server, package price or maker's margin, rent."""
 FAR, FAR_COUNT = 100.0, 10.0
-"""How far from every preset a number may lie: confused units and prefixes differ by more; counts have none."""
+"""Largest factor between a number and every preset, for quantities and for counts; a wrong prefix exceeds it."""
 WHOLE = ("n_", "rows", "cols", "cores_per_pool")
-"""Beginnings of facts that count something."""
+"""Prefixes of facts that are counts."""
 NAMED: dict[str, Callable[[str], object]] = {"node": node, "hbm": memory, "link": link}
-"""Facts that name a technology, and what knows it."""
+"""Facts that name a technology, with the function that looks it up."""
 OF_A_PRODUCT = ("die_area_mm2", "vendor_")
-"""Beginnings of facts that were published of a product and say nothing about a chip that differs from it."""
+"""Prefixes of facts published for a product, which do not hold for a chip derived from it."""
 
 
 def preset_receipts(name: str) -> Receipts:
@@ -38,17 +38,17 @@ def preset_receipts(name: str) -> Receipts:
 
 
 def is_own(name: str | Path) -> bool:
-    """Whether a chip's name is the path of a user's own file."""
+    """Whether a chip's name is the path of a user's file."""
     return str(name).endswith(".toml")
 
 
 def short_name(name: str) -> str:
-    """A chip's name as it can stand in the name of a file: of a user's own file, the name of that file."""
+    """Chip name usable inside a file name: a preset's name, or the stem of a user's file."""
     return Path(name).stem if is_own(name) else name
 
 
 def own_chip(path: Path) -> OwnThing:
-    """The chip in a user's own file; SpecError as `own_thing`, and for a number `FAR` from that of every preset."""
+    """The chip in a user's file; SpecError as `own_thing`, or for a number more than `FAR` from every preset."""
     unsaid = {n: Sourced(n, value, value, value, "derived", "dse2026", "") for n, value in OPTIONAL.items()}
     every = unsaid | {f: fact for facts in load_receipts(CHIPS).values() for f, fact in facts.items()}
     try:
@@ -64,7 +64,7 @@ def own_chip(path: Path) -> OwnThing:
 
 
 def _check_named(path: Path, fact: Sourced) -> None:
-    """Refuse a process, memory or link that does not exist."""
+    """SpecError for an unknown process node, memory or link."""
     try:
         NAMED[fact.name](str(fact.value))
     except DseError as error:
@@ -72,7 +72,7 @@ def _check_named(path: Path, fact: Sourced) -> None:
 
 
 def _check_usual(path: Path, key: str, fact: Sourced) -> None:
-    """Refuse a number that no chip comes near; `key` is what the file calls it."""
+    """SpecError for a number far from those of all presets; `key` is its name in the file."""
     others = [facts[fact.name].value for facts in load_receipts(CHIPS).values() if fact.name in facts]
     sizes = [x for x in others if not isinstance(x, str) and x > 0]
     if isinstance(fact.value, str) or not fact.value or not sizes:
@@ -86,13 +86,13 @@ def _check_usual(path: Path, key: str, fact: Sourced) -> None:
 
 
 def facts_of(thing: OwnThing) -> Receipts:
-    """All facts of a user's own chip; what was published of its base as a product is left out."""
+    """All facts of a user's chip, without those published for its base as a product."""
     kept = {k: f for k, f in thing.inherited.items() if not k.startswith(OF_A_PRODUCT)}
     return {**kept, **_followed(thing), **thing.own}
 
 
 def _followed(thing: OwnThing) -> Receipts:
-    """What follows the file's cores where it says no more: a memory that all of a die share, all of its dies share."""
+    """Facts implied by the file's number of cores: tile memory shared by all cores of the base stays shared by all."""
     if "n_cores" not in thing.own or not thing.inherited:
         return {}
     n_cores, pool, n_dies = (np.float64(number(thing.inherited, n)) for n in ("n_cores", "cores_per_pool", "n_dies"))
@@ -104,11 +104,11 @@ def _followed(thing: OwnThing) -> Receipts:
 
 
 _BY_PRECISION = {"macs_per_cycle": "macs"}
-"""Fields with a number per precision whose facts are named otherwise."""
+"""Fields with one number per precision whose facts have another name."""
 
 
 def chip_facts(chip: Chip) -> dict[str, float | str]:
-    """Facts of a chip by canonical name, as a chip file names them; its own name is left out, and what goes unsaid."""
+    """Facts of a chip by their names in a chip file, without its name and without defaults."""
     facts: dict[str, float | str] = {}
     for record in (chip, chip.core, chip.core.tensor):
         for field in dataclasses.fields(record):
@@ -136,14 +136,14 @@ def chip_toml(chip: Chip, where: str) -> str:
 ZERO_ALLOWED = ("macs_", "instruction_", "spare_frac", "transfer_start", "die_to_die_bandwidth", "in_network_reduction",
                 "shared_port", "near_sram",
                 "scaleup_switch")  # fmt: skip
-"""Facts that may be zero, by how their names begin; every other number must be positive."""
+"""Prefixes of facts that may be zero; every other number must be positive."""
 CHOICES = {"lane_kind": ("simd", "simt"), "sram_kind": ("scratchpad", "cache"), "kind": ("torus", "switched"),
            "narrow_products": tuple(NARROW_PRODUCTS)}  # fmt: skip
-"""Named facts and the names they may have."""
+"""Allowed values of text facts."""
 
 
 def check_physical(name: str, receipts: Receipts) -> None:
-    """SpecError, with field and value, for facts that no hardware can have: not finite, negative, an unknown kind."""
+    """SpecError (with field and value) for an impossible fact: not finite, negative, or an unknown kind."""
     for fact in receipts.values():
         value = fact.value
         if isinstance(value, str):
@@ -157,7 +157,7 @@ def check_physical(name: str, receipts: Receipts) -> None:
 
 
 def check_together(chip: Chip) -> None:
-    """SpecError, with the facts and what to say instead, for a chip whose facts contradict each other."""
+    """SpecError (with the facts and a remedy) for a chip whose facts contradict each other."""
     cores, pool, rates = float(chip.n_cores), float(chip.cores_per_pool), chip.core.tensor.macs_per_cycle
     if pool > cores * (1.0 + ROUNDING):
         raise SpecError(f"{chip.name}: cores_per_pool = {pool:g} of n_cores = {cores:g}; expected at most all of them")

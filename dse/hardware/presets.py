@@ -1,4 +1,4 @@
-"""Chips and systems by name, each number with its receipt, from `data/chips.toml` and `data/systems.toml`."""
+"""Look-up of chips and systems by name or file: `chip`, `system`, their names and the receipts of their numbers."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .own_chip import CHIPS, check_physical, check_together, facts_of, is_own, o
 from .system import System
 
 REWIRED = ("scaleup_bandwidth_per_dir_Bps", "scaleout_bandwidth_per_dir_Bps")
-"""Facts of a system that replace the chip's: a product may wire the same chip otherwise."""
+"""Facts of a system that override the chip's: products may connect the same chip differently."""
 MOST_CHIPS = 2**22
-"""Chips of the largest system: at 1 kW each they draw 4 GW, more than any site has, so that more is a slip."""
+"""Largest number of chips of a system: at 1 kW each 4 GW, more than any site has."""
 
 
 def build_chip(name: str, receipts: Receipts) -> Chip:
-    """The record of a chip from its facts, one per field; ReceiptError without one, SpecError as `check_physical`."""
+    """`Chip` from one fact per field; ReceiptError for a missing fact, SpecError as `check_physical`."""
     check_physical(name, receipts)
 
     def by_precision(stem: str) -> ByPrecision:
@@ -51,13 +51,13 @@ def build_chip(name: str, receipts: Receipts) -> Chip:
 
 
 def chip(name_or_path: str | Path) -> Chip:
-    """A chip by preset name, or from the path of your own TOML file with one table of the form in `data/chips.toml`.
+    """The chip preset of this name, or the chip in your own TOML file (path ending in `.toml`; `dse new chip`).
 
     >>> h100 = chip("h100")
     >>> h100.node, float(h100.hbm_bandwidth_Bps)
     ('N4', 3350000000000.0)
 
-    UnknownNameError offers near matches; DseError for a bad file, a fact without a receipt, or an impossible one.
+    UnknownNameError (with near matches): no such preset. DseError: a malformed file, an impossible or unsourced fact.
     """
     name = str(name_or_path)
     return chip_file(Path(name)) if name.endswith(".toml") else _preset(name)
@@ -69,7 +69,7 @@ def _preset(name: str) -> Chip:
 
 
 def chip_file(path: Path) -> Chip:
-    """The one chip in your own TOML file, whole or with a preset as its `base`; raises as `own_chip`."""
+    """The one chip in a TOML file, complete or with a preset as its `base`; raises as `own_chip`."""
     thing = own_chip(path)
     try:
         made = build_chip(thing.name, facts_of(thing))
@@ -81,7 +81,7 @@ def chip_file(path: Path) -> Chip:
 
 
 def base_name(chip_name: str) -> str:
-    """The preset that a chip is akin to: itself, its file's base, or the chip of its system; else SpecError."""
+    """Preset that a chip is based on: itself, its file's base, or the chip of its system; else SpecError."""
     if not is_own(chip_name):
         return chip_name
     thing = own_chip(Path(chip_name))
@@ -98,7 +98,7 @@ def chip_names() -> tuple[str, ...]:
 
 
 def chip_receipts(name: str) -> Facts:
-    """The facts behind a chip preset, or your own TOML file where `name` is the path of one; guesses first."""
+    """Receipts (value, range, kind, source) of a chip preset, or of a TOML file by its path; guesses first."""
     facts = facts_of(own_chip(Path(name))) if is_own(name) else preset_receipts(name)
     return Facts(worst_first(list(facts.values())))
 
@@ -107,7 +107,7 @@ AbstractShown.receipts_of[Chip.__name__] = lambda chip: _known_receipts(chip.nam
 
 
 def _known_receipts(name: str) -> list[Sourced]:
-    """The facts behind a chip by its name; none for a design, which no file describes."""
+    """Receipts of a chip by its name; none for a design, which has no file."""
     try:
         return chip_receipts(name)
     except DseError:
@@ -115,7 +115,7 @@ def _known_receipts(name: str) -> list[Sourced]:
 
 
 def vendor_disagreement(name: str) -> list[tuple[str, float, float, float]]:
-    """Printed totals by precision: product of cores, array, rate and clock [FLOP/s], the vendor's, and ratio - 1."""
+    """Precision, `peak_FLOPps`, the vendor's printed peak [FLOP/s] and their ratio - 1, for each printed peak."""
     receipts = {f.name: f for f in chip_receipts(name)}
     rows: list[tuple[str, float, float, float]] = []
     for precision in PRECISIONS:
@@ -127,15 +127,15 @@ def vendor_disagreement(name: str) -> list[tuple[str, float, float, float]]:
 
 
 def system(name: str, n_chips: int | None = None, inside: Chip | None = None) -> System:
-    """The system preset `name`, or that of your own TOML file where `name` is the path of one.
+    """The system preset of this name, or the system in your own TOML file (path ending in `.toml`).
 
     >>> rack = system("dgx-h100", 16)
     >>> rack.n_chips, rack.chip.name
     (16, 'h100')
 
-    `n_chips` is one scale-up domain when left out; `inside` sits in it as it is, by default the chip it is made of.
-    UnknownNameError: no such system, with near matches. SpecError: `n_chips` neither fills whole domains nor divides
-    one, or is more than `MOST_CHIPS`; a system that no chip is made for yet: ask for one of your own chips in it.
+    `n_chips`: default one scale-up domain. `inside`: chip to put into it, default the system's own. UnknownNameError
+    (with near matches): no such system. SpecError: `n_chips` is neither a multiple nor a divisor of the domain, or
+    exceeds `MOST_CHIPS`; or no `inside` for a rack without a chip of its own.
     """
     if inside is not None or is_own(name):
         return _placed(name, n_chips, inside)
@@ -148,7 +148,7 @@ def _preset_system(name: str, n_chips: int | None) -> System:
 
 
 def _placed(name: str, n_chips: int | None, inside: Chip | None = None) -> System:
-    """A chip, by default the one that the system is made of, in a system of a size."""
+    """A chip, by default the system's own, in a system of `n_chips`."""
     receipts = system_facts(name)
     if inside is None:
         if "chip" not in receipts:
@@ -166,7 +166,7 @@ def _placed(name: str, n_chips: int | None, inside: Chip | None = None) -> Syste
 
 
 def _wired(inside: Chip, receipts: Receipts, but: Collection[str] = ()) -> Chip:
-    """The chip as a system with these facts wires it; what a user's own file says of wires stays."""
+    """The chip with the link bandwidths that the system's facts give it, except for the facts in `but`."""
     if "usable_scaleup_frac" in receipts:
         usable = as_float(inside.scaleup_bandwidth_per_dir_Bps * number(receipts, "usable_scaleup_frac"))
         inside = eqx.tree_at(lambda c: c.scaleup_bandwidth_per_dir_Bps, inside, usable)
@@ -177,7 +177,7 @@ def _wired(inside: Chip, receipts: Receipts, but: Collection[str] = ()) -> Chip:
 
 
 def usual_system(chip_name: str) -> str:
-    """The system preset that a user's own file names, or the largest made of a chip or of the base of an own one."""
+    """System named in a user's chip file, or the largest system preset of the chip or of its base."""
     named = str(own_chip(Path(chip_name)).settings.get("system", "")) if is_own(chip_name) else ""
     if is_own(named) and not is_there(Path(named)):
         return str(Path(chip_name).parent / named)
@@ -187,9 +187,9 @@ def usual_system(chip_name: str) -> str:
 
 
 def chip_system(chip_name: str, n_chips: int | None = None, within: str | None = None) -> System:
-    """A chip, preset or the path of a user's own file, in its system; an own chip is called by its path.
+    """A chip, preset or path of a file, in its usual system or `within` another; a chip from a file is named by path.
 
-    UnknownNameError: no such chip or system. SpecError: a preset not of `within`, or as of `own_chip`.
+    UnknownNameError: no such chip or system. SpecError: `within` holds another preset, or as `own_chip`.
     """
     name = within or usual_system(chip_name)
     facts = system_facts(name)
@@ -215,7 +215,7 @@ def system_names() -> tuple[str, ...]:
 
 @cache
 def default_system(chip_name: str) -> str:
-    """The system preset with the largest scale-up domain made of `chip_name`."""
+    """System preset of `chip_name` with the largest scale-up domain."""
     pick(load_receipts(CHIPS), "chip", chip_name)
     sizes = {s: system(s).fabric.n_chips for s in system_names() if system(s).chip.name == chip_name}
     if not sizes:

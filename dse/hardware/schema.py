@@ -1,4 +1,4 @@
-"""JSON Schema of a chip file, from the facts that the chip presets have and the fields of the record they fill."""
+"""JSON Schema of chip files, generated from the facts of the presets and the fields of `Chip`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .fabrics import fabric_names
 from .own_chip import CHIPS, OWN_SETTINGS, ZERO_ALLOWED
 
 BY_PRECISION = {"macs_": "macs_per_cycle", "granule_contract_": "granule_contract"}
-"""Facts with one number per precision: how their names begin, and the field they fill."""
+"""Prefixes of facts with one number per precision, and the field they fill."""
 
 
 def chip_schema() -> Schema:
-    """JSON Schema of a chip file: one table, whole or with a preset as its `base`."""
+    """JSON Schema of a chip file: one table, complete or with a preset as its `base`."""
     facts = {f: fact for facts in load_receipts(CHIPS).values() for f, fact in facts.items()}
     docs = {**field_docs(TensorEngine), **field_docs(Core), **field_docs(Chip)}
     named = {key: _fact_schema(facts[full], docs) for key, full in both_names(facts).items()}
@@ -47,7 +47,7 @@ def _settings() -> dict[str, Schema]:
 
 
 def _fact_schema(fact: Sourced, docs: dict[str, str]) -> Schema:
-    """One fact: a plain value, which is a guess, or a table with its receipt; the presets' range says what is usual."""
+    """Schema of one fact: a plain value (a guess) or a table with its receipt, with the range over all presets."""
     field = next((f for start, f in BY_PRECISION.items() if fact.name.startswith(start)), fact.name)
     head: Schema = {"description": docs.get(field, ""), "x-name": fact.name}
     if isinstance(fact.value, str):

@@ -1,4 +1,4 @@
-"""A system: chips, the scale-up domain they share and the network beyond."""
+"""`System`, identical chips in scale-up domains joined by a network, and `Fabric`, the topology of one domain."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from .chip import Chip
 
 
 class Fabric(eqx.Module):
-    """How the chips of one scale-up domain are joined. All fields are structure, none is free."""
+    """Topology of one scale-up domain. All fields are static structure, none is a free number."""
 
     kind: str = eqx.field(static=True)
     """"torus" or "switched"."""
     dims: tuple[int, ...] = eqx.field(static=True)
-    """Torus lengths per axis, innermost first; `(n,)` for a switched domain."""
+    """Chips per torus axis, innermost first; `(n,)` for a switched domain of n chips."""
     axis_share: tuple[float, ...] = eqx.field(static=True)
-    """Share of a chip's scale-up bandwidth on each axis (both directions of a ring); sums to 1."""
+    """Share of a chip's scale-up bandwidth on each axis (both ring directions together); sums to 1."""
     in_network_reduction: bool = eqx.field(static=True, default=False)
-    """Whether switches add up (NVLink SHARP): an all-reduce then moves each byte once."""
+    """Whether switches reduce (NVLink SHARP), so that an all-reduce moves each byte once."""
     n_leaf_chips: int = eqx.field(static=True, default=0)
-    """Chips behind one group of first-level switches; 0 where one level joins all."""
+    """Chips per group of first-level switches; 0 for one switch level."""
     upper_share: float = eqx.field(static=True, default=1.0)
-    """Share of a chip's scale-up bandwidth that the second level of switches carries; 1 where it does not block."""
+    """Share of a chip's scale-up bandwidth through the second switch level; 1 if it is non-blocking."""
     upper_hop_s: float = eqx.field(static=True, default=0.0)
-    """What a message takes longer through the second level: two more switches and the links to them."""
+    """Extra latency of a message through the second switch level: two more switches and their links."""
     rank_s: float = eqx.field(static=True, default=0.0)
-    """What each rank adds to a ring between domains beside its bytes, where a run timed that; 0 elsewhere."""
+    """Measured latency per rank of a ring across domains, besides its bytes; 0 if not measured."""
     wait_s: float = eqx.field(static=True, default=0.0)
-    """What the host waits for each rank before any collective, where a run timed that; 0 elsewhere."""
+    """Measured host wait per rank before any collective; 0 if not measured."""
 
     @property
     def n_chips(self) -> int:
@@ -49,7 +49,7 @@ class System(AbstractShown, eqx.Module):
 
 
 def most_cubic(n: int, n_axes: int) -> tuple[int, ...]:
-    """Factors of `n`, ascending, one per axis, whose longest is least (512 in three: 8, 8, 8; 1024: 8, 8, 16)."""
+    """`n_axes` factors of `n`, ascending, with the smallest largest factor (512 in three: 8, 8, 8; 1024: 8, 8, 16)."""
     if n_axes == 1:
         return (n,)
     firsts = [d for d in range(1, n + 1) if n % d == 0 and d**n_axes <= n]
@@ -58,7 +58,7 @@ def most_cubic(n: int, n_axes: int) -> tuple[int, ...]:
 
 
 def torus_slice(system: System, n_chips: int) -> System:
-    """`n_chips` of a torus that optical switches connect: a torus as cubic as can be. Source: [google2026tpuv5p]."""
+    """The most cubic torus slice of `n_chips`, as optical switches connect it. Source: [google2026tpuv5p]."""
     fabric = system.fabric
     if fabric.kind != "torus" or n_chips > fabric.n_chips:
         return dataclasses.replace(system, n_chips=n_chips)

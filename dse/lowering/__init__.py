@@ -1,1 +1,1 @@
-"""Who does which part of the work, and where. No timing formulas here."""
+"""Lowering: a workload under a parallelism plan to operators, traffic and memory. No timing formulas here."""

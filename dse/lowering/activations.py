@@ -1,4 +1,4 @@
-"""Bytes that training keeps until the backward pass, and what software keeps beyond them."""
+"""Activation memory of training until the backward pass, and extra buffers of the software [B]."""
 
 from __future__ import annotations
 

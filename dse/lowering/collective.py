@@ -1,7 +1,7 @@
-"""Collectives in alpha-beta form: bytes at full link speed plus hops, on a torus, a switch, and across nodes.
+"""Collectives (all-reduce, all-gather, all-to-all) as alpha-beta coefficients, on a torus, a switch and a network.
 
-Lowered once to coefficients (`Traffic`), whose time is a posynomial of link speeds. The algorithm is chosen at a
-reference link speed, a discrete choice outside the gradient.
+Each is lowered once to coefficients (`Traffic`), whose time is a posynomial of link bandwidths. The algorithm is
+chosen at reference link speeds: a discrete choice outside the gradient.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from ..hardware.system import Fabric
 
 @dataclasses.dataclass(frozen=True)
 class Traffic:
-    """What communication asks for; adds up and scales."""
+    """Bytes and latency counts of communication; can be added and scaled."""
 
     up_B: float = 0.0
-    """Bytes over scale-up, expressed at the chip's full scale-up speed."""
+    """Scale-up bytes, scaled as if sent at the chip's full scale-up bandwidth."""
     up_hops: float = 0.0
     out_B: float = 0.0
-    """Bytes over the scale-out network, at the chip's full share."""
+    """Scale-out bytes, at the chip's full network bandwidth."""
     out_hops: float = 0.0
     sent_B: float = 0.0
-    """Bytes that really leave a chip over scale-up, for energy."""
+    """Bytes that physically leave a chip over scale-up links, for the energy model."""
     n_starts: float = 0.0
-    """Collectives that a library starts inside a scale-up domain: flags, kernels, rings set up."""
+    """Library collectives started inside a scale-up domain, each with a start-up latency."""
     n_exchanges: float = 0.0
     """Direct exchanges: every rank writes to every other through a switch and waits once."""
     upper_s: float = 0.0
-    """What messages take longer in sequence: through a second level of switches, per rank where a run timed that."""
+    """Extra latency of sequential messages: second switch level, and measured latency per rank."""
 
     def __add__(self, other: Traffic) -> Traffic:
         return Traffic(*(a + b for a, b in zip(self.parts(), other.parts(), strict=True)))
@@ -48,7 +48,7 @@ class Traffic:
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """What lowering asks of chip and stack: link speeds at which algorithms are chosen (achievable, not peak)."""
+    """Achievable link speeds and latencies at which lowering chooses collective algorithms, and stack properties."""
 
     up_Bps: float
     """Scale-up, one direction, all links of a chip."""
@@ -59,9 +59,9 @@ class Reference:
     start_s: float = 0.0
     exchange_s: float = 0.0
     has_direct: bool = True
-    """Whether the stack has kernels that exchange directly; without, rings and trees of a library are left."""
+    """Whether the stack has direct-exchange kernels; if not, only the rings and trees of a library."""
     fixed_shapes: bool = False
-    """Whether the stack compiles programs of fixed shapes, which nobody's choice of experts changes."""
+    """Whether the stack compiles fixed shapes, independent of which experts are chosen."""
 
     def time_s(self, t: Traffic) -> float:
         """Alpha-beta time of `t` at this reference [s]."""

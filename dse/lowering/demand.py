@@ -1,4 +1,4 @@
-"""A workload under a plan, lowered on the host, once per discrete choice, to coefficients: a posynomial of the chip."""
+"""`demand`: lowers a workload under a plan, on the host, to the coefficients (`StepDemand`) that physics prices."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def plan_demand(
     workload: Training, plan: Plan, system: System, array: ArrayShape, ref: Reference, software: str = "",
     kept: Footprint | None = None,
 ) -> StepDemand:  # fmt: skip
-    """Coefficients of one optimizer step under an unchecked plan, with the usual `software` unless told.
+    """Coefficients of one optimizer step under a plan that is not checked; default `software` of the chip.
 
     Source: [narayanan2021megatron] section 2.2: stages idle for (pp - 1)/v micro batches.
     """
@@ -124,7 +124,7 @@ def plan_demand(
 
 
 class _Beside(NamedTuple):
-    """What a plan moves and keeps beside its operators, whatever the PE array is."""
+    """Traffic and memory of a plan besides its operators, independent of the PE array."""
 
     tensor: TrafficDemand
     pipeline: TrafficDemand
@@ -157,12 +157,12 @@ def _beside(
 def demand(
     workload: Workload, plan: Plan, system: System, ref: Reference, array: ArrayShape | None = None
 ) -> StepDemand:
-    """Coefficients of `workload` under `plan`, on another PE array if given; PlanError where it does not fit."""
+    """Coefficients of `workload` under `plan`, for another PE array if given; PlanError as `check_plan`."""
     check_plan(plan, workload, system)
     return valid_demand(workload, plan, system, ref, array_shape(system.chip.core.tensor) if array is None else array)
 
 
 def valid_demand(workload: Workload, plan: Plan, system: System, ref: Reference, array: ArrayShape) -> StepDemand:
-    """As `demand`, for one of the plans that `plans` names: to check thousands again takes a fifth of their time."""
+    """As `demand`, without `check_plan`, for plans from `plans`."""
     of_phase = plan_demand if isinstance(workload, Training) else pass_demand
     return of_phase(workload, plan, system, array, ref)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Engines that could serve a model: every size, plan, batch and scheduler, lowered; discrete, on the host."""
+"""Serving engines: all sizes, plans, batches and schedulers for a model, lowered on the host."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from .step_demand import StepDemand
 from .tiling import array_shape
 
 CHUNKS = (512, 2048)
-"""Tokens of a prompt that ride on one decode pass: budgets for strict and relaxed limits [agrawal2024sarathi]."""
+"""Chunk sizes of chunked prefill [tokens], for strict and relaxed latency limits [agrawal2024sarathi]."""
 PROMPT_LOADS = (0.2, 0.4, 0.6, 0.75, 0.85, 0.92)
-"""Share of time that engines which only read prompts are busy, as tried."""
+"""Utilisations tried for prefill-only engines."""
 MAX_SEQUENCES = 4096
 """Most sequences per rank that are tried."""
 MOST_DRAFTED = 1_000
 """Most tokens that are drafted ahead: all of them are verified in one pass."""
 SCHEDULERS = ("prefill first", "chunked", "apart")
-"""What a prefill costs the sequences that write: all its time, what a shared pass takes longer, nothing."""
+"""Schedulers, by how a prefill delays decoding: by its whole time, by a longer mixed pass, or not at all."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """How engines may run."""
+    """Options of engines: schedulers, most sequences, speculative decoding."""
 
     schedulers: tuple[str, ...] = SCHEDULERS
     max_sequences: int = 2**20
-    """Most sequences that write together on one engine."""
+    """Most sequences that decode together on one engine."""
     acceptance_frac: float = 0.0
     """Speculative decoding: chance that a drafted token is accepted."""
     n_drafted: int = 0
     """Tokens drafted ahead; 0 is plain decoding."""
     draft_frac: float = 0.0
-    """Time of drafting one token over that of the pass that verifies."""
+    """Time to draft one token over the time of a verification pass."""
 
     def __post_init__(self) -> None:
         """Check the ranges; SpecError otherwise."""
@@ -64,7 +64,7 @@ class Policy:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Shape:
-    """An engine's chips and plan, before anyone says how many sequences it holds; equal only to itself."""
+    """Chips and plan of an engine, without its number of sequences; compares by identity."""
 
     system: System
     plan: Plan
@@ -84,18 +84,18 @@ class Writer:
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """How an engine reads prompts: its passes by kind of request."""
+    """Prefill passes of an engine, by kind of request."""
 
     shape: Shape
     chunk: int
-    """Tokens that ride on one decode pass; 0 for passes of their own."""
+    """Prompt tokens per mixed pass (chunked prefill); 0 for separate prefill passes."""
     n_passes: tuple[int, ...]
     """Passes over a prompt, by kind of request."""
     demands: tuple[StepDemand, ...]
 
 
 def part_of(system: System, n_chips: int) -> System | None:
-    """`n_chips` of a system: any number behind a switch, else what divides a domain or is whole ones; or None."""
+    """A part of `n_chips`: any number behind a switch, else divisors or multiples of a domain; None if impossible."""
     domain = system.fabric.n_chips
     if system.fabric.kind == "switched" and n_chips <= domain:
         return dataclasses.replace(system, fabric=dataclasses.replace(system.fabric, dims=(n_chips,)), n_chips=n_chips)
@@ -105,14 +105,14 @@ def part_of(system: System, n_chips: int) -> System | None:
 
 
 def engine_sizes(system: System) -> list[int]:
-    """Numbers of chips that engines are tried with: divisors of the system, and powers of two behind one switch."""
+    """Engine sizes to try [chips]: divisors of the system, and powers of two behind one switch."""
     domain = system.fabric.n_chips if system.fabric.kind == "switched" else 0
     powers = {2**i for i in range(min(domain, system.n_chips).bit_length())} if domain else set()
     return sorted({n for n in range(1, system.n_chips + 1) if system.n_chips % n == 0} | powers)
 
 
 def shapes(system: System, requests: Requests) -> list[Shape]:
-    """Every engine size under every valid plan; replicas that share no experts are engines of their own."""
+    """Every engine size with every valid plan; replicas that share no experts are separate engines."""
     found = []
     for n in engine_sizes(system):
         part = part_of(system, n)
@@ -190,7 +190,7 @@ def prefills(requests: Requests, shape: Shape, chunk: int) -> list[Prefill]:
 
 
 def reader(requests: Requests, shape: Shape, ref: Reference) -> Reader:
-    """Prompts read whole, each in a pass of its own."""
+    """Reader of whole prompts, each in a separate pass."""
     array = array_shape(shape.system.chip.core.tensor)
     demands = [demand(p, shape.plan, shape.system, ref, array) for p in prefills(requests, shape, 0)]
     # taking a request in delays it, not the engine, so `steady_state` adds it to the first token alone
@@ -199,7 +199,7 @@ def reader(requests: Requests, shape: Shape, ref: Reference) -> Reader:
 
 
 def chunked_reader(requests: Requests, writer: Writer, chunk: int, ref: Reference) -> Reader | None:
-    """Prompts read in chunks beside the decode passes of `writer`; None where a pipeline forbids it."""
+    """Reader of prompts in chunks within the decode passes of `writer`; None for a pipeline."""
     shape, array = writer.shape, array_shape(writer.shape.system.chip.core.tensor)
     decode, plan = decode_of(requests, shape, writer.n_sequences, requests.mean_context)
     whole = prefills(requests, shape, chunk)

@@ -1,4 +1,4 @@
-"""What a workload's products run in on a matrix unit that may lack the precision asked for."""
+"""Precision in which a workload's matrix products run on a matrix unit that may lack the requested one."""
 
 from __future__ import annotations
 

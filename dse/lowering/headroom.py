@@ -1,4 +1,4 @@
-"""How much of the HBM tensors may fill, in which blocks a KV cache is laid out, and what SRAM waits for its use."""
+"""Usable share of HBM, block size of the KV cache, and share of SRAM for prefetching."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _FILE = Path(__file__).parent / "data" / "headroom.toml"
 
 
 def usable_frac() -> float:
-    """Share of HBM that tensors may fill; the rest is runtime, buffers and fragmentation."""
+    """Share of HBM available to tensors; the rest is for runtime, buffers and fragmentation."""
     return number(load_receipts(_FILE)["headroom"], "usable_frac")
 
 
 def usable_B(chip: Chip) -> FloatLike:
-    """HBM of a chip that tensors may fill [B]."""
+    """HBM capacity of a chip available to tensors [B]."""
     return usable_frac() * chip.hbm_capacity_B
 
 
@@ -27,7 +27,7 @@ def n_kv_block_tokens() -> float:
 
 
 def prefetch_frac() -> float:
-    """Share of the scratchpads that may hold bytes for operators to come."""
+    """Share of the scratchpads that may hold prefetched bytes."""
     return number(load_receipts(_FILE)["headroom"], "prefetch_frac")
 
 

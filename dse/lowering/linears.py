@@ -1,4 +1,4 @@
-"""The linear layers of the blocks on one rank: of every mixer, of what feeds forward, of adapters.
+"""Linear layers of a block on one rank: attention and recurrence projections, MLP, adapters.
 
 Source: [shoeybi2019] section 3 for heads and columns over tensor ranks.
 """

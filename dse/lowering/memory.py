@@ -1,4 +1,4 @@
-"""Bytes that the fullest chip of a plan must hold, without the allocator's and the driver's own: leave headroom."""
+"""`memory_B`: HBM use of the fullest chip under a plan, by kind; without allocator and driver (see `headroom`)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .stages import end_layers
 from .tiling import padded
 
 WEIGHT_B = 2
-"""bf16 copy of the weights; fp8 training casts inputs of products on the fly and stores bf16."""
+"""bf16 copy of the weights; fp8 training casts operands on the fly and stores bf16."""
 GRADIENT_B = 4
 """Gradients are accumulated in fp32."""
 OPTIMIZER_B = 12
@@ -29,20 +29,20 @@ OPTIMIZER_B = 12
 
 @dataclasses.dataclass(frozen=True)
 class Memory(AbstractShown):
-    """Bytes on the fullest chip, by what they hold."""
+    """HBM bytes on the fullest chip by kind: weights, gradients, optimizer states, activations, KV cache."""
 
     weights_B: float
-    """Weights as the products read them."""
+    """Weights in the precision that matrix products read."""
     gradients_B: float
     optimizer_B: float
-    """Master weights and moments."""
+    """fp32 master weights and Adam moments."""
     activations_B: float
-    """Tensors kept for the backward pass, or the working set of decode."""
+    """Tensors kept for the backward pass, or the working set of an inference pass."""
     kv_B: float
 
     @property
     def total(self) -> float:
-        """All of it [B]."""
+        """Sum of all kinds [B]."""
         return self.weights_B + self.gradients_B + self.optimizer_B + self.activations_B + self.kv_B
 
 
@@ -166,13 +166,13 @@ def _serving_memory(plan: Plan, workload: Serving) -> Memory:
 
 
 def memory_B(plan: Plan, workload: Workload, footprint: Footprint = FUSED) -> Memory:
-    """Bytes by kind on the fullest chip under a plan that `check_plan` accepts.
+    """HBM bytes by kind on the fullest chip under a valid plan; `footprint` is that of the training software.
 
-    Training: 2 B per weight (bf16), 4 B of gradient and 12 B of Adam states in fp32, divided by dp with ZeRO-1; 8-bit
-    products keep their inputs at that width. Inference: weights at `weight_precision` (below 16 bits with one 8-bit
-    scale per 32 elements) and the cache at `kv_precision`, in whole blocks [kwon2023paged].
+    Training: 2 B per weight (bf16), 4 B of gradients and 12 B of Adam states in fp32, the latter over dp with ZeRO-1;
+    8-bit products keep 8-bit inputs. Inference: weights at `weight_precision` (below 16 bits with one 8-bit scale per
+    32 elements) and the KV cache at `kv_precision`, in whole blocks [kwon2023paged].
     Source: [rajbhandari2020zero] sections 3.1 and 5.1 for states and their sharding; [korthikanti2022] for activations.
-    Valid for: tensor parallelism with sequence parallelism; the heaviest stage when pp does not divide the layers.
+    Valid for: tensor with sequence parallelism; the heaviest stage if pp does not divide the layers.
     """
     if isinstance(workload, Training):
         return _training_memory(plan, workload, footprint)

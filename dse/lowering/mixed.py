@@ -1,7 +1,7 @@
-"""Passes that do two things at once, so that weights are read once for both.
+"""Passes that share one read of the weights between two kinds of work.
 
-A chunk of a prompt rides on the decode pass of others (chunked prefill), or several drafted tokens of a sequence are
-verified in one pass (speculative decoding).
+Chunked prefill: a chunk of a prompt in the decode pass of other sequences. Speculative decoding: several drafted
+tokens of a sequence are verified in one pass.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How each kind of mixer is split over tensor ranks and what it asks of one beside linear layers: products, elements.
+"""Attention and recurrences on one tensor-parallel rank: split of heads, matrix products, element-wise work.
 
 Source: [shoeybi2019] section 3 for heads over tensor ranks; [dao2024ssd] section 8.1 for the heads of state spaces.
 """

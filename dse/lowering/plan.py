@@ -1,4 +1,4 @@
-"""Who does which part of the work: discrete choices [shoeybi2019], [narayanan2021megatron]."""
+"""`Plan`, how a workload is parallelised (TP, PP, DP, CP, EP, ZeRO, recomputation); parsing, checks, enumeration."""
 
 from __future__ import annotations
 
@@ -14,72 +14,72 @@ from ..workload.transformer import Model, Serving, Training, Workload
 from . import plan_sizes
 
 RECOMPUTE = ("none", "selective", "full")
-"""What the backward pass computes again: nothing, the attention scores, the whole layer."""
+"""Activation recomputation in the backward pass: nothing, attention scores, whole layers."""
 ZERO = (0, 1, 2, 3)
-"""What is sharded over replicas: nothing, optimizer states, gradients too, weights too (FSDP)."""
+"""ZeRO stage, sharded over replicas: nothing, optimizer states, also gradients, also weights (FSDP)."""
 SCHEDULES = ("1f1b", "zb")
-"""Pipeline schedules: one forward one backward, and zero bubble (weight gradients fill the drain)."""
+"""Pipeline schedules: one-forward-one-backward (1F1B), and zero bubble (weight gradients fill the drain)."""
 ORDERS = ("turn", "stream")
-"""How operators of a block follow each other: in turn, or as one stream that reads ahead where SRAM has room."""
+"""Operators of a block one after the other ("turn"), or with weights prefetched into free SRAM ("stream")."""
 MICRO_BATCHES = (1, 2, 4, 8)
 """Micro batches that the enumeration tries."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan(AbstractShown):
-    """Who does which part of the work."""
+    """How a workload is parallelised and scheduled [shoeybi2019], [narayanan2021megatron]."""
 
     tp: int = 1
-    """Tensor-parallel ranks; the norms between are split over the sequence."""
+    """Tensor-parallel ranks."""
     pp: int = 1
     """Pipeline stages."""
     dp: int = 1
     """Data-parallel replicas."""
     micro_batch: int = 1
-    """Sequences per micro batch (training); sequences per replica (inference, where it follows from the batch)."""
+    """Sequences per micro batch (training); sequences per replica, set by the batch (inference)."""
     interleave: int = 1
-    """Virtual stages per device; 1 is plain 1F1B."""
+    """Virtual pipeline stages per device; 1 is plain 1F1B."""
     zero: int = 1
-    """One of `ZERO`."""
+    """ZeRO stage, one of `ZERO`."""
     recompute: str = "selective"
     """One of `RECOMPUTE`."""
     cp: int = 1
-    """Context-parallel ranks: each holds a part of every sequence."""
+    """Context-parallel ranks: each has a part of every sequence."""
     ep: int = 1
-    """Expert-parallel ranks, among the data-parallel ones: each holds a part of the experts."""
+    """Expert-parallel ranks, a subset of the data-parallel ranks: each has a part of the experts."""
     sequence_parallel: bool = True
-    """Whether norms and residuals are split over tensor ranks, with gathers and scatters instead of all-reduces."""
+    """Whether norms and residuals are split over tensor ranks (all-gather, reduce-scatter instead of all-reduce)."""
     schedule: str = "1f1b"
     """One of `SCHEDULES`."""
     order: str = "turn"
     """One of `ORDERS`."""
     offload: bool = False
-    """Whether what layers keep for the backward pass waits in host memory; its traffic is taken as hidden."""
+    """Whether activations are offloaded to host memory; the traffic is assumed to be hidden."""
     recompute_frac: float = 1.0
-    """Share of a stage's layers that full recomputation repeats: software may spare the layers that fit."""
+    """Share of a stage's layers with full recomputation; the others keep their activations."""
     n_copies: int = 1
-    """Copies of sharded states: with more than one, each is sharded over neighbours (a slice or a node) and gradients
-    are summed between copies (hybrid sharding)."""
+    """Copies of sharded states (hybrid sharding): each is sharded over a slice or node, and gradients are summed
+    between copies."""
 
     def __str__(self) -> str:
-        """As `parse_plan` reads it."""
+        """Text that `parse_plan` reads."""
         return plan_text(self)
 
 
 _FIELDS = {"micro": "micro_batch"} | {f.name: f.name for f in dataclasses.fields(Plan) if f.name != "micro_batch"}
 _WORDS = {"recompute": RECOMPUTE, "schedule": SCHEDULES, "order": ORDERS}
 _KEYS = ("tp", "pp", "dp", "micro", "interleave", "zero", "recompute", "cp", "ep", "schedule", "order")
-"""Keys in the order in which plan text shows them."""
+"""Keys in the order of plan texts."""
 
 
 def _near(word: str, known: tuple[str, ...]) -> str:
-    """The nearest of `known` as a question, or nothing."""
+    """The nearest of `known` as a question, or an empty text."""
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else ""
 
 
 def _check_field(key: str, value: object) -> None:
-    """PlanError unless `value` is in the range of the field behind `key`, whatever model or system."""
+    """PlanError unless `value` is valid for the field of `key` regardless of model and system."""
     if key in _WORDS:
         if value not in _WORDS[key]:
             near = _near(str(value), _WORDS[key])
@@ -107,13 +107,13 @@ def _pair(part: str) -> tuple[str, int | str]:
 
 
 def parse_plan(text: str) -> Plan:
-    """The plan written as `tp=8,pp=4,dp=2,micro=1,interleave=2,zero=1,recompute=full`; what is left out is the default.
+    """The plan of a text such as `tp=8,pp=4,dp=2,micro=1,interleave=2,zero=1,recompute=full`; missing keys: defaults.
 
     >>> parse_plan("tp=8,dp=4").dp
     4
 
     Raises:
-        PlanError: an unknown or repeated key, or a value out of range; names the key and what is allowed.
+        PlanError: an unknown or repeated key, or a value out of range; names the key and the allowed values.
     """
     values: dict[str, int | str] = {}
     for part in text.split(","):
@@ -125,19 +125,19 @@ def parse_plan(text: str) -> Plan:
 
 
 def plan_text(plan: Plan) -> str:
-    """`plan` as `parse_plan` reads it: sizes and micro batch always, the rest where it is not the default."""
+    """`plan` as a text for `parse_plan`: sizes and micro batch always, other keys if not the default."""
     default = Plan()
     pairs = {k: (getattr(plan, _FIELDS[k]), getattr(default, _FIELDS[k])) for k in _KEYS}
     return ",".join(f"{k}={v}" for k, (v, usual) in pairs.items() if k in _KEYS[:4] or v != usual)
 
 
 def layers_per_stage(plan: Plan, model: Model) -> int:
-    """Layers of the heaviest stage: ceil(n_layers / pp), so that a pipeline need not divide the model."""
+    """Layers of the heaviest pipeline stage: ceil(n_layers / pp)."""
     return -(-model.n_layers // plan.pp)
 
 
 def n_forward_runs(plan: Plan) -> float:
-    """Times that a layer's forward pass runs per micro batch, mean over layers. Source: [korthikanti2022] section 5."""
+    """Forward passes of a layer per micro batch, mean over layers. Source: [korthikanti2022] section 5."""
     return 1.0 + plan.recompute_frac if plan.recompute == "full" else 1.0
 
 
@@ -155,7 +155,7 @@ def _size_rule(plan: Plan, system: System) -> plan_sizes.Rule:
 
 
 def _training_rules(plan: Plan, training: Training) -> list[plan_sizes.Rule]:
-    """Whether stages, virtual stages and micro batches come out whole."""
+    """Divisibility rules of stages, virtual stages and micro batches in training."""
     model, batch, v = training.model, training.global_batch, plan.interleave
     per_stage, n_micro = layers_per_stage(plan, model), n_micro_batches(plan, training)
     replica = plan.dp * plan.micro_batch
@@ -182,7 +182,7 @@ def _training_rules(plan: Plan, training: Training) -> list[plan_sizes.Rule]:
 
 
 def _serving_rules(plan: Plan, workload: Serving) -> list[plan_sizes.Rule]:
-    """Whether replicas share the batch evenly, and experts and context come out whole."""
+    """Divisibility rules of batch, experts and stages in inference."""
     model, batch = workload.model, workload.batch
     per_replica = batch // plan.dp
     experts = model.experts.n_experts if model.experts else 1
@@ -200,9 +200,9 @@ def _serving_rules(plan: Plan, workload: Serving) -> list[plan_sizes.Rule]:
 
 
 def check_plan(plan: Plan, workload: Workload, system: System) -> None:
-    """Nothing for a plan that divides model, batch and system; PlanError with the first rule that fails.
+    """PlanError with the first rule that fails, unless the plan divides model, batch and system.
 
-    Source: [narayanan2021megatron] section 2: interleaved schedules take micro batches in multiples of the stages;
+    Source: [narayanan2021megatron] section 2: interleaved schedules need micro batches in multiples of the stages;
     [shoeybi2019] section 3: heads and MLP columns over tensor ranks.
     """
     for key in _KEYS:
@@ -234,12 +234,12 @@ def _training_plans(workload: Training, system: System, max_micro_batch: int) ->
 
 
 def plans(workload: Workload, system: System, *, max_micro_batch: int = 8, streams: bool = False) -> list[Plan]:
-    """All valid plans of `workload` on `system`, whatever memory they need; empty where there is none.
+    """All valid plans of `workload` on `system` that are worth trying, not checked for memory; [] if there is none.
 
-    Training tries tensor sizes, interleaving, and all kinds of recomputation up to limits, and every pipeline length up
-    to the number of layers; see `plan_sizes`. Optimizer states are sharded over replicas: it saves memory and moves no
-    more bytes [rajbhandari2020zero]. Long sequences are also split over context ranks, experts over replicas, in powers
-    of two, weights of experts without a pipeline are also tried sharded (stage 3), and with `streams` all as streams.
+    Training enumerates tensor and pipeline sizes, interleaving and recomputation within the limits of `plan_sizes`,
+    micro batches up to `max_micro_batch`, context ranks for long sequences and expert ranks in powers of two. Optimizer
+    states are sharded over replicas: less memory for the same traffic [rajbhandari2020zero]; models with experts also
+    try ZeRO-3 without a pipeline. `streams` adds every plan with prefetching (`order="stream"`).
     """
     if isinstance(workload, Training):
         found = _training_plans(workload, system, max_micro_batch)

@@ -1,4 +1,4 @@
-"""Which sizes of a plan come out whole on a model and a system, and which of them an enumeration tries."""
+"""Divisibility rules of plan sizes (TP, PP, DP, CP, EP), and the sizes that plan enumeration tries."""
 
 from __future__ import annotations
 

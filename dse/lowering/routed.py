@@ -1,4 +1,4 @@
-"""Routed experts in one pass of inference: whose weights are read, how often, and on how many rows."""
+"""Routed experts in one inference pass: which weights are read, how often, and for how many tokens."""
 
 from __future__ import annotations
 

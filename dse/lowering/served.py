@@ -1,7 +1,7 @@
-"""A model in service as one workload of a study: a decode pass and its share of prefills in one demand.
+"""A served model as one workload of a study: a decode pass with its share of prefill as one demand.
 
-The engine never idles: each pass gives every sequence a token, and reads the prompts that replace ended sequences.
-Plans of all engine sizes and batches compete, by time per token.
+The engine never idles: each pass adds a token to every sequence and reads the prompts that replace ended sequences.
+Plans of all engine sizes and batches compete by time per token.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .tiling import ArrayShape, OpDemand
 MAX_SERVED = 1024
 """Most sequences per data-parallel rank that a study tries."""
 MEMORY_QUANTILE_FRAC = 0.95
-"""The cache holds the number of sequences that is exceeded one time in twenty."""
+"""Quantile of the number of sequences for which the KV cache is sized."""
 
 
 def asked_plans(workload: Asked, system: System, streams: bool = False) -> list[Plan]:
-    """All valid plans; in service for every engine size, without pipelines; a free batch in powers of two."""
+    """All valid plans; for served models of every engine size, without pipelines; free batches in powers of two."""
     sizes = [2**i for i in range(MAX_SERVED.bit_length())]
     if isinstance(workload, FreeBatch):
         return _free_plans(workload, system, sizes, streams)
@@ -40,7 +40,7 @@ def asked_plans(workload: Asked, system: System, streams: bool = False) -> list[
 
 
 def _free_plans(workload: FreeBatch, system: System, sizes: list[int], streams: bool) -> list[Plan]:
-    """Plans of a phase whose batch is free, with each of some numbers of sequences per replica."""
+    """Plans of a phase with a free batch, for several numbers of sequences per replica."""
     every = plans(workload.at(system.n_chips), system, streams=streams)  # whose replicas divide any number of chips
     found = [dataclasses.replace(p, micro_batch=n) for p in every for n in sizes]
     return [p for p in found if _divides(p, phase_under(workload, p), system)]
@@ -55,19 +55,19 @@ def _divides(plan: Plan, workload: Workload, system: System) -> bool:
 
 
 def phase_under(workload: Workload | FreeBatch, plan: Plan) -> Workload:
-    """The phase that a plan runs: a batch that is free follows from the plan's replicas and their sequences."""
+    """The phase under a plan; a free batch follows from the plan's replicas and their sequences."""
     return workload.at(plan.micro_batch * plan.dp) if isinstance(workload, FreeBatch) else workload
 
 
 def asked_demand(workload: Asked, plan: Plan, system: System, ref: Reference, array: ArrayShape) -> StepDemand:
-    """Coefficients of a workload under one of its `asked_plans`; in service, of a token for every sequence."""
+    """Coefficients of a workload under one of its `asked_plans`; for a served model, per token of every sequence."""
     if not isinstance(workload, Requests):
         return valid_demand(phase_under(workload, plan), plan, system, ref, array)
     return served_demand(workload, plan, system, ref, array)
 
 
 def served_demand(requests: Requests, plan: Plan, system: System, ref: Reference, array: ArrayShape) -> StepDemand:
-    """Coefficients of one decode pass and of the n / out prefills per rank that fall due with it.
+    """Coefficients of one decode pass with its share of n / out prefills per rank.
 
     With n sequences per rank (`micro_batch` of the plan) and out tokens each; `step_time` of the sum is the mean time
     per output token with prompts first, except that exposed communication is that of both phases together.
@@ -94,7 +94,7 @@ def served_demand(requests: Requests, plan: Plan, system: System, ref: Reference
 
 
 def _followed(d: StepDemand, p: StepDemand, n: float) -> StepDemand:
-    """`d` and then `n` times `p`, both of one micro batch, as one demand; taking requests in holds nobody up."""
+    """`d` followed by `n` times `p`, both of one micro batch, as one demand, without request overhead."""
 
     def added(a: TrafficDemand, b: TrafficDemand) -> TrafficDemand:
         return jax.tree.map(lambda x, y: x + n * y, a, b)

@@ -1,4 +1,4 @@
-"""The operators a rank of a stage runs in a forward pass of inference: a piece of prompts or a token each."""
+"""Operators of one rank in a forward pass of inference: prompt tokens (prefill) or one token per sequence (decode)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kinds of software: what each moves beside matrix products, how it cuts pipelines, and what frameworks start."""
+"""Kinds of training software: memory traffic besides matrix products, pipeline cuts, kernel launches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How software cuts a model's layers into the stages of a pipeline."""
+"""Assignment of a model's layers to pipeline stages by the software."""
 
 from __future__ import annotations
 

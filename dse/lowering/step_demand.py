@@ -1,4 +1,4 @@
-"""The coefficients of a step that do not depend on free numbers, as arrays: lowering makes them, `step` prices them."""
+"""`StepDemand`: the coefficients of a step as arrays, made by lowering and turned into time and energy by physics."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ class TrafficDemand(eqx.Module):
 
 
 class StreamDemand(eqx.Module):
-    """Memory traffic of a micro batch that passes at any time of it, because a block runs as one stream."""
+    """HBM traffic of a micro batch that overlaps with all its operators, since blocks run as streams."""
 
     share: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
-    """1 where a block runs as one stream, else 0 and all the rest is 0 too."""
+    """1 if blocks run as streams; else 0, as are all other fields."""
     hbm_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
     reuse_half: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
     """Coefficient of the traffic that falls as tile memory^-1/2 [B^1.5]."""
     reuse_one: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
     """Coefficient of the traffic that falls as tile memory^-1 [B^2]."""
     core_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
-    """Bytes per tile memory, which all read the same weights."""
+    """Bytes per tile memory, since each reads the same weights."""
     ahead_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
-    """Bytes that SRAM must have room for while they wait for their operator."""
+    """Prefetched bytes that wait in SRAM for their operator."""
 
 
 PER_STEP = "per step"
-"""Mark of a kind of traffic that flows once per step; the others flow once per micro batch."""
+"""Metadata key of traffic that occurs once per step; other traffic occurs once per micro batch."""
 
 
 class StepDemand(eqx.Module):
@@ -55,15 +55,15 @@ class StepDemand(eqx.Module):
     pipeline: TrafficDemand
     """Stage-to-stage traffic per micro batch."""
     shard: TrafficDemand
-    """Weights gathered and gradients scattered per micro batch, when weights are sharded."""
+    """All-gather of weights and reduce-scatter of gradients per micro batch, for sharded weights (ZeRO-3)."""
     data: TrafficDemand = eqx.field(metadata={PER_STEP: True})
     n_host: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
-    """Kernels and collectives the host starts per micro batch; 0 where graphs are replayed."""
+    """Kernels and collectives launched by the host per micro batch; 0 if graphs are replayed."""
     n_micro: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     bubble_micro: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Idle time of the pipeline in micro batches."""
     window_micro: Scalar = eqx.field(converter=as_float, metadata={SIGN: MORE_IS_BETTER})
-    """Part of a micro batch behind which data-parallel traffic can hide; positive."""
+    """Part of a micro batch that can hide data-parallel traffic; positive."""
     optimizer_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Memory traffic of the optimizer per step."""
     macs: Float[Array | np.ndarray, "*batch 4"] = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
@@ -77,19 +77,19 @@ class StepDemand(eqx.Module):
     rate: Scalar = eqx.field(converter=as_float, metadata={SIGN: INERT})
     """MACs of one PE per cycle at the precision of the linear layers, the base of MFU."""
     stream: StreamDemand = StreamDemand()
-    """Memory traffic that does not wait for its operator; all 0 where operators run one after another."""
+    """HBM traffic of streamed blocks; all 0 without streaming."""
     n_calls: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
-    """Times that a serving loop runs per step: schedule, start, sample, hand out."""
+    """Iterations of the serving loop per step: scheduling, launch, sampling, output."""
     n_requests: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
-    """Times that requests are taken in per step, before their first token."""
+    """New requests per step, each with an overhead before its first token."""
     tensor_waits_frac: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=1.0)
-    """Part of what `tp_overlap_frac` leaves bare of tensor traffic: 1, or 0 where software hides what it can."""
+    """Factor on the part of tensor traffic that `tp_overlap_frac` leaves exposed: 1, less if software hides more."""
     wait_s: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
-    """What the host waits for other ranks per micro batch before it starts collectives, where a run timed that."""
+    """Measured host wait for other ranks per micro batch before collectives; 0 if not measured."""
 
     @property
     def traffics(self) -> dict[str, tuple[FloatLike, TrafficDemand]]:
-        """Every kind of traffic by name: how often it flows per step, and what flows each time."""
+        """Every kind of traffic by name: occurrences per step, and traffic of each."""
         kinds = {f: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {
             f.name: (np.asarray(1.0) if PER_STEP in f.metadata else self.n_micro, t)

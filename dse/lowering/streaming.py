@@ -1,7 +1,7 @@
-"""A block of operators as one stream through SRAM: weights pass once per tile of tokens and memory never waits.
+"""Streamed blocks: weights pass through SRAM once per tile of tokens and are prefetched, so that HBM never idles.
 
-Operators in turn leave HBM idle while collectives, launches and attention run; a stream reads ahead, which needs a
-place for what arrives: that is what most SRAM is for. Read more: [yuzuguler2025preserve].
+Without prefetching, HBM idles during collectives, launches and attention; prefetching needs SRAM for the bytes that
+arrive, which is the main use of a large SRAM. Read more: [yuzuguler2025preserve].
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How operators fill the PE array: padding to whole tiles, and the smallest piece one core can take."""
+"""Tiling of matrix products on the PE array: padding to whole tiles, and the smallest tile of one core."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operators one rank runs under a plan: shapes after sharding, in training; see `serving` for inference."""
+"""Operators of one rank in a training step: shapes after sharding (see `serving_ops` for inference)."""
 
 from __future__ import annotations
 

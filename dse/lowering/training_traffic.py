@@ -1,4 +1,4 @@
-"""What the ranks of a training plan tell each other: within blocks, between stages, and between replicas."""
+"""Communication of a training step: tensor-parallel within blocks, between pipeline stages, between replicas."""
 
 from __future__ import annotations
 

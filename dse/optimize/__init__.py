@@ -1,1 +1,1 @@
-"""Which free numbers are best, and the proof."""
+"""Optimisation of studies: convex solver, branch and bound, certificates, prices of limits, relaxations."""

@@ -1,4 +1,4 @@
-"""Many problems of one shape side by side: the one place that cuts batches, fills the last and brings answers home."""
+"""Batched solves of many convex problems of one shape: splitting into batches, padding, transfer to the host."""
 
 from __future__ import annotations
 

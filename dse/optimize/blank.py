@@ -1,4 +1,4 @@
-"""Silicon that holds nothing: what a design buys where limits ask for more die than its blocks fill."""
+"""Blank silicon of a design: die area beyond its blocks, needed by limits on heat flux or on least area."""
 
 from __future__ import annotations
 

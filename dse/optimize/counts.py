@@ -1,4 +1,4 @@
-"""Stepped numbers: what can be built of each, near a point and on the dies of a choice."""
+"""Allowed values of stepped numbers (cores, stacks, SRAM, ...) near a continuous point, on the dies of a choice."""
 
 from __future__ import annotations
 

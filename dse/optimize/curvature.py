@@ -1,6 +1,6 @@
-"""Proof that a model is log-log convex, so that a local optimum is a global one, by walking its operations.
+"""`curvature`: proof that a JAX function is log-log convex (then local optima are global), by walking its jaxpr.
 
-The walker looks at sign classes of coefficients, never at values, and names the first operation that breaks membership.
+The walker uses sign classes of coefficients, never values, and names the first operation that breaks the rules.
 Read more: [boyd2007tutorial] sections 2 and 3 (generalized posynomials).
 """
 
@@ -21,16 +21,16 @@ from .curvature_rules import INF, Term, Verdict, broken, const
 
 @dataclasses.dataclass(frozen=True)
 class Curvature:
-    """Verdict on one output."""
+    """Log-log curvature of one output: constant, monomial, convex, ... or unknown with a reason."""
 
     verdict: Verdict
     """Curvature of its log as a function of the logs of the variables."""
     reason: str = ""
-    """If unknown: the first operation that breaks membership, its operands and its source line."""
+    """If unknown: the first operation that breaks the rules, its operands and its source line."""
 
     @property
     def is_convex(self) -> bool:
-        """Whether it is proved log-log convex (constants and monomials are)."""
+        """Whether it is proved log-log convex (including constants and monomials)."""
         return self.verdict in (Verdict.CONST, Verdict.MONOMIAL, Verdict.CONVEX)
 
     def __str__(self) -> str:
@@ -178,7 +178,7 @@ RULES: dict[str, Rule] = {
     "reduce_min": _reduced(algebra.minimum),
     "cummax": lambda _, t: algebra.maximum([t[0], t[0]]),
 }
-"""Rule of each primitive; one that is missing keeps constants constant and breaks the rest."""
+"""Rule of each JAX primitive; without a rule, constants stay constant and all else is unknown."""
 CALLS = (
     "jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "remat2", "checkpoint",
 )  # fmt: skip
@@ -244,11 +244,11 @@ def _verdict(t: Term) -> Curvature:
 
 
 def curvature(fn: Callable[..., Any], variables: Any, coefficients: Any = None) -> list[Curvature]:
-    """Log-log curvature of every output leaf of `fn(variables, coefficients)`, proved for a class of coefficients.
+    """Log-log curvature of every output leaf of `fn(variables, coefficients)`, by disciplined convexity rules.
 
         f(x) convex in z = log x  if built from  c x^a (c >= 0),  +,  *,  max,  f^a (a >= 0),  exp f,  f / monomial
-    for all positive variables and all coefficients of the same `sign_class`, leaf by leaf; arrays that `fn` closes over
-    count by value. `fn` takes `variables` alone where coefficients are None.
+    Proved for all positive `variables` and all coefficients of the same `sign_class`, leaf by leaf; arrays that `fn`
+    closes over count by value. With `coefficients` None, `fn` takes `variables` alone.
     Source: [boyd2007tutorial] sections 2.2 and 5.1 (posynomials, generalized posynomials, exponentials).
     Assumes: real arithmetic; rounding is ignored.
     """

@@ -1,4 +1,4 @@
-"""What sums, products, powers and maxima do to log-log curvature.
+"""Rules of log-log curvature for sums, products, powers and maxima.
 
 A term is constant (an interval, so that proofs hold for a sign class), monomial, convex or concave in logarithms.
 """

@@ -1,6 +1,6 @@
-"""Time limits: one clock that all parts of a search ask, and what they left undone when it ran out.
+"""Time limit of a search: one clock shared by all its parts, and a record of what was left undone.
 
-A search asks between two batches, so what it has when time is up is a whole answer to less.
+It is checked between batches, so that an interrupted search returns a complete answer to a smaller problem.
 """
 
 from __future__ import annotations

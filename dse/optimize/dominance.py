@@ -1,6 +1,6 @@
-"""What can never be best, because something else is at least as good in every number that moves an answer.
+"""Dominance: removes plans and choices that another equals or beats in every coefficient.
 
-Fields of plans' demands, links and memory say whether less or more is better.
+Fields of demands, links and memories declare whether less or more is better.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..technology.presets import Technology
 from .space import Space
 
 SIGNED = ("link", "memory")
-"""Parts of a technology whose every number declares a sign."""
+"""Parts of a technology in which every number declares whether less or more is better."""
 
 
 def signed_parts(tech: Technology) -> tuple[Any, ...]:
@@ -60,7 +60,7 @@ def undominated(rows: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Bought:
-    """The signed parts of every choice's technology as rows of coefficients, less of which is better."""
+    """Signed parts of every choice's technology as rows of coefficients."""
 
     rows: np.ndarray
     """Coefficients, shape (choices, coefficients)."""

@@ -1,4 +1,4 @@
-"""What one gradient proves about a whole box, when the functions are convex. Read more: [nocedal2006] section 12.9."""
+"""Lower bounds over a box from one gradient of a convex Lagrangian. Read more: [nocedal2006] section 12.9."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Infeasibility as an answer: the cheapest way to loosen the limits until a design exists.
+"""Infeasible problems: the least relaxation of the limits that makes a design feasible.
 
-The sum of loosenings in log units is minimised, so few limits move. Read more: [nocedal2006] section 17.2.
+Minimises the sum of relaxations in log units (an l1 norm), so that few limits move. Read more: [nocedal2006] 17.2.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Loosened(eqx.Module):
 
 
 def _loosened(o: Optimum, may_relax: Bool[Array | np.ndarray, " m"]) -> Loosened:
-    """What an optimum with limits that may be exceeded says."""
+    """Relaxation from an optimum with limits that may be exceeded."""
     loosening = jnp.where(may_relax, jnp.maximum(o.limits, 0.0), 0.0)
     conflicts = o.multipliers > SMALLEST_PRICE
     return Loosened(loosening, jnp.sum(loosening), o.lower_bound, o.z, conflicts, o.multipliers, o.converged)
@@ -69,6 +69,6 @@ def cheapest_relaxations(
 def least_violations(
     fun: Model, data: Any, lower: Float[np.ndarray, "b n"], upper: Float[np.ndarray, "b n"], n_limits: int, size: int
 ) -> np.ndarray:
-    """No point of each box breaks its limits by less than this in all [log units]; positive proves infeasibility."""
+    """Lower bound on the total violation over each box [log units]; positive proves infeasibility."""
     every = np.ones(n_limits, dtype=bool)
     return np.asarray(cheapest_relaxations(fun, data, lower, upper, every, size).lower_bound)

@@ -1,4 +1,4 @@
-"""The proof over all that is discrete by itself, and what it covers (see `tree`)."""
+"""Branch and bound (see `tree`) on its own, and the number of designs that its proof covers."""
 
 from __future__ import annotations
 

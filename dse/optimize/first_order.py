@@ -1,4 +1,4 @@
-"""The same convex problems by Adam and multiplier ascent, as a check that shares no code with the interior point.
+"""Adam with multiplier ascent for the same convex problems, an independent check of the interior-point solver.
 
 Bounds by a sigmoid, limits by an augmented Lagrangian. Read more: [platt1987]; [nocedal2006] section 17.4;
 [kingma2015adam].

@@ -1,4 +1,4 @@
-"""What a study stands on: its workloads lowered on the baseline chip, and in every system that a design may sit in."""
+"""Baseline of a study: its workloads lowered and timed on the baseline chip, in every system that designs may use."""
 
 from __future__ import annotations
 

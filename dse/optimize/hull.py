@@ -1,6 +1,6 @@
-"""One demand that no plan of a group undercuts, so that a single solve bounds the whole group.
+"""Hulls of plans: a demand with the best of each coefficient over a group, so that one solve bounds the whole group.
 
-It has the best of each coefficient over the group; splitting tightens the bound, and a group of one is exact.
+Splitting a group tightens the bound; a group of one plan is exact.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The best design so far whose counts are whole, and how branch and bound looks for better ones."""
+"""Incumbent of branch and bound: the best integer design so far, and heuristics that improve it."""
 
 from __future__ import annotations
 

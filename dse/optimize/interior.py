@@ -1,6 +1,6 @@
-"""Smooth convex problems in a box, solved by a primal-dual interior point that `jax.vmap` can batch.
+"""Primal-dual interior-point solver for smooth convex problems in a box, batched by `jax.vmap`.
 
-Shapes are fixed and branches are `where`, so many problems are one compiled program. The answer carries its proof: a
+Shapes are fixed and branches are `where`, so many problems are one compiled program. The result includes a proof: a
 lower bound on the optimum, or on the violation. Read more: [nocedal2006] chapter 19; [boyd2007tutorial].
 """
 

@@ -1,4 +1,4 @@
-"""Plans worth pricing: the fastest on the baseline and on larger chips, of every system that a design may sit in."""
+"""Plans kept for a search: the fastest on the baseline and on larger chips, in every system that designs may use."""
 
 from __future__ import annotations
 

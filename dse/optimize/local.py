@@ -1,6 +1,6 @@
-"""A study with a goal of the user's own in JAX: certified where the walker proves it, else local, from many starts.
+"""`solve_local`: a study with a user-defined goal in JAX; certified if log-log convex, else multi-start local search.
 
-First-order ascent from many starts on every choice, the best polished by SLSQP; the answer says how many agreed.
+Adam with multiplier ascent from many starts on each choice; the best ends are polished by SLSQP.
 Read more: [nocedal2006] chapters 17 and 18.
 """
 
@@ -35,26 +35,26 @@ from .solve import GAP, design_chip, unproved_terms
 from .space import element, space_of
 
 Goal: TypeAlias = Callable[[Mapping[str, FloatLike], State], FloatLike]
-"""Positive number to minimise, of the named positive numbers and of the chip with its area, cost, times and powers."""
+"""Goal to minimise: a positive number from the free numbers by name and the `State` of the chip."""
 STEPS = 2000
 """Steps of Adam from every start."""
 POLISHED = 8
-"""Best ends that SLSQP polishes."""
+"""Number of best ends polished by SLSQP."""
 AGREE = 1e-3
-"""Log goal within which two ends are the same optimum."""
+"""Difference of log goals below which two ends count as the same optimum."""
 MET = 1e-6
-"""Log limit exceeded by less counts as met: what SLSQP leaves."""
+"""Tolerance of limits in log units, above SLSQP's rounding."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Own:
-    """The convex core of a study with another goal. Hashable, so it compiles once per goal."""
+    """The convex core of a study with a user-defined goal. Hashable, so it compiles once per goal."""
 
     core: ConvexCore
     goal: Goal
 
     def separate(self, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, ...]:
-        """Goal and every ratio as outputs of their own, for the convexity walker."""
+        """Goal and every ratio as separate outputs, for the convexity walker."""
         chip = with_free(data.chip, {n: x[n] for n in self.core.free})
         _, *ratios = separate(self.core, x, data)
         return (jnp.asarray(self.goal(x, chip_at(self.core, chip, x, data)[0])), *ratios)
@@ -67,24 +67,24 @@ class Own:
 
 @dataclasses.dataclass(frozen=True)
 class LocalSolution:
-    """Answer of a study with a goal of the user's own."""
+    """Best design found for a user-defined goal, with the number of starts that agree."""
 
     study: Study
-    """The question, but for its goal."""
+    """The study; its own goal is not used as the objective."""
     status: Status
-    """OPTIMAL only where the walker proved the goal and the gap is closed; LOCAL has no certificate."""
+    """OPTIMAL if the goal is proved log-log convex and the gap is closed; LOCAL: no certificate."""
     goal: float
-    """Best goal found; infinite if no start met the limits."""
+    """Best goal found; infinite if no end met the limits."""
     choice: Choice | None
     plans: tuple[Plan, ...]
     numbers: dict[str, float]
-    """Named positive numbers at the best, counts not rounded."""
+    """Free numbers and auxiliaries at the best end, counts not rounded."""
     chip: Chip | None
     unproved: tuple[str, ...]
-    """Terms that the walker could not prove, each with the operation that breaks membership."""
+    """Terms not proved log-log convex, each with the operation that breaks the rules."""
     n_starts: int
     n_agree: int
-    """Polished ends that reached the best goal."""
+    """Number of polished ends that reached the best goal."""
     ends: tuple[float, ...]
     """Goals of the polished ends, best first."""
 
@@ -98,12 +98,12 @@ def solve_local(
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> LocalSolution:
-    """The best found for a goal of the user's own within a study's limits; the study's own ranks choices and plans.
+    """Best design found for a user-defined `goal` within the limits of `study`, by multi-start local search.
 
-    `goal` is a positive scalar of the named numbers and the `State` of the chip, in JAX. `n_starts` random starts per
-    choice, of the `n_choices` best. Certified (`Status.OPTIMAL`) only if the walker proves the goal log-log convex, and
-    then for the choices and plans tried.
-    SpecError: no design meets the limits, or a goal that is not a positive finite scalar at such a design.
+    `goal(numbers, state)`: a positive JAX scalar of the free numbers by name and the `State` of the chip. The study's
+    own goal selects plans and the `n_choices` best choices; each has `n_starts` random starts. Certified
+    (`Status.OPTIMAL`) only if the goal is proved log-log convex, and then for the choices and plans tried.
+    SpecError: no design meets the limits, or the goal is not a positive finite scalar at such a design.
     """
     search = search_of(space_of(study), progress)
     candidates = with_design(run_search(search))[: max(n_choices, 1)]
@@ -120,14 +120,14 @@ def solve_local(
 
 
 def check_goal(own: Own, candidate: Candidate, data: Data) -> None:
-    """Refuse a goal that is not a positive finite scalar at a design that works."""
+    """SpecError for a goal that is not a positive finite scalar at a feasible design."""
     value = np.asarray(own.separate(named_numbers(own.core, jnp.asarray(candidate.optimum.z)), data)[0])
     if value.shape != () or not np.isfinite(value) or value <= 0:
         raise SpecError(f"goal: got {value} of shape {value.shape}; expected one positive finite number")
 
 
 def convex_answer(search: Search, own: Own, candidates: list[Candidate], data: Data) -> LocalSolution:
-    """The certified optimum of a goal that the walker proved."""
+    """The certified optimum of a goal that is proved log-log convex."""
     lower, upper = search.box
     o = solve_batch(own.logs, data, lower, upper, (lower + upper) / 2)
     goals = np.where(o.feasible, o.objective, np.inf)
@@ -140,7 +140,7 @@ def convex_answer(search: Search, own: Own, candidates: list[Candidate], data: D
 def local_answer(
     search: Search, own: Own, candidates: list[Candidate], unproved: tuple[str, ...], starts: tuple[int, int]
 ) -> LocalSolution:
-    """The best of many starts: Adam with multiplier ascent, then SLSQP from the best ends."""
+    """The best of many starts: Adam with multiplier ascent, then SLSQP from the best ends; no certificate."""
     (n_starts, seed), (lower, upper) = starts, search.box
     rng = np.random.default_rng(seed)
     points = [np.stack([c.optimum.z, *rng.uniform(lower, upper, (n_starts, lower.size))]) for c in candidates]
@@ -176,7 +176,7 @@ def _slopes(own: Own, z: Array, data: Data) -> tuple[Array, Array]:
 def polish(
     own: Own, data: Data, box: tuple[np.ndarray, np.ndarray], start: np.ndarray
 ) -> tuple[Float[np.ndarray, " n"], float]:
-    """SLSQP from `start`, with exact derivatives: the end and its log goal, infinite where a limit is not met."""
+    """SLSQP from `start` with exact derivatives: end point and its log goal, infinite if a limit is not met."""
     values = lambda z: tuple(np.asarray(x) for x in _values(own, z, data))  # noqa: E731
     slopes = lambda z: tuple(np.asarray(x) for x in _slopes(own, z, data))  # noqa: E731
     limits = {"type": "ineq", "fun": lambda z: -values(z)[1], "jac": lambda z: -slopes(z)[1]}

@@ -1,4 +1,4 @@
-"""The least loosening of some rows that gives a design with whole counts, of choices and plans that are known."""
+"""Least relaxation of given limits that admits an integer design, for known choices and plans."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Counts = tuple[float, ...]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Broken:
-    """A choice with plans whose least loosening is known, counts broken."""
+    """A choice with plans and its least relaxation for continuous counts."""
 
     choice: int
     plans: Plans
@@ -48,7 +48,7 @@ class Broken:
 
 @dataclasses.dataclass(frozen=True)
 class Way:
-    """A way out."""
+    """A relaxation of several limits."""
 
     total: float
     """Sum of all changes [log units]."""
@@ -59,7 +59,7 @@ NONE = Way(math.inf, ())
 
 
 def broken(search: Search, candidates: list[Candidate], loose: Bool[np.ndarray, " m"]) -> list[Broken]:
-    """Choices and plans with the least loosening of each, counts broken, those that need the least first."""
+    """Least relaxation of each choice with plans for continuous counts, smallest first."""
     if able := [c for c in candidates if c.log_goal < np.inf]:
         lean = dict(leanest(search))
         each = [(c.choice_index, plans, c.optimum.z) for c in able for plans in (c.plan_index, lean[c.choice_index])]

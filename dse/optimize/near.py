@@ -1,6 +1,6 @@
-"""What else is nearly as good: how far each number of a design may move while the goal stays near its optimum.
+"""Near-optimal designs: the range of each number over all designs whose goal is near the optimum.
 
-Every number is minimised and maximised among designs with a goal within (1 + share) of the best, with proof.
+Every number is minimised and maximised among designs with a goal within (1 + share) of the best, with bounds.
 """
 
 from __future__ import annotations

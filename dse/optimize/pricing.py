@@ -1,4 +1,4 @@
-"""Plans priced at chips at hand, and solves and pricing in turn until no problem sees a better plan."""
+"""Alternates between solving for the chip and choosing the fastest plan at it, until no plan improves."""
 
 from __future__ import annotations
 

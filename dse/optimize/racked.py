@@ -1,4 +1,4 @@
-"""What a rack of a design is, where a study chooses or limits it: power, capital, tokens per rack and megawatt."""
+"""A full rack of a design: power, capital, throughput per rack and per megawatt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RackReport:
     system: str
     n_chips: float
     power_W: float
-    """What it is provisioned for: chips, hosts, switches, conversion."""
+    """Provisioned power: chips, hosts, switches, conversion."""
     cost_USD: float
     """Capital: packages at what their owner pays, hosts, switches, cables, network, power, cooling."""
     held: float
@@ -30,7 +30,7 @@ class RackReport:
 
 
 def rack_report(choice: Choice, state: State, workloads: tuple[str, ...]) -> RackReport | None:
-    """The rack of a design; None where the study neither chooses a system nor asks for money, energy or racks."""
+    """The rack of a design; None if the study has neither a choice of systems nor economic or rack metrics."""
     if not choice.system or not state.upkeeps:
         return None
     each = list(zip(workloads, state.upkeeps, strict=True))

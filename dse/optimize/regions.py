@@ -1,4 +1,4 @@
-"""Regions of branch and bound: the first ones, their boxes and relaxations, and how one is cut."""
+"""Regions (nodes) of branch and bound: initial regions, boxes, relaxations, and branching."""
 
 from __future__ import annotations
 

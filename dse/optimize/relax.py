@@ -1,4 +1,4 @@
-"""What to loosen when no design meets all limits: the least change of limits and boxes, then of anything but laws."""
+"""Relaxations of an infeasible study: the least change of user limits and bounds, or else of technology limits."""
 
 from __future__ import annotations
 

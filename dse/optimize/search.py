@@ -1,4 +1,4 @@
-"""Search: discrete choices and plans outside, certified convex solves inside, all choices in one `vmap`."""
+"""Search over discrete choices and plans, with certified convex solves inside, all choices in one `vmap`."""
 
 from __future__ import annotations
 

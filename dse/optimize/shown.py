@@ -1,4 +1,4 @@
-"""Solutions as tables: numbers for pandas, and with words and units for a notebook."""
+"""Tables of a solution: numbers for pandas, and with labels and units for notebooks."""
 
 from __future__ import annotations
 

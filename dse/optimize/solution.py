@@ -1,4 +1,4 @@
-"""What a study answers: a design with exact metrics, a price on every limit, and a certificate."""
+"""`Solution` of a study: design, exact metrics, prices (Lagrange multipliers) of limits, certificate, relaxations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Status(enum.Enum):
-    """How a search ended; the value is the explanation."""
+    """Outcome of a solve; the value explains it."""
 
     OPTIMAL = "optimal: every term is log-log convex and the gap to the lower bound is closed"
     LOCAL = "local: no certificate, since some term is not proved log-log convex or the solve did not close its gap"
@@ -38,43 +38,43 @@ class Status(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class LimitReport:
-    """One limit at the design."""
+    """One limit at the design: value, margin and price (Lagrange multiplier)."""
 
     name: str
     sense: str
     value: float
-    """Of the design, canonical unit; over workloads, the one nearest to the limit."""
+    """Value at the design in canonical units; over several workloads, the one nearest to the limit."""
     limit: float
-    """What the study asks."""
+    """Limit of the study, canonical unit."""
     price: float
-    """d log goal / d log limit at the continuous optimum: negative where loosening an upper limit helps."""
+    """d log goal / d log limit at the continuous optimum; negative if loosening an upper limit improves the goal."""
     price_per_unit: float
     """d goal / d limit in the goal's unit per canonical unit of the limit."""
     kind: Kind = Kind.USER
-    """Who sets it: the user, the technology, or the bound of a free number."""
+    """Origin of the limit: the user, the technology, or the bound of a free number."""
 
     @property
     def margin(self) -> float:
-        """Room left, as a share of the limit; zero when it binds, negative when broken."""
+        """Slack as a fraction of the limit: zero if it binds, negative if violated."""
         gap = 1 - self.value / self.limit
         return gap if self.sense == "at_most" else -gap
 
     @property
     def binds(self) -> bool:
-        """Whether no room is left that is worth a number."""
+        """Whether the limit binds: its margin is at most `TIGHT`."""
         return self.margin <= TIGHT
 
     def gain_frac(self, moved: float) -> float:
-        """How much better the goal gets if the limit is `moved` so far, to first order, as a share of the goal."""
+        """First-order improvement of the goal if the limit is loosened by `moved`, as a fraction of the goal."""
         return abs(self.price) * moved / self.limit
 
 
 TIGHT = 1e-4
 """A limit with a smaller margin binds."""
 SMALLEST_PRICE = 1e-4
-"""A smaller price is not worth a line."""
+"""Smaller prices are not reported."""
 SLACK, SLACK_PRICE = 0.1, 0.05
-"""Room of a limit that whole counts alone do not leave, and what its price must be to be shown all the same."""
+"""A limit with more margin than this is shown only if its price exceeds the second number."""
 
 
 def is_priced(price_frac: float, margin_frac: float) -> bool:
@@ -84,56 +84,56 @@ def is_priced(price_frac: float, margin_frac: float) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Overall:
-    """A bound on every design: any choice, any plans, any whole counts."""
+    """Global bound over all designs: every choice, plan and whole count."""
 
     lower_bound: float
-    """No design at all has a smaller goal."""
+    """Lower bound on the goal of every design."""
     gap: float
     """The design's goal over the bound, minus 1."""
     n_nodes: int
     n_designs: float
-    """Designs they cover: choices times plans times counts."""
+    """Number of designs covered: choices times plans times counts."""
     seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Certificate:
-    """Why no better design exists, and how sure that is."""
+    """Proof of optimality: convexity, lower bounds and gaps."""
 
     proved: bool
-    """Whether the walker proved every term log-log convex."""
+    """Whether every term is proved log-log convex."""
     unproved: tuple[str, ...]
-    """Terms it could not prove, each with the first operation that breaks membership."""
+    """Terms not proved log-log convex, each with the first operation that breaks the rules."""
     lower_bound: float
     relative_gap: float
     """Continuous optimum over its lower bound, minus 1."""
     integer_gap: float
-    """The design over the best optimum of any choice with broken counts, minus 1."""
+    """Goal of the design over the best continuous optimum of any choice, minus 1."""
     n_solves: int
     n_plans: tuple[int, ...]
-    """Plans priced per workload at every solved chip."""
+    """Number of plans per workload that compete at every solved chip."""
     overall: Overall | None = None
-    """Proof over all choices, plans and whole counts; None of an answer with broken counts."""
+    """Bound over all choices, plans and whole counts; None for a continuous solution."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Relaxation:
-    """The cheapest loosening that makes an infeasible study feasible."""
+    """One limit of the least relaxation that makes an infeasible study feasible."""
 
     name: str
     limit: float
     needed: float
-    """What would be enough, together with the other relaxations."""
+    """Value that suffices, together with the other relaxations."""
     sense: str = "at_most"
 
     @property
     def change_frac(self) -> float:
-        """How far the limit moves, as a share of it."""
+        """Change of the limit as a fraction of it."""
         return abs(self.needed / self.limit - 1)
 
     @property
     def needed_text(self) -> str:
-        """What is enough, three digits, rounded to the side that suffices."""
+        """`needed` with its unit in three digits, rounded to the sufficient side."""
         return enough_text(self.name, self.needed, more=self.needed > self.limit)
 
     def __repr__(self) -> str:
@@ -143,38 +143,38 @@ class Relaxation:
 
 @dataclasses.dataclass(frozen=True)
 class WhatIf:
-    """What becomes of the goal if one limit is looser, or gone; counts broken, over all choices and plans."""
+    """Goal with one limit loosened or removed, re-solved over all choices and plans with continuous counts."""
 
     name: str
     sense: str
     limit: float
     goal: float
-    """As the study stands; infinite where no design meets all limits."""
+    """Goal of the study as it is; infinite if infeasible."""
     moved: float
-    """With the limit 10 % looser."""
+    """Goal with the limit 10 % looser."""
     dropped: float | None
-    """Without the limit; None for the bound of a free number, beyond which the models are not made for."""
+    """Goal without the limit; None for the bound of a free number, beyond which the models do not hold."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Near:
-    """One number of a design among all that are nearly as good; canonical units, counts broken."""
+    """Range of one number over all near-optimal designs; canonical units, continuous counts."""
 
     name: str
-    """Free number, or a product of some, such as all SRAM of the chip."""
+    """Free number, or a product of several, such as the total SRAM of the chip."""
     lower: float
-    """Least of a design that was found."""
+    """Smallest value of a design that was found."""
     upper: float
-    """Largest of a design that was found."""
+    """Largest value of a design that was found."""
     lower_bound: float
-    """No design in the set has less."""
+    """Proved lower bound over the set."""
     upper_bound: float
-    """No design in the set has more."""
+    """Proved upper bound over the set."""
 
 
 @dataclasses.dataclass(frozen=True)
 class WorkloadReport:
-    """One workload on the design."""
+    """One workload on the design: plan, evaluation and the baseline's time."""
 
     name: str
     plan: Plan
@@ -185,53 +185,53 @@ class WorkloadReport:
 
     @property
     def speedup(self) -> float:
-        """Baseline's step time over the design's."""
+        """Step time of the baseline over that of the design."""
         return self.baseline_s / float(self.evaluation.step_s)
 
 
 @dataclasses.dataclass(frozen=True)
 class Alternative:
-    """The best of another discrete choice, continuous."""
+    """Continuous optimum of a discrete choice."""
 
     choice: Choice
     goal: float
-    """Its continuous optimum; infinite if infeasible."""
+    """Goal at its continuous optimum; infinite if infeasible."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Solution:
-    """Answer of a study. When infeasible, `chip` and reports are None or empty and `relaxations` say why."""
+    """Solution of a study. If infeasible, `chip` and reports are None or empty and `relaxations` is the way out."""
 
     study: Study
     status: Status
     goal: float
     choice: Choice | None
     chip: Chip | None
-    """The design, counts whole unless broken ones were asked for."""
+    """The design, with whole counts unless from `solve_continuous`."""
     continuous: dict[str, float]
     silicon: Silicon | None
-    """Area, supply, static power and cost of the design."""
+    """Area, supply voltage, static power and cost of the design."""
     workloads: tuple[WorkloadReport, ...]
     limits: tuple[LimitReport, ...]
     certificate: Certificate | None
     alternatives: tuple[Alternative, ...]
-    """Best of every choice, best first."""
+    """Continuous optimum of every discrete choice, best first."""
     delivered_range: tuple[float, float] = (float("nan"), float("nan"))
-    """Least and most delivered speed-up with the calibration at the bad end, middle and good end of its ranges."""
+    """Lowest and highest delivered speed-up with calibrations at the bad end, middle and good end of their ranges."""
     relaxations: tuple[Relaxation, ...] = ()
-    """Cheapest way out of an infeasible study."""
+    """Least relaxation of an infeasible study."""
     what_ifs: tuple[WhatIf, ...] = ()
-    """What every limit costs, solved again, if that was asked for."""
+    """Goals with limits loosened or removed, if requested."""
     near: tuple[Near, ...] = ()
-    """Range of every number over the designs that are nearly as good, if that was asked for."""
+    """Range of every number over near-optimal designs, if requested."""
     rack: RackReport | None = None
-    """A full rack of the design, where the study chooses or limits one."""
+    """A full rack of the design, if the study chooses or limits racks."""
     unfinished: tuple[str, ...] = ()
-    """What was left out beside the proof because time was up, in words."""
+    """Parts of the search that were skipped for lack of time, in words."""
 
     @property
     def delivered(self) -> float:
-        """Speed-up over the baseline of all workloads as one: their geometric mean, or that of the fleet in service."""
+        """Mean speed-up over the baseline: weighted geometric mean over workloads, or that of the serving fleet."""
         return (
             1.0 / self.goal
             if self.study.goal == SERVED
@@ -239,12 +239,12 @@ class Solution:
         )
 
     def behind_frac(self, other: Alternative) -> float:
-        """How much worse the best design of another choice is than that of the best choice, counts broken."""
+        """Relative excess of another choice's continuous optimum over that of the best choice."""
         return max(other.goal / self.alternatives[0].goal - 1, 0.0)
 
     @property
     def room_frac(self) -> float:
-        """How much better than this design one of its choices with the plans found may at most be."""
+        """Largest possible relative improvement, over all choices with the plans found."""
         assert self.certificate is not None
         return max(self.goal / self.certificate.lower_bound - 1, 0.0)
 
@@ -257,7 +257,7 @@ class Solution:
 
 
 def loads(s: Solution) -> dict[str, float]:
-    """What the package of a design burns: all engines at full rate by precision, and the hottest operator."""
+    """Package power of a design: full load by precision, and the operator with the highest power."""
     if s.chip is None or s.choice is None:
         return {}
     state = chip_state(s.chip, choice_technology(s.choice, s.study.package))
@@ -267,7 +267,7 @@ def loads(s: Solution) -> dict[str, float]:
 
 
 def solution_json(solution: Solution) -> dict[str, Any]:
-    """`solution` as plain data for machines, canonical units; the status word is that of `Status`, small."""
+    """`solution` as plain data for JSON, in canonical units; the status is the name of `Status` in lower case."""
     s = solution
     out: dict[str, Any] = {
         "study": s.study.name,

@@ -1,4 +1,4 @@
-"""From a study to a solution: search, round, price, certify, or say what is infeasible and the cheapest way out."""
+"""`solve`: search, branch and bound, prices and certificate of a study, or the least relaxation if infeasible."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ from .tables import prepare_hulls, tables_of
 from .tree import Proof, Tree
 
 GAP_FRAC = 1e-3
-"""Gap at which a search for the best buildable design stops unless told otherwise."""
+"""Default relative gap at which branch and bound stops."""
 LIMIT_S = 60.0
-"""Time after which it stops, compiling not counted."""
+"""Default time limit, without compilation."""
 
 
 def solve(
@@ -70,11 +70,11 @@ def solve(
     gap_frac: float = GAP_FRAC,
     limit_s: float = LIMIT_S,
 ) -> Solution:
-    """The best design of a study that can be built, counts whole, with prices and certificate; or what to loosen.
+    """The best design with whole counts, with certificate and prices of limits; or, if infeasible, what to relax.
 
-    `gap_frac` is how much better another design may be, `limit_s` when the proof stops with the best so far; the search
-    with broken counts before it has as much, and `LIMIT_S` at least. `space` is the study lowered, if it is already.
-    Prices are those with counts that may be broken, of the same choice and plans. SpecError: gap or time not positive.
+    `gap_frac`: relative optimality gap at which branch and bound stops; `limit_s`: its time limit, after the continuous
+    search, which has as much and at least `LIMIT_S`. `space`: the lowered study, if available; `progress` gets text.
+    Prices are those of the continuous optimum of the same choice and plans. SpecError: gap or time not positive.
     """
     check_stop(gap_frac, limit_s)
     search = search_of(space or space_of(study), progress, deadline=Deadline(max(limit_s, LIMIT_S)))
@@ -99,9 +99,9 @@ def solve_continuous(
     study: Study, progress: Callable[[str], None] = lambda _: None, space: Space | None = None,
     *, limit_s: float = LIMIT_S,
 ) -> Solution:  # fmt: skip
-    """As `solve`, counts of cores and stacks broken: a bound on what can be built, and no chip.
+    """As `solve`, with continuous counts of cores and stacks: faster, and a bound on designs that can be built.
 
-    The certificate holds for the plans found; where time ran out, `unfinished` says which were not tried.
+    The certificate holds for the plans found; if time ran out, `unfinished` says what was not tried.
     """
     search = search_of(space or space_of(study), progress, deadline=Deadline(limit_s))
     best = run_search(search)[0]
@@ -113,11 +113,11 @@ def solve_continuous(
 
 
 Separate: TypeAlias = Callable[[Mapping[str, FloatLike], Data], tuple[FloatLike, ...]]
-"""Goal and every ratio as outputs of their own, of named positive numbers and coefficients."""
+"""Function of named positive numbers and coefficients that returns goal and every ratio separately."""
 
 
 def unproved_terms(core: ConvexCore, data: Data, others: Separate | None = None) -> tuple[str, ...]:
-    """Terms of the core (or `others`) not proved log-log convex for the whole batch, each with what breaks it."""
+    """Terms of the core (or `others`) not proved log-log convex for the whole batch, each with the reason."""
     x = {name: np.asarray(1.0) for name in coordinates(core)}
     what = f"curvature of {others or separate.__name__} of {core!r}: {proved_of(data)}"
     verdicts = kept_record("optimize", what, lambda: curvature_batch(others or partial(separate, core), x, data))
@@ -127,9 +127,9 @@ def unproved_terms(core: ConvexCore, data: Data, others: Separate | None = None)
 
 
 def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> Chip:
-    """The chip of a candidate, its counts `whole` or as they are, with the power that the study allows as its limit.
+    """The chip of a candidate, with counts rounded if `whole`; its power limit is the study's cap on mean power.
 
-    Without one, what its hungriest workload draws at the step times of the solution.
+    Without a cap, it is the highest power of a workload at the step times of the solution.
     """
     study, core = search.space.study, search.core
     choice = study.choices[candidate.choice_index]
@@ -151,12 +151,12 @@ _at = compiled(chip_at)
 
 
 def cooling(study: Study) -> FloatLike | None:
-    """What no operator of a design may exceed; None where the study does not limit it."""
+    """Limit on the power of every operator [W]; None if the study has none."""
     return None if study.cooled_W is None else np.float64(study.cooled_W)
 
 
 def report_of(search: Search, best: Candidate, continuous: Candidate, proved: Overall | None) -> Solution:
-    """The design `best`, prices of its `continuous` optimum, and what is proved over everything discrete."""
+    """Solution from the design `best`, the prices of its `continuous` optimum, and the global bound `proved`."""
     study, space = search.space.study, search.space
     first = leaders(search)
     bound = min(first, key=lambda c: c.log_goal)
@@ -203,26 +203,26 @@ def report_of(search: Search, best: Candidate, continuous: Candidate, proved: Ov
 
 
 def status_of(c: Certificate) -> Status:
-    """How far a design with this certificate may be trusted."""
+    """Status of a design with this certificate."""
     if not c.proved or c.relative_gap > GAP:
         return Status.LOCAL
     return Status.OPTIMAL if c.overall is None or c.overall.gap <= WORTH else Status.UNFINISHED
 
 
 def overall(search: Search, proof: Proof) -> Overall:
-    """What a proof says, in numbers."""
+    """Global bound of a branch-and-bound proof."""
     return Overall(proof.end.bound, proof.end.gap, proof.end.n_nodes, n_designs(search, proof), proof.end.seconds)
 
 
 def alternatives_of(search: Search) -> tuple[Alternative, ...]:
-    """Best of every choice, best first, counts broken."""
+    """Continuous optimum of every choice, best first."""
     found = sorted(leaders(search), key=lambda c: c.log_goal)
     choices = search.space.study.choices
     return tuple(Alternative(choices[c.choice_index], float(np.exp(c.log_goal))) for c in found)
 
 
 def without_design(search: Search, candidates: list[Candidate], proof: Proof) -> Solution:
-    """No design was found: infeasible where that is proved, else time ran out; what to loosen either way."""
+    """Solution without a design: infeasible if proved, else unfinished; with relaxations either way."""
     data = batch_of(search.space, range(n_choices(search)), [c.plan_index for c in leaders(search)])
     known = proof.infeasible and not unproved_terms(search.core, data)
     return Solution(
@@ -233,7 +233,7 @@ def without_design(search: Search, candidates: list[Candidate], proof: Proof) ->
 
 
 def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: Technology) -> tuple[float, float]:
-    """Least and most delivered speed-up at the bad end, the middle and the good end of both chips' calibration."""
+    """Lowest and highest delivered speed-up with both chips' calibrations at bad end, middle and good end."""
     if not demands:
         return float("nan"), float("nan")
     chip = dataclasses.replace(chip, power_limit_W=space.study.power_cap_W)  # a design that draws more is no breach
@@ -252,7 +252,7 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
 def design_state(
     search: Search, choice: Choice, chip: Chip, tech: Technology, parts: Silicon, workloads: tuple[WorkloadReport, ...]
 ) -> State:
-    """The rounded design as a point that `METRICS` can read."""
+    """The rounded design as a `State` for `METRICS`."""
     loads = []
     sizes = [n for _, n in search.space.study.workloads.values()]
     for w, n, share in zip(workloads, sizes, search.space.ground.traffic_frac, strict=True):
@@ -267,15 +267,15 @@ def design_state(
 
 
 GAP = 1e-5
-"""Largest relative gap of a continuous optimum that is called optimal."""
+"""Largest relative gap of a continuous optimum with status OPTIMAL."""
 WORTH = 1e-2
-"""Largest relative gap of a whole design, to the bound on all of them, that is called optimal."""
+"""Largest relative gap of an integer design to the global bound with status OPTIMAL."""
 
 
 def limit_reports(search: Search, best: Candidate, continuous: Candidate, state: State) -> tuple[LimitReport, ...]:
-    """Value of every limit on the design, and its price at the continuous optimum, summed over rows of workloads.
+    """Value of every limit at the design, and its price at the continuous optimum, summed over workloads.
 
-    Limits of the technology, memory, and bounds that cost something follow, as shares of what is allowed.
+    Technology limits, memory, and binding bounds of free numbers follow, as fractions of their limits.
     """
     core, goal = search.core, float(np.exp(continuous.log_goal))
     multipliers, ratios = continuous.optimum.multipliers, np.exp(best.optimum.limits)
@@ -295,13 +295,13 @@ def limit_reports(search: Search, best: Candidate, continuous: Candidate, state:
 
 
 def limit_price(search: Search, k: int, multipliers: Vector) -> float:
-    """The price of a limit: d log goal / d log of the study's limit `k`, by the multipliers of a continuous optimum."""
+    """Price of limit `k`: d log goal / d log limit, from the Lagrange multipliers of a continuous optimum."""
     sense = search.space.study.limits[k].sense
     return float(sum(multipliers[i] for i in rows_of_limit(search.core, k))) * (-1.0 if sense == "at_most" else 1.0)
 
 
 def _bound_reports(search: Search, continuous: Candidate, goal: float) -> list[LimitReport]:
-    """Bounds of free numbers that the optimum leans on, which the user may not have meant to be binding."""
+    """Binding bounds of free numbers, which the user may not have intended."""
     lower, upper = (np.exp(b) for b in search.box)
     o, out = continuous.optimum, []
     for i, name in enumerate(coordinates(search.core)):

@@ -1,4 +1,4 @@
-"""The discrete side of a study: choices lowered to coefficients, and the best plan for every chip at hand."""
+"""A lowered study: coefficients of all discrete choices, and the demands of all kept plans."""
 
 from __future__ import annotations
 

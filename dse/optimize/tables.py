@@ -1,4 +1,4 @@
-"""All plans of a study as rows of coefficients, and the convex problems that single plans and hulls of groups make."""
+"""All plans of a study as rows of coefficients, and the convex problems of single plans and of hulls of groups."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def plan_seconds(tables: Tables, choices: list[int], rows: Rows, z: np.ndarray) 
 
 
 def row_slopes(tables: Tables, choices: list[int], rows: Rows, optima: Optimum) -> Rows:
-    """What one unit more of each coefficient costs; HullError for less than 0, with which a hull bounds nothing."""
+    """Derivative of the Lagrangian by each coefficient; HullError if negative, since a hull is then no bound."""
     args = (data_of_rows(tables, choices, rows), optima.z, optima.multipliers)
     found = in_batches(partial(hull_slopes, tables.search.core), args, WIDTH)
     n = len(tables.of_workloads)

@@ -1,7 +1,7 @@
-"""Branch and bound over everything discrete at once: choices, plans and what can be built of cores, stacks and SRAM.
+"""Branch and bound over all discrete variables: choices, plans, and the steps of cores, stacks and SRAM.
 
-A region's convex relaxation bounds all designs inside from below; pricing all plans at the relaxed chip and rounding
-gives designs from above. Stopped any time, the answer is the best design so far and a gap. Read more: [land1960].
+The convex relaxation of a region is a lower bound for all its designs; rounding the relaxed chip with its fastest plans
+gives upper bounds. When stopped, the result is the best design so far and a gap. Read more: [land1960].
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Tree:
     gap: float
     deadline: Deadline
     tell: Callable[[Progress], None] = lambda _: None
-    """Told where the search stands after every batch."""
+    """Called with the progress after every batch."""
     open: list[tuple[float, int, Region]] = dataclasses.field(default_factory=list)
     """Heap of regions by bound."""
     closed_bound: float = math.inf

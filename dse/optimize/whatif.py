@@ -1,4 +1,4 @@
-"""What the answer becomes if a limit is dropped or moved: beside the local price, a study solved again."""
+"""What-if analysis: the study re-solved with each limit loosened by 10 % or removed, beside its local price."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def what_if(
     study: Study, reports: tuple[LimitReport, ...] = (), space: Space | None = None,
     progress: Callable[[str], None] = lambda _: None, deadline: Deadline | None = None,
 ) -> tuple[WhatIf, ...]:  # fmt: skip
-    """The goal of a study with each of its limits 10 % looser, and without it, over all choices, counts broken.
+    """Goal of a study with each limit 10 % looser, and without it, over all choices, with continuous counts.
 
     Of `reports`, bounds of free numbers that cost something are moved too, but not dropped.
     """

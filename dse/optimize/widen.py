@@ -1,4 +1,4 @@
-"""The bound of one free number, or what is promised, as a way out: the least widening, perhaps beside looser limits."""
+"""Relaxation by the bound of one free number or by a latency promise, perhaps together with looser limits."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def promised(search: Search) -> tuple[int, ...]:
 
 
 def late(search: Search) -> list[Broken]:
-    """Choices with plans that keep everything but what is promised, those that come nearest to it first."""
+    """Choices with plans that meet all limits except latency promises, nearest first."""
     if not (places := list(promised(search))):
         return []
     lower, upper = (b.copy() for b in search.box)
@@ -136,7 +136,7 @@ def _needed(search: Search, bounds: Sequence[Bound], log_factors: np.ndarray, us
 
 
 def _whole(search: Search, bound: Bound, log_factor: float, user: Bool[np.ndarray, " m"]) -> Way:
-    """The way out by one bound of a free number, counts whole."""
+    """Least relaxation that moves one bound of a free number, with whole counts."""
     (place,) = bound.places
     sign, now = 1.0 if bound.upper else -1.0, float(search.box[int(bound.upper)][place])
     if coordinates(search.core)[place] in STEPPED:  # the next that can be built
@@ -153,7 +153,7 @@ def _whole(search: Search, bound: Bound, log_factor: float, user: Bool[np.ndarra
 
 
 def _buildable(search: Search, bound: Bound, least: float) -> np.ndarray:
-    """What can be built of a stepped number at `least` or further out."""
+    """Allowed values of a stepped number at `least` or further out."""
     n_dies = search.space.study.choices[bound.of.choice].n_dies
     ends = (least, 2.0 * least) if bound.upper else (least / 2.0, least)
     return steps(coordinates(search.core)[bound.places[0]], n_dies, *ends)

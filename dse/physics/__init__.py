@@ -1,1 +1,1 @@
-"""How long a step takes, how many bytes and FLOP it moves, and what bound it."""
+"""Step time, energy, power, area and cost of a demand on a chip, in JAX: posynomials of the chip's numbers."""

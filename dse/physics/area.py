@@ -1,4 +1,4 @@
-"""Silicon area by block, per die and package, and die edge: a sum, good to 25 % on A100, H100 and TPU v4."""
+"""Silicon area by block, die area and die edge (shoreline): within 25 % on A100, H100 and TPU v4."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .pipeline import datapath_ratio
 
 
 class Area(AbstractShown, eqx.Module):
-    """Placed silicon of a package by block [mm2]."""
+    """Placed silicon area of a package by block, all compute dies together [mm2]."""
 
     tensor_mm2: FloatLike
     vector_mm2: FloatLike
@@ -33,12 +33,12 @@ class Area(AbstractShown, eqx.Module):
 
 
 def block_areas(chip: Chip, tech: Technology) -> Area:
-    """Placed area of every block of a package, both dies together [mm2].
+    """Placed area of every block of `chip`, all compute dies of the package together [mm2].
 
         A_tensor = n rows cols A_pe / u,   A_sram = n C a_sram,   A_hbm = n_stacks a_phy, ...
-    with n physical cores and u the placed fraction; datapaths grow with the depth of their pipeline.
+    with n physical cores and u the placement density; datapaths grow with pipeline depth.
     Source: [llmcompass2024] section 4.2 for the structural sum. Assumes: PHYs do not scale with the node.
-    Valid for: about 25 % on chips it was not fitted to.
+    Valid for: errors of about 25 % on chips that it was not fitted to.
     """
     node, core = tech.node, chip.core
     n = chip.n_cores * (1.0 + chip.spare_frac)
@@ -93,7 +93,7 @@ def total_area_mm2(area: Area) -> FloatLike:
 
 
 def die_area_mm2(chip: Chip, tech: Technology) -> FloatLike:
-    """Area of one compute die: blocks and blank, or more when its edge is too short for its interfaces [mm2]."""
+    """Area of one compute die: blocks plus blank silicon, or more if its edge limits its interfaces [mm2]."""
     blocks = total_area_mm2(block_areas(chip, tech)) / chip.n_dies + chip.blank_mm2
     needed = shoreline_mm(chip, tech) / die_edge_mm(jnp.ones(()), tech.package)
     return jnp.maximum(blocks, needed**2)
@@ -107,7 +107,7 @@ def shoreline_mm(chip: Chip, tech: Technology) -> FloatLike:
 
 
 def die_edge_mm(die_mm2: FloatLike, package: Package) -> FloatLike:
-    """Edge of a die that can carry interfaces.
+    """Edge length of a die that can carry interfaces [mm].
 
         L = u 2 (sqrt(r) + 1/sqrt(r)) sqrt(A)
     with A the area, r the aspect and u the usable fraction: a monomial in A.
@@ -117,5 +117,5 @@ def die_edge_mm(die_mm2: FloatLike, package: Package) -> FloatLike:
 
 
 def interposer_mm2(chip: Chip, die_mm2: FloatLike, tech: Technology) -> FloatLike:
-    """Interposer under all dies and stacks, with its margin [mm2]."""
+    """Interposer area under all dies and HBM stacks, with margin [mm2]."""
     return tech.package.interposer_margin * (chip.n_dies * die_mm2 + chip.n_stacks * tech.memory.footprint_mm2)

@@ -1,4 +1,4 @@
-"""What a chip family and its software reach, and overheads; where not measured, by its kin and a named prior."""
+"""`Calibration`: achievable fractions of peak rates and software overheads, fitted by chip and software stack."""
 
 from __future__ import annotations
 
@@ -31,45 +31,45 @@ def _priors() -> dict[str, Receipts]:
 
 
 class Calibration(AbstractShown, eqx.Module):
-    """What a software stack gets out of the hardware's peaks."""
+    """Achievable fractions of the hardware's peaks, latencies and overlaps of a software stack on a chip."""
 
     name: str = eqx.field(static=True)
     overlap_p: float = eqx.field(static=True)
-    """Exponent that joins compute, memory, vector and DMA time of one operator: 1 is no overlap."""
+    """Exponent of the p-norm of an operator's compute, memory, vector and DMA times: 1 is no overlap."""
     matmul_frac: Scalar = eqx.field(converter=as_float)
-    """Large matrix products, over the peak."""
+    """Rate of large matrix products over the peak."""
     narrow_frac: Scalar = eqx.field(converter=as_float)
-    """Large matrix products in 8 bit and narrower, over their peak."""
+    """Rate of large matrix products in 8 bit and narrower, over their peak."""
     attention_frac: Scalar = eqx.field(converter=as_float)
-    """Products of fused attention, over the 16-bit peak."""
+    """Rate of matrix products in fused attention over the 16-bit peak."""
     hbm_frac: Scalar = eqx.field(converter=as_float)
-    """Sustained memory bandwidth, over the peak."""
+    """Sustained HBM bandwidth over the peak."""
     vector_frac: Scalar = eqx.field(converter=as_float)
-    """Sustained element rate, over the peak."""
+    """Sustained element rate of the vector engines over the peak."""
     tile_memory_frac: Scalar = eqx.field(converter=as_float)
-    """Tile memory that holds one operand set; the rest double-buffers."""
+    """Share of tile memory for one set of operands; the rest is for double buffering."""
     scaleup_frac: Scalar = eqx.field(converter=as_float)
-    """Sustained scale-up speed, over one direction's peak."""
+    """Sustained scale-up bandwidth over the peak of one direction."""
     scaleout_frac: Scalar = eqx.field(converter=as_float)
     launch_s: Scalar = eqx.field(converter=as_float)
     host_s: Scalar = eqx.field(converter=as_float)
-    """Host time to start one kernel; the device waits when it is faster than the host."""
+    """Host time to launch one kernel; the device waits if it is faster than the host."""
     scaleup_hop_s: Scalar = eqx.field(converter=as_float)
     """Latency of a message inside the scale-up domain."""
     scaleout_hop_s: Scalar = eqx.field(converter=as_float)
     """Latency of a message over the scale-out network."""
     collective_s: Scalar = eqx.field(converter=as_float)
-    """Start of a library's all-reduce in a scale-up domain, before its first hop."""
+    """Start-up latency of a library's all-reduce in a scale-up domain, before its first hop."""
     exchange_s: Scalar = eqx.field(converter=as_float)
-    """One direct exchange of all ranks behind a switch (a one-shot all-reduce is one)."""
+    """Latency of one direct exchange among all ranks behind a switch (a one-shot all-reduce is one)."""
     call_s: Scalar = eqx.field(converter=as_float)
-    """What a serving loop spends per pass beside the device's work: schedule, start, sample, hand out."""
+    """Overhead of a serving loop per pass: scheduling, launch, sampling, output."""
     request_s: Scalar = eqx.field(converter=as_float)
-    """What a serving loop spends before the first token of a request beside its passes."""
+    """Overhead of a serving loop per request before its first token, besides its passes."""
     tp_overlap_frac: Scalar = eqx.field(converter=as_float)
     dp_overlap_frac: Scalar = eqx.field(converter=as_float)
     drawn_p: Scalar | None = None
-    """Takes the place of `overlap_p` where that varies by sample, as an argument of one compiled program."""
+    """Replaces `overlap_p` if given: an array argument, so that one compiled program serves many exponents."""
 
     @property
     def exponent(self) -> float | Array:
@@ -78,12 +78,12 @@ class Calibration(AbstractShown, eqx.Module):
 
 
 def as_argument(c: Calibration) -> Calibration:
-    """The calibration without its name and with its exponent as an argument: one compiled program serves many."""
+    """The calibration without its name and with its exponent as an array, so that one compiled program serves all."""
     return dataclasses.replace(c, name="", overlap_p=1.0, drawn_p=np.asarray(c.exponent))
 
 
 FACTS = tuple(f for f in Calibration.__dataclass_fields__ if f not in ("name", "drawn_p"))
-"""What receipts fill."""
+"""Fields that are read from receipts."""
 
 
 def calibration_names() -> list[str]:
@@ -123,7 +123,7 @@ def _facts(name: str) -> Receipts:
 
 @cache
 def calibration(name: str) -> Calibration:
-    """The calibration `name`, a prior or `fit-CHIP-STACK` for any chip or family and stack; else UnknownNameError."""
+    """The calibration `name`: a prior, or `fit-CHIP-STACK` of a chip (or family) and stack; else UnknownNameError."""
     facts = _facts(name)
     return Calibration(name=name, drawn_p=None, **{f: number(facts, f) for f in FACTS})
 
@@ -137,7 +137,7 @@ AbstractShown.receipts_of[Calibration.__name__] = lambda c: calibration_receipts
 
 
 def kin_of(chip_name: str, stack: str) -> Kin:
-    """What a chip, or a family named as one, and a software stack have in common with others."""
+    """Groups (family, vendor, stack) of a chip, or of a chip family given by name, for partial pooling."""
     prefixes = dict(FAMILIES).get(chip_name)
     if prefixes:
         return Kin(chip_name, chip_name, prior_name(prefixes[0]), stack)
@@ -145,28 +145,28 @@ def kin_of(chip_name: str, stack: str) -> Kin:
 
 
 SERVING = ("vllm", "neuronx", "trtllm", "fastertransformer", "sglang", "deepspeed", "jetstream")
-"""Stacks that serve models; they never time a training step, nor the others a request."""
+"""Software stacks for serving; they apply to requests only, `TRAINING` stacks to training steps only."""
 TRAINING = ("megatron", "megatron-deepspeed", "nanotron", "fsdp", "xla", "neuron")
 KERNELS = "kernels"
-"""Stack of single operators and collectives, timed alone; it never serves whole steps unless asked for."""
+"""Stack of operators and collectives timed alone; used for whole steps only if named."""
 STACKS = (*TRAINING, *SERVING, KERNELS)
 
 LIBRARY_ONLY = ("fastertransformer", "deepspeed")
-"""Stacks whose all-reduces are those of a library unless asked otherwise: they have no direct exchange."""
+"""Stacks whose all-reduces come from a library, without direct exchanges."""
 FIXED_SHAPES = ("neuronx",)
-"""Stacks that compile for one length: attention over all of it, padded prompts, shapes whatever experts are chosen."""
+"""Stacks compiled for fixed shapes: attention over the full length, padded prompts, all experts."""
 
 USUAL = {"prior-neuron": ("neuron", "neuronx"), "prior-tpu": ("xla", "jetstream")}
-"""Stacks that usually train and serve on chips of a vendor; Megatron and vLLM elsewhere."""
+"""Default training and serving stack by vendor; Megatron and vLLM for others."""
 
 
 def usual_stack(chip_name: str, serves: bool) -> str:
-    """The stack that usually serves models on a chip, or trains them."""
+    """Default serving or training stack of a chip."""
     return USUAL.get(prior_name(chip_name), (TRAINING[0], SERVING[0]))[serves]
 
 
 def default_calibration(chip_name: str, stack: str = "") -> Calibration:
-    """The pooled calibration of a chip, or a name that begins as one, and a stack, by default the training one.
+    """Pooled calibration of a chip (or a name that starts like one) and a stack, default the training stack.
 
     UnknownNameError for a chip of no known vendor.
     """
@@ -174,14 +174,14 @@ def default_calibration(chip_name: str, stack: str = "") -> Calibration:
 
 
 def calibration_for(chip_name: str, workload: object) -> Calibration:
-    """The one rule where nobody names a stack: a chip takes its usual one, to train or to serve."""
+    """Default calibration of a chip for a workload: its usual stack for training or for serving."""
     return default_calibration(chip_name, usual_stack(chip_name, serves=not isinstance(workload, Training)))
 
 
 def measured_band(c: Calibration, trains: bool) -> tuple[str, float] | None:
-    """What is new about a fit's chip and stack, and the factor either way that holds 80 % of unseen measurements.
+    """What a fit has not seen (see `Finding.novelty`), and the factor up or down that covers 80 % of held-out data.
 
-    None for a prior; `trains` tells a training step from a request.
+    None for a prior; `trains`: for training steps, else for requests.
     """
     chip_name, stack = chip_and_stack(c.name)
     if not stack:
@@ -191,7 +191,7 @@ def measured_band(c: Calibration, trains: bool) -> tuple[str, float] | None:
 
 
 def prior_calibration(chip_name: str) -> Calibration:
-    """The named prior of a chip's vendor; there is no fallback for a vendor without one."""
+    """Prior of a chip's vendor; UnknownNameError for a vendor without one."""
     return calibration(prior_name(chip_name))
 
 
@@ -219,12 +219,12 @@ def prior_name(chip_name: str) -> str:
 
 
 def on_stack(ref: Reference, stack: str) -> Reference:
-    """`ref` with what the software of `stack` does and lacks."""
+    """`ref` with the properties of the software `stack`."""
     return dataclasses.replace(ref, has_direct=stack not in LIBRARY_ONLY, fixed_shapes=stack in FIXED_SHAPES)
 
 
 def reference_speeds(c: Calibration, up_Bps: float, out_Bps: float) -> Reference:
-    """Achievable link speeds of a chip with these peaks, for choosing collective algorithms, on the fit's stack."""
+    """Achievable link speeds for peaks `up_Bps` and `out_Bps` (one direction), to choose collective algorithms."""
     speeds = Reference(
         up_Bps * float(c.scaleup_frac), out_Bps * float(c.scaleout_frac), float(c.scaleup_hop_s),
         float(c.scaleout_hop_s), float(c.collective_s), float(c.exchange_s),
@@ -233,7 +233,7 @@ def reference_speeds(c: Calibration, up_Bps: float, out_Bps: float) -> Reference
 
 
 BETTER_LOW = tuple(f for f in FACTS if f.endswith("_s"))
-"""Numbers whose low end is the good one: all times."""
+"""Numbers that are better when lower: all times."""
 
 
 def extreme(name: str, good: bool) -> Calibration:

@@ -1,4 +1,4 @@
-"""Unbounded coordinates of a calibration's numbers, in which fits move and priors are bell curves."""
+"""Transforms of calibration numbers to unbounded coordinates, in which priors are normal and fits are done."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NUMBERS = (
 """The numbers that measurements move, in the order of every array of them."""
 
 OF_HOST = ("host_s", "call_s", "request_s")
-"""What the host spends, which the software decides and the chip hardly."""
+"""Host overheads, which depend on the software and hardly on the chip."""
 
 LEAD, FOLLOW = NUMBERS.index("matmul_frac"), (NUMBERS.index("narrow_frac"), NUMBERS.index("attention_frac"))
 """What slows all matrix work of a stack slows 8-bit products and attention too, unless measurements say otherwise."""

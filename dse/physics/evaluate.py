@@ -1,4 +1,4 @@
-"""What a chip does under a demand, all at once: time, energy, power, throttling, area, dollars. Pure and traced."""
+"""`evaluate_demand` and `silicon`: time, energy, power, throttling, area and cost of a chip. Pure JAX functions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class Silicon(AbstractShown, eqx.Module):
-    """A chip's area, supply and cost: what does not depend on the workload."""
+    """Properties of a chip that do not depend on the workload: area, supply voltage, static power, package cost."""
 
     area: Area
     die_mm2: FloatLike
@@ -54,26 +54,26 @@ class Silicon(AbstractShown, eqx.Module):
 
 
 class Evaluation(eqx.Module):
-    """One workload on one chip under one plan."""
+    """Step time, energy, power, throughput, MFU and memory of a workload on a chip under a plan."""
 
     step: Step
-    """Times without a power limit."""
+    """Step time by part, before throttling to the power limit."""
     energy: Energy
     step_s: FloatLike
-    """Step time under the chip's power limit."""
+    """Step time, throttled to the chip's power limit."""
     power_W: FloatLike
     """Mean package power at `step_s`."""
     tokens_per_s: FloatLike
-    """Tokens per second of the whole system at `step_s`."""
+    """Throughput of the whole system at `step_s` [tokens/s]."""
     mfu_frac: FloatLike
-    """Model FLOP over time and the peak at the precision of the linear layers."""
+    """Model FLOP utilisation (MFU): model FLOP over `step_s` and the peak at the linear layers' precision."""
     memory_B: FloatLike
-    """HBM the plan needs per chip."""
+    """HBM needed per chip."""
     hottest_W: FloatLike
-    """Package power while the hottest operator runs, at the times in `step`."""
+    """Package power during the operator with the highest power, at the times in `step`."""
 
     def frame(self) -> pd.DataFrame:
-        """One row of its totals, canonical units."""
+        """One row: step time, throughput, power, MFU, memory and peak operator power, in canonical units."""
         names = ("step_s", "tokens_per_s", "power_W", "mfu_frac", "memory_B", "hottest_W")
         return table_of([[float(np.asarray(getattr(self, n))) for n in names]], names)
 
@@ -83,7 +83,7 @@ class Evaluation(eqx.Module):
 
 
 def silicon(chip: Chip, tech: Technology) -> Silicon:
-    """Area, supply, static power and cost of `chip` in `tech`."""
+    """Area, supply voltage, static power and package cost of `chip` in `tech`."""
     area = block_areas(chip, tech)
     die = die_area_mm2(chip, tech)
     volt = supply_V(chip.clock_Hz * cycle_ratio(chip.pipeline_depth), chip.nominal_clock_Hz, tech.node)
@@ -97,7 +97,7 @@ def full_speed(
     d: StepDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike,
     cooled: Cooled | None = None,
 ) -> tuple[Step, Energy]:  # fmt: skip
-    """Times and dynamic energy of `d` at a supply and die, whatever mean power; as fast as `cooled` allows."""
+    """Step time and dynamic energy of `d` at a given supply and die area, limited by `cooled` but not by mean power."""
     step = step_time(d, chip, c, cooled)
     return step, step_energy(d, step, chip, tech, supply_V, die_mm2)
 
@@ -106,23 +106,23 @@ def limited_s(
     d: StepDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike,
     limit_W: FloatLike, cooled: Cooled | None = None,
 ) -> FloatLike:  # fmt: skip
-    """Step time of `d` on a chip of given supply and die that may draw `limit_W` on average [s]."""
+    """Step time of `d` at a given supply and die area under the mean power limit `limit_W` [s]."""
     step, energy = full_speed(d, chip, tech, c, supply_V, die_mm2, cooled)
     static = static_W(chip, tech, block_areas(chip, tech), supply_V)
     return throttled_s(step.total_s, energy_J(energy), static, limit_W, tech)
 
 
 def fits_memory(d: StepDemand, chip: Chip) -> Bool[Array, "*batch"]:
-    """Whether what `d` keeps in HBM leaves the room that a runtime needs."""
+    """Whether the memory of `d` fits in the usable HBM of `chip`."""
     return jnp.asarray(d.memory_B <= usable_B(chip))
 
 
 def evaluate_demand(
     d: StepDemand, chip: Chip, tech: Technology, c: Calibration, cooled_W: FloatLike | None = None
 ) -> Evaluation:
-    """`d` on `chip`: pure, differentiable, ready for `jax.vmap` over demands, chips or both.
+    """Evaluation of a lowered demand on a chip; pure and differentiable, for `jax.grad`, `jax.jit` and `jax.vmap`.
 
-    The mean power keeps to the chip's limit; given `cooled_W`, each operator keeps to that as well.
+    Mean power is limited to `chip.power_limit_W`; with `cooled_W` each operator's power is limited to that as well.
     """
     s = silicon(chip, tech)
     at = s.supply_V, s.die_mm2
@@ -145,9 +145,9 @@ def evaluate_demand(
 
 
 def chip_technology(chip: Chip, package: str = "CoWoS-L") -> Technology:
-    """The technology a preset names: its node, memory and links; dies are harvested if the chip has spare cores.
+    """Technology of a chip from the names in its record (node, HBM, link); spare cores mean harvested dies.
 
-    SpecError: a clock that no supply of the node reaches.
+    SpecError: the clock is beyond what the node reaches at its highest supply voltage.
     """
     tech = technology(chip.node, chip.hbm, chip.link, package=package)
     if not is_traced(chip):
@@ -166,7 +166,7 @@ def _check_clock(chip: Chip, tech: Technology) -> None:
 
 
 def check_rest(chip: Chip, tech: Technology, still_W: FloatLike) -> None:
-    """SpecError for a chip that, `still_W` flowing at any load, may draw no more: it never ends a step."""
+    """SpecError if static power `still_W` alone reaches the chip's power limit, so that no step ever ends."""
     if float(work_W(chip.power_limit_W, still_W, tech)) <= 0:
         limit, rest = (
             quantity_text("power_W", float(w))

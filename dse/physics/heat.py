@@ -1,4 +1,4 @@
-"""What a package sustains: energy of single operators, the hottest of them, and the times that cooling allows."""
+"""Power of single operators, the highest of them, and the operator times that a cooling limit allows."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .step import Cooled, Step, op_traffic_B, stream_traffic_B
 
 
 def mac_energy_J(chip: Chip, tech: Technology) -> FloatLike:
-    """Energy of a MAC by precision at nominal voltage, its operands and sums from SRAM included, shape (4,).
+    """Energy of a MAC at nominal voltage with its operands and sums, by precision, shape (4,) [J].
 
         e = e_mac + q e_sram
-    with q the bytes of `operand_B`; 0 where the array lacks a precision.
+    with q from `operand_B`; 0 for a precision that the matrix unit lacks.
     """
     node, rates = tech.node, chip.core.tensor.macs_per_cycle.stack()
     operands = operand_B(chip, node) * node.sram_energy_J_per_B
@@ -30,7 +30,7 @@ def mac_energy_J(chip: Chip, tech: Technology) -> FloatLike:
 def op_energy_J(
     ops: OpDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike
 ) -> FloatLike:
-    """Energy of a run of each operator, shape (n_ops,), as in `step_energy` without links and streams [J]."""
+    """Energy of one run of each operator, as in `step_energy` without links and streams, shape (n_ops,) [J]."""
     node = tech.node
     scale = jnp.square(supply_V / node.nominal_V)
     hbm_B = op_traffic_B(ops, pool_B(chip) * c.tile_memory_frac)
@@ -41,7 +41,7 @@ def op_energy_J(
 
 
 def read_energy_J_per_B(chip: Chip, tech: Technology, supply_V: FloatLike, die_mm2: FloatLike) -> FloatLike:
-    """A byte from memory to a core: DRAM, the way across the die, and the link to another die for its share [J/B]."""
+    """Energy to move a byte from HBM to a core: DRAM, on-die transport, and die-to-die link for its share [J/B]."""
     foreign = foreign_frac(chip.n_dies) * tech.die_to_die.energy_J_per_B
     return tech.memory.energy_J_per_B + foreign + wire_J_per_B(tech, supply_V, die_mm2)
 
@@ -51,7 +51,7 @@ def sustained_J(
 ) -> tuple[FloatLike, FloatLike]:
     """Energy of one run of each operator, shape (n_ops,), and of a micro batch of streamed blocks, which overlap [J].
 
-    The latter includes the traffic beside them, and is 0 where operators run in turn.
+    The latter includes their communication, and is 0 without streaming.
     """
     one = op_energy_J(d.ops, chip, tech, c, supply_V, die_mm2)
     read = stream_traffic_B(d.stream, chip, c) * read_energy_J_per_B(chip, tech, supply_V, die_mm2)
@@ -62,9 +62,9 @@ def hottest_W(
     d: StepDemand, step: Step, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike,
     still_W: FloatLike,
 ) -> FloatLike:  # fmt: skip
-    """Power of the package while its hottest operator, or a streamed block, runs; delivery losses included [W].
+    """Highest package power during an operator or a streamed block, with delivery losses [W].
 
-    What regulators and cooling feel: operators of large models run longer than either averages over.
+    This is the load of regulators and cooling: operators of large models last longer than either averages over.
     """
     one, block = sustained_J(d, chip, tech, c, supply_V, die_mm2)
     alone = jnp.max(one / (step.ops.total_s - d.ops.n_launches * c.launch_s))
@@ -77,11 +77,11 @@ def cooled_to(
     limit_W: FloatLike, d: StepDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike,
     die_mm2: FloatLike, still_W: FloatLike,
 ) -> Cooled:  # fmt: skip
-    """Shortest times at which nothing sustained burns more than `limit_W`, delivery losses and `still_W` included."""
+    """Shortest times at which no operator exceeds `limit_W`, with delivery losses and static power `still_W`."""
     return cooled(sustained_J(d, chip, tech, c, supply_V, die_mm2), work_W(limit_W, still_W, tech))
 
 
 def cooled(energies: tuple[FloatLike, FloatLike], work_W: FloatLike) -> Cooled:
-    """Shortest times of what `sustained_J` lists when work may burn `work_W` (see `work_W`)."""
+    """Shortest times for energies from `sustained_J` at dynamic power `work_W` (see `work_W`)."""
     one, block = energies
     return Cooled(one / work_W, block / work_W)

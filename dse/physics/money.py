@@ -1,4 +1,4 @@
-"""Dollars of a package: dies through yield, memory, interposer, bonding and test. Cost to make, not price."""
+"""Manufacturing cost of a package: dies with yield, HBM, interposer, bonding and test. Cost, not price."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .area import interposer_mm2
 
 
 class Money(AbstractShown, eqx.Module):
-    """Cost of one package by part [USD]."""
+    """Manufacturing cost of one package by part [USD]."""
 
     dies_USD: FloatLike
     hbm_USD: FloatLike
@@ -22,11 +22,11 @@ class Money(AbstractShown, eqx.Module):
     """Interposer and substrate."""
     test_USD: FloatLike
     loss_USD: FloatLike
-    """Parts lost in bonding."""
+    """Parts scrapped by failed bonds."""
 
 
 def inverse_yield(die_mm2: FloatLike, tech: Technology) -> FloatLike:
-    """Dies started per good die, at least 1.
+    """Dies started per good die (reciprocal yield), at least 1.
 
         1/Y = (1 + A c D0 / a)^a
     with A `die_mm2`, D0 the defect density, a the clustering and c the share of the die in which a defect kills.
@@ -47,9 +47,9 @@ def die_cost_USD(die_mm2: FloatLike, tech: Technology) -> FloatLike:
 
 
 def package_cost(chip: Chip, die_mm2: FloatLike, bond_loss: FloatLike, tech: Technology) -> Money:
-    """Cost of one package by part [USD], chip-last: a failed bond loses all, so cost divides by y^(dies + stacks).
+    """Manufacturing cost of one package by part [USD]: a failed bond scraps all parts, cost / y^(dies + stacks).
 
-    `bond_loss` is -ln of the bonding yield y per part. Source: [feng2022actuary] section 3.2 (chip-last 2.5D).
+    `die_mm2` per compute die; `bond_loss` = -ln y of one bond. Source: [feng2022actuary] section 3.2 (chip-last 2.5D).
     """
     dies = chip.n_dies * die_cost_USD(die_mm2, tech)
     hbm = chip.hbm_capacity_B * tech.memory.price_USD_per_B
@@ -65,10 +65,10 @@ def interposer_cost_USD(area_mm2: FloatLike, package: Package) -> FloatLike:
 
 
 def bond_loss(tech: Technology) -> FloatLike:
-    """-ln of the yield of one bond."""
+    """-ln of the yield of bonding one die or stack."""
     return -jnp.log(tech.package.bond_yield_frac)
 
 
 def total_USD(money: Money) -> FloatLike:
-    """All parts together [USD]."""
+    """Sum of all parts [USD]."""
     return sum(money.__dict__.values(), start=jnp.zeros(()))

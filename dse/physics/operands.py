@@ -1,7 +1,7 @@
-"""Ports that feed the matrix unit of a GPU's core: what its registers and shared memory deliver a cycle.
+"""Operand bandwidth of a GPU core's matrix unit, limited by the ports of its registers and shared memory.
 
-Units of a multithreaded core take operands from registers, and these from shared memory; both are as wide as the lanes
-need. Units that these ports cannot feed stand idle, so that nobody builds them.
+Matrix units of a multithreaded core read registers, and these shared memory; both are as wide as the lanes need. A
+unit that its ports cannot feed would idle, so designs with one are excluded.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a deeper pipeline gives and takes: a shorter cycle for more registers; depth 1 is that of every built chip."""
+"""Pipeline depth: a shorter cycle for more register area and energy; depth 1 is that of every existing chip."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Calibrations that share what they have in common: a chip and stack never measured take what their kin teach.
+"""Calibrations by partial pooling: an unmeasured chip or stack takes the effects of its family, vendor and software.
 
-Every number of a calibration is, in free coordinates,
+Every number of a calibration is, in unbounded coordinates,
     x = x0 + s (z[software] + z[vendor] + z[family] + z[stack] + z[chip] + z[family and stack])
-with x0 the value and s half of the range of the vendor's prior, and z effects that all measurements fit together
-(`dse.calibrate.pooled`), zero where nobody measured. Source: [gelman2006hierarchical] for partial pooling.
+with x0 the value and s half the range of the vendor's prior, and z effects fitted to all measurements together
+(`dse.calibrate.pooled`), zero where none exist. Source: [gelman2006hierarchical] for partial pooling.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from ..hardware.presets import base_name
 from .coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, number_at, to_free
 
 EFFECTS = Path(__file__).parent / "data" / "effects.json"
-"""What `dse calibrate` writes."""
+"""File written by `dse calibrate`."""
 
 STEPS, ALONE = "steps", "alone"
 """Pools: whole steps and requests; operators and collectives timed alone."""
 
 LEVELS = ("software", "vendor", "family", "stack", "chip", "pair")
-"""What measurements may have in common, from all to least."""
+"""Levels of the groups that share an effect, from the widest to the narrowest."""
 
 COMPILED = ("prior-neuron", "prior-tpu")
-"""Vendors whose programs are compiled whole; the others start kernels one by one from a host."""
+"""Vendors whose programs are compiled as a whole; others launch kernels one by one from a host."""
 
 
 FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -57,7 +57,7 @@ def family(chip_name: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Kin:
-    """What a chip and a stack have in common with others."""
+    """Groups of a chip and a stack: family, vendor, software."""
 
     chip: str
     family: str
@@ -85,11 +85,11 @@ Pool = dict[str, Any]
 
 
 NOVELTIES = ("pair", "stack", "family", "vendor")
-"""What is new about a chip and stack: nothing, the stack to its family, the family to its vendor, the vendor."""
+"""What no measurement covers of a chip and stack: nothing, the stack on its family, the family, the vendor."""
 
 
 def novelty_of(kin: Kin, seen: Iterable[str]) -> str:
-    """What is new about a chip and stack where the units `seen` were measured."""
+    """The one of `NOVELTIES` for a chip and stack, if the units `seen` were measured."""
     known = set(seen)
     for unit, novelty in zip((kin.units[5], kin.units[2], kin.units[1]), NOVELTIES, strict=False):
         if unit in known:
@@ -98,7 +98,7 @@ def novelty_of(kin: Kin, seen: Iterable[str]) -> str:
 
 
 def band(kind: str, kin: Kin) -> tuple[str, float]:
-    """What is new about a chip and stack, and half width in log time of the 80 % band of a prediction.
+    """Novelty of a chip and stack (one of `NOVELTIES`), and half width in log time of the 80 % band of a prediction.
 
     `kind` is "training", "inference", "kernels" or "collectives".
     """
@@ -133,7 +133,7 @@ def power_of_two(x: float) -> float:
 
 
 def deviations(pool: Pool, kin: Kin) -> list[float]:
-    """Standard deviation of each number's coordinate in prior deviations: what the data leave, or the level's own."""
+    """Posterior standard deviation of each number's coordinate, in prior standard deviations."""
     spread, known = pool["deviation"], pool["units"]
     family = kin.family if kin.units[2] in known else "new"
     stack = kin.stack if kin.units[3] in known else "new"

@@ -1,4 +1,4 @@
-"""Energy of a step by block, static power, supply voltage, and the step time a power limit allows."""
+"""Energy of a step by block, static power, supply voltage (V-f law), throttling, and full-load power."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .step import Step
 
 
 class Energy(AbstractShown, eqx.Module):
-    """Dynamic energy of one chip per step, by block [J]; delivery losses are added at the end, in power."""
+    """Dynamic energy of one chip per step by block [J], without power-delivery losses (added in `power_W`)."""
 
     tensor_J: FloatLike
     sram_J: FloatLike
     """Operands and partial sums between SRAM and the arrays."""
     vector_J: FloatLike
     wire_J: FloatLike
-    """Moving bytes across the die, between HBM and cores."""
+    """On-die transport between HBM and cores, and between cores."""
     hbm_J: FloatLike
     """DRAM, TSV, IO and PHY."""
     link_J: FloatLike
@@ -34,10 +34,10 @@ class Energy(AbstractShown, eqx.Module):
 def voltage_limit(
     clock_Hz: FloatLike, supply_V: FloatLike, nominal_clock_Hz: FloatLike, node: Node, overdrive_V: FloatLike
 ) -> FloatLike:
-    """Supply that a clock needs, over the supply: at most 1 for a working chip.
+    """Supply voltage needed for `clock_Hz`, over `supply_V`: at most 1 for a working chip.
 
         f = k (V - V_th)^a / V   <=>   [(f V / (f_n V_n))^(1/a) (V_n - V_th) + V_th] / V <= 1
-    with f the clock, f_n the nominal one and `overdrive_V` V_n - V_th: a posynomial, so the law is in the convex core.
+    with f the clock, f_n the nominal clock and `overdrive_V` = V_n - V_th: a posynomial, as the convex core needs.
     Source: [sakurai1990] alpha-power law, with k set so that the pipeline runs at f_n at nominal voltage V_n.
     """
     speed = clock_Hz * supply_V / (nominal_clock_Hz * node.nominal_V)
@@ -45,7 +45,7 @@ def voltage_limit(
 
 
 def supply_V(clock_Hz: FloatLike, nominal_clock_Hz: FloatLike, node: Node) -> FloatLike:
-    """Supply at which a pipeline reaches `clock_Hz`, within product limits [V]: sixty rounds of a contraction."""
+    """Supply voltage at which a pipeline reaches `clock_Hz`, clipped to the node's range [V]; fixed-point iteration."""
     overdrive = node.nominal_V - node.threshold_V
 
     def better(_: FloatLike, v: FloatLike) -> FloatLike:
@@ -57,10 +57,10 @@ def supply_V(clock_Hz: FloatLike, nominal_clock_Hz: FloatLike, node: Node) -> Fl
 
 
 def most_clock_Hz(chip: Chip, node: Node) -> FloatLike:
-    """Clock that the pipeline of `chip` reaches at the highest supply of its node [Hz].
+    """Clock of `chip` at the highest supply voltage of its node [Hz].
 
         f = f_n V_n / V ((V - V_th) / (V_n - V_th))^a / T
-    with V `maximum_V` and T the cycle at the depth of the pipeline, over that of depth 1.
+    with V `maximum_V` and T the cycle time at the chip's pipeline depth over that at depth 1.
     Source: [sakurai1990] as in `voltage_limit`, solved for the clock.
     """
     reach = (node.maximum_V - node.threshold_V) / (node.nominal_V - node.threshold_V)
@@ -69,11 +69,11 @@ def most_clock_Hz(chip: Chip, node: Node) -> FloatLike:
 
 
 LEAST_RATE = 2.0**-10
-"""MACs per PE and cycle below any that is built, so that a rate of 0 divides nothing."""
+"""Floor of MACs per PE and cycle, below any real rate, to avoid division by zero."""
 
 
 def operand_B(chip: Chip, node: Node) -> FloatLike:
-    """What operands and fp32 sums of a MAC cost, in bytes of a large SRAM, by precision, shape (4,) [B/MAC].
+    """SRAM bytes with the same energy as one MAC's operands and fp32 sums, by precision, shape (4,) [B/MAC].
 
         q = b / (8 cols) + 8 / (rows m)        at the edges of an array
         q = r b / 8 (1 / i + 1 / j)            where registers feed instructions
@@ -100,10 +100,10 @@ def step_energy(
 
         E = [ sum_p N_p e_p + B_sram e_sram + N_vec e_vec + (B_hbm + B_core) l e_wire ] (V/V_n)^2
             + B_hbm e_hbm + B_link e_link
-    with l the mean distance across the die, a fixed fraction of its side, and B_core what cores tell each other; V is
-    `supply_V`, B_hbm comes from `step`.
+    with l the mean distance across the die, a fixed fraction of its side (`die_mm2`), B_core bytes between cores, V
+    `supply_V` and B_hbm from `step`.
     Source: form of [kandiah2021accelwattch]; per-operation energies of [jouppi2021ten] scaled by node.
-    Assumes: padding burns nothing, all bytes cross the die once, every kind of traffic costs the same per byte.
+    Assumes: no energy for padding; all bytes cross the die once; the same energy per byte for all traffic.
     """
     node = tech.node
     scale = jnp.square(supply_V / node.nominal_V)
@@ -124,33 +124,33 @@ def step_energy(
 
 
 def wire_J_per_B(tech: Technology, supply_V: FloatLike, die_mm2: FloatLike) -> FloatLike:
-    """Transport of a byte over the mean distance on a die, a fixed fraction of its side [J/B]."""
+    """On-die transport energy over the mean distance, a fixed fraction of the die's side [J/B]."""
     distance = tech.package.noc_reach_frac * jnp.sqrt(die_mm2)
     return distance * tech.node.wire_energy_J_per_B_per_mm * jnp.square(supply_V / tech.node.nominal_V)
 
 
 def work_W(limit_W: FloatLike, still_W: FloatLike, tech: Technology) -> FloatLike:
-    """What a power limit leaves for work: P_max / (1 + loss) - P_static; not positive where rest alone exceeds it."""
+    """Dynamic power left by a power limit: P_max / (1 + loss) - P_static [W]; negative if static power exceeds it."""
     return limit_W / (1.0 + tech.package.voltage_loss_frac) - still_W
 
 
 def crossing_B(hbm_B: FloatLike, chip: Chip) -> FloatLike:
-    """Bytes, or bytes per second, that cross between dies when memory is spread evenly: (n - 1)/n of the traffic."""
+    """Bytes (or B/s) that cross between dies when memory is interleaved evenly: (n - 1)/n of the traffic."""
     return hbm_B * foreign_frac(chip.n_dies)
 
 
 def foreign_frac(n_dies: FloatLike) -> FloatLike:
-    """Share of evenly spread memory that belongs to another die."""
+    """Share of evenly interleaved memory that is attached to another die."""
     return (n_dies - 1.0) / n_dies
 
 
 def energy_J(energy: Energy) -> FloatLike:
-    """All blocks together [J]."""
+    """Sum of all blocks [J]."""
     return sum(energy.__dict__.values(), start=jnp.zeros(()))
 
 
 def static_W(chip: Chip, tech: Technology, area: Area, supply_V: FloatLike) -> FloatLike:
-    """Power that flows at any load: leakage, clocks and management, HBM refresh [W].
+    """Static power: leakage, clocks and management, HBM refresh [W].
 
         P = (A_logic p_logic + C_sram p_sram) exp(k_V (V - V_n)) + P_const + n_stacks P_stack
     Source: form and slopes of [kandiah2021accelwattch] and public fits; see the node's receipts.
@@ -171,7 +171,7 @@ def power_W(dynamic_J: FloatLike, step_s: FloatLike, still_W: FloatLike, tech: T
 def throttled_s(
     step_s: FloatLike, dynamic_J: FloatLike, still_W: FloatLike, limit_W: FloatLike, tech: Technology
 ) -> FloatLike:
-    """Step time under a power limit: a chip too hot runs slower, at the same energy per step.
+    """Step time under a power limit: the chip slows down at the same dynamic energy per step [s].
 
         t = max(T, E / (P_max / (1 + loss) - P_static))
     with T `step_s`, E `dynamic_J`, P_static `still_W` and P_max `limit_W`; infinite where static power exceeds the
@@ -184,10 +184,10 @@ def throttled_s(
 def full_load_power_W(
     chip: Chip, tech: Technology, precision: str, area: Area, die_mm2: FloatLike, supply_V: FloatLike
 ) -> dict[str, FloatLike]:
-    """Power by block with every engine, the memory and the links at full rate [W]: what a TDP is compared with.
+    """Package power by block with all engines, HBM and links at full rate in `precision` [W], to compare with a TDP.
 
-    Assumes: engines of an NPU core run side by side; the lanes of a multithreaded core give registers and issue slots
-    to its matrix unit, so that only one of them runs at full rate.
+    `area` (of the package), `die_mm2` and `supply_V` as from `silicon`. Assumes: matrix and vector engines of an NPU
+    core run at once; in a multithreaded core they share registers and issue slots, so only the matrix unit counts.
     """
     node, t = tech.node, chip.core.tensor
     scale = jnp.square(supply_V / node.nominal_V)

@@ -1,4 +1,4 @@
-"""What SRAM must hold while memory reads ahead of the operators."""
+"""SRAM occupied by prefetched bytes of a streamed block."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..lowering.step_demand import StepDemand
 
 
 def ahead_frac(d: StepDemand, chip: Chip, prefetch_frac: FloatLike) -> FloatLike:
-    """Bytes that a streamed block reads ahead, over SRAM that may hold them: at most 1; 0 without a stream.
+    """Prefetched bytes of a streamed block over the SRAM available for them: at most 1; 0 without streaming.
 
         B_ahead / (f n S)
     with f `prefetch_frac` the share of n scratchpads of S bytes that may hold bytes for later.

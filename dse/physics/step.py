@@ -1,4 +1,4 @@
-"""Step time of a demand on a chip: a posynomial of the chip's rates, with a breakdown that sums to the total."""
+"""Step time of a demand on a chip (roofline, communication, pipeline): a posynomial, with parts that sum to it."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from .calibration import Calibration
 
 
 class OpTimes(eqx.Module):
-    """Time of each operator by the limit that would bind alone, shape (n_ops,)."""
+    """Time of each operator by roofline limit, each limit taken alone, shape (n_ops,) [s]."""
 
     compute_s: FloatLike
     tile_s: FloatLike
     hbm_s: FloatLike
-    """Memory traffic, compulsory and reuse."""
+    """HBM traffic: compulsory bytes and those of limited reuse."""
     vector_s: FloatLike
-    """Element passes and eviction."""
+    """Element-wise passes and eviction of results."""
     dma_s: FloatLike
-    """The same bytes through the DMA engines, and what cores tell each other."""
+    """HBM traffic and traffic between cores through the DMA engines."""
     total_s: FloatLike
-    """p-norm of the five, and of what cooling allows where that is limited, plus launches."""
+    """p-norm of the five limits (and the cooling limit, if any), plus launch latency."""
 
 
 class Cooled(eqx.Module):
-    """Shortest times that a package can be cooled for: energy over the power that cooling leaves for work."""
+    """Shortest times under a cooling limit: energy over the dynamic power that it allows."""
 
     ops_s: FloatLike
     """One run of each operator, shape (n_ops,)."""
     stream_s: FloatLike
-    """A micro batch of a streamed block; 0 where operators run in turn."""
+    """One micro batch of streamed blocks; 0 without streaming."""
 
 
 class Step(AbstractShown, eqx.Module):
-    """Time of one step in parts that add up, and what the energy model needs."""
+    """Step time by parts that add up to `total_s`, with HBM traffic and operator times for the energy model."""
 
     total_s: FloatLike
     compute_s: FloatLike
-    """Operators of all micro batches, and what streamed blocks wait for memory."""
+    """Operators of all micro batches, including memory stalls of streamed blocks."""
     host_exposed_s: FloatLike
-    """Device waiting for the host to start work, and the serving loop around it."""
+    """Device idle while the host launches kernels, and overhead of the serving loop."""
     tensor_exposed_s: FloatLike
     pipeline_exposed_s: FloatLike
     bubble_s: FloatLike
     data_exposed_s: FloatLike
     optimizer_s: FloatLike
     hbm_B: FloatLike
-    """Memory traffic of one chip per step."""
+    """HBM traffic of one chip per step."""
     ops: OpTimes
 
 
@@ -61,7 +61,7 @@ LAST_TILE_FRAC = 0.5
 
 
 def op_traffic_B(ops: OpDemand, tile_B: FloatLike) -> FloatLike:
-    """Memory traffic of each operator: compulsory bytes plus what falls with tile memory.
+    """HBM traffic of each operator [B]: compulsory bytes plus terms that fall with tile memory S `tile_B`.
 
         Q = q + c_1/2 S^-1/2 + c_1 S^-1
     Source: [hong1981] and [kwasniewski2019] for S^-1/2; [dao2022] for S^-1.
@@ -73,10 +73,10 @@ def op_times(ops: OpDemand, chip: Chip, c: Calibration, cooled_s: FloatLike | No
     """Time of every operator on `chip` [s], shape (n_ops,).
 
         t = (t_compute^p + t_tile^p + t_hbm^p + t_vector^p + t_dma^p + t_cooled^p)^(1/p) + n_launch t_launch
-    Work over cores ends, on average, half a tile late (the mean of ceil(x) - x), and is bounded below by one tile on
-    one core. t_cooled, `cooled_s`, is the energy of a run over what the package is cooled for; None for no limit.
+    The last round of tiles costs half a tile on average (mean of ceil(x) - x); one tile on one core is a lower bound.
+    t_cooled, `cooled_s`, is the energy of a run over the dynamic power that cooling allows; None for no limit.
     Source: [williams2009] for the bounds; [aws2026nki] for eviction and DMA as separate engines.
-    Assumes: every limit but the launch overlaps as `overlap_p` says.
+    Assumes: all limits except launches overlap by the exponent `overlap_p`.
     """
     core = chip.core
     work = (
@@ -99,41 +99,41 @@ def op_times(ops: OpDemand, chip: Chip, c: Calibration, cooled_s: FloatLike | No
 
 
 def slow_start(chip: Chip) -> FloatLike:
-    """Time of memory traffic over that of the same bytes in long transfers.
+    """Slow-down of HBM traffic by short DMA transfers, at least 1.
 
         1 + b_0 / S
-    with S the scratchpad of a core, in proportion to which transfers can be long, and b_0 `transfer_start_B`.
+    with S the scratchpad of a core, to which the transfer length is proportional, and b_0 `transfer_start_B`.
     Source: [aws2026dma]: 2 KiB per partition reach some 80 % and 4 KiB 90 % of a DMA engine.
     """
     return 1.0 + chip.core.transfer_start_B / chip.core.scratchpad_B
 
 
 def stream_traffic_B(s: StreamDemand, chip: Chip, c: Calibration) -> FloatLike:
-    """Memory traffic of a micro batch of streamed blocks; 0 where operators run in turn [B]."""
+    """HBM traffic of a micro batch of streamed blocks [B]; 0 without streaming."""
     tile_B = pool_B(chip) * c.tile_memory_frac
     n_pools = chip.n_cores / chip.cores_per_pool
     return s.hbm_B + s.reuse_half / jnp.sqrt(tile_B) + s.reuse_one / tile_B + s.core_B * n_pools
 
 
 def traffic_time_s(t: TrafficDemand, chip: Chip, c: Calibration) -> FloatLike:
-    """Alpha-beta time of communication [s]: bytes over achievable speed, starts, hops, and upper switches."""
+    """Alpha-beta time of communication [s]: bytes over achievable bandwidth, plus start, hop and switch latencies."""
     up = t.up_B / (chip.scaleup_bandwidth_per_dir_Bps * c.scaleup_frac) + t.up_hops * c.scaleup_hop_s
     up = up + t.n_starts * c.collective_s + t.n_exchanges * c.exchange_s + t.upper_s
     return up + t.out_B / (chip.scaleout_bandwidth_per_dir_Bps * c.scaleout_frac) + t.out_hops * c.scaleout_hop_s
 
 
 def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None = None) -> Step:
-    """Time of one step; its parts add up to `total_s`.
+    """Step time of `d` on `chip` by parts that add up to `total_s` [s], before throttling to the power limit.
 
         work  = p_norm(sum_i runs_i t_i, n_host t_host + t_wait)
         block = p_norm(overlap(work, t_tensor; 1 - (1 - eta_tp) waits), t_stream)
         micro = overlap(block, t_shard; eta_dp) + t_pipeline
         step  = (M + bubble - w) micro + (1 - eta_dp) t_data + p_norm(w micro, eta_dp t_data) + t_optimizer + t_loop
-    with t_stream the memory traffic of streamed blocks, which runs beside everything (0 where operators run in turn), M
-    micro batches, bubble (pp - 1)/v, w the part of the last micro batch that can hide data-parallel traffic and t_loop
-    what a serving loop spends per call and request. All terms are posynomials of the chip's rates.
+    with t_stream the HBM time of streamed blocks, which overlaps with everything (0 without streaming), M micro
+    batches, bubble (pp - 1)/v, w the part of the last micro batch that can hide data-parallel traffic and t_loop the
+    overhead of a serving loop per pass and request. All terms are posynomials of the chip's rates.
     Source: [narayanan2021megatron] section 2.2 for the pipeline; [williams2009] for the operators.
-    Assumes: the slowest stage paces the pipeline; every micro batch is alike.
+    Assumes: the slowest stage paces the pipeline; all micro batches are equal.
     """
     times = op_times(d.ops, chip, c, None if cooled is None else cooled.ops_s)
     device = jnp.sum(d.ops.runs * times.total_s)
@@ -173,24 +173,24 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
 
 
 class Request(eqx.Module):
-    """Times that add up to what was asked: of a first token, of a next one, of a whole answer."""
+    """Numbers of prefills and decode steps in a measured time: of a first token, a next token or a whole answer."""
 
     prefill: StepDemand
-    """Reading the prompts of the batch."""
+    """Demand of the prefill of the batch."""
     decode: StepDemand
-    """One token for every sequence, at the mean context."""
+    """Demand of one decode step at the mean context."""
     n_prefill: Scalar = eqx.field(converter=as_float)
-    """How many of the first count."""
+    """Number of prefills."""
     n_decode: Scalar = eqx.field(converter=as_float)
-    """How many of the second count."""
+    """Number of decode steps."""
 
 
 def request_s(r: Request, chip: Chip, c: Calibration) -> FloatLike:
-    """Time of a request.
+    """Time of a request [s].
 
         t = n_prefill t_prefill + n_decode t_decode
     Source: [agrawal2023sarathi] section 2 for the two phases.
-    Assumes: time per token is linear in the context, so the mean context stands for all.
+    Assumes: time per token is linear in the context, so the mean context represents all steps.
     """
     first, each = (step_time(d, chip, c).total_s for d in (r.prefill, r.decode))
     return r.n_prefill * first + r.n_decode * each

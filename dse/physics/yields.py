@@ -1,4 +1,4 @@
-"""How many dies work: clustered defects, harvesting of spare units, dies per wafer.
+"""Die yield: clustered defects (negative binomial), harvesting of spare units, dies per wafer.
 
 The convex core uses the negative binomial's reciprocal (`money.inverse_yield`); harvesting serves known dies.
 """

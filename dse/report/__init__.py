@@ -1,1 +1,1 @@
-"""What people see: tables and figures."""
+"""Output of results: tables, JSON, figures and HTML pages."""

@@ -1,4 +1,4 @@
-"""Back-tests on one screen, for machines, and as a figure with one row per step."""
+"""Back-tests as terminal tables, JSON, and a figure with one row per step."""
 
 from __future__ import annotations
 

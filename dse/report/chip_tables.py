@@ -1,4 +1,4 @@
-"""Chips for the terminal: what they are, their receipts, and what their vendors state. Formatting only."""
+"""Terminal tables of chips: properties, receipts, and peaks stated by vendors. Formatting only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One model on one chip, for the terminal and for machines. Formatting only."""
+"""Evaluation of a model on a chip as terminal tables and JSON. Formatting only."""
 
 from __future__ import annotations
 

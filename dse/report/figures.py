@@ -1,4 +1,4 @@
-"""The two figures of an optimised chip: what its area and power go to, and its roofline with real operators."""
+"""Figures of an optimised chip: area and power by block, and rooflines with its operators."""
 
 from __future__ import annotations
 

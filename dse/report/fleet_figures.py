@@ -1,4 +1,4 @@
-"""Figures of owning: cost by part, goodput against cluster size, renting against buying."""
+"""Figures of cost of ownership: cost by part, goodput against cluster size, renting against buying."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of what a chip costs, of two chips compared, and of a run on many chips. Formatting only."""
+"""Tables of a chip's cost, of two chips compared, and of a training run on a fleet. Formatting only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A forecast and its score on one screen, for machines, and in a results folder."""
+"""A forecast and its score as terminal tables, JSON, and files in a results folder."""
 
 from __future__ import annotations
 

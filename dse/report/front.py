@@ -1,4 +1,4 @@
-"""A front and a sensitivity for the screen, for machines and for the results folder."""
+"""Pareto fronts and sensitivities as terminal tables, JSON, and files in a results folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Axes of a front, alike in figures and on pages: units, log ticks, and labels of chips that keep off each other."""
+"""Axes of a front, shared by figures and pages: units, log ticks, and labels of chips without overlap."""
 
 from __future__ import annotations
 

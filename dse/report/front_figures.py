@@ -1,4 +1,4 @@
-"""Figures of the explorer: fronts with chips that exist, designs along a front, what the optimum rests on, proofs."""
+"""Figures of fronts with existing chips, designs along a front, tornado charts of sensitivities, proofs."""
 
 from __future__ import annotations
 

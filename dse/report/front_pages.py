@@ -1,4 +1,4 @@
-"""Pages to hover over: a front and its designs, in one HTML file each that needs no network."""
+"""Interactive pages of a front and of its designs, one offline HTML file each."""
 
 from __future__ import annotations
 

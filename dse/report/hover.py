@@ -1,4 +1,4 @@
-"""Figures to hover over, as parts of a page that holds plotly.js once; nothing where plotly is not installed."""
+"""Interactive plotly figures for a page that holds plotly.js once; empty if plotly is not installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The house style of tables, and how they share a page. Light: imports no JAX."""
+"""Style of terminal tables, and their layout. Imports no JAX."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small pieces of a page: headings, tables, figures, folded parts. Text is escaped; numbers go through `format`."""
+"""HTML elements of pages: headings, tables, figures, folded parts. Text is escaped; numbers go through `format`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was read of a model: blocks, parameters by part, cache and state, format, what was left out or passed over."""
+"""Tables of a model: blocks, parameters by part, KV cache and state, storage format, ignored keys, parts left out."""
 
 from __future__ import annotations
 

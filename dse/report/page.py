@@ -1,6 +1,6 @@
-"""One page of everything in a results folder: one HTML file that needs neither network nor server.
+"""HTML report of a results folder: one offline file.
 
-Every kind of answer has a section (`sections.SECTIONS`, sweeps); others are shown by their numbers.
+Every kind of result has a section (`sections.SECTIONS`, sweeps); others are shown as plain numbers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Figures of a validation: predicted against measured, and what the predicted is made of."""
+"""Figures of a validation: predicted against measured, and the parts of predictions."""
 
 from __future__ import annotations
 

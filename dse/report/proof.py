@@ -1,4 +1,4 @@
-"""How sure an answer is: the proof of a design or that there is none, and the guesses that it leans on."""
+"""Confidence in a result: the proof of a design or of infeasibility, and the guesses behind it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers to questions: as JSON, on screen, and as the page of the documentation."""
+"""Answers to design questions as JSON, terminal tables, and a page of the documentation."""
 
 from __future__ import annotations
 

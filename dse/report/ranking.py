@@ -1,4 +1,4 @@
-"""The ranking of chips for people and as plain data."""
+"""Rankings of chips by cost, as terminal tables and JSON."""
 
 from __future__ import annotations
 

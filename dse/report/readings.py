@@ -1,4 +1,4 @@
-"""What the reading of a TDP and each correction of the physics are worth: tables, JSON and the README's figure."""
+"""Interpretations of a TDP and ablations of the physics: tables, JSON and the README's figure."""
 
 from __future__ import annotations
 

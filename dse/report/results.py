@@ -1,4 +1,4 @@
-"""Results folders: the answer, the figures, and a manifest that says how to get them again."""
+"""Writing of results folders: results, figures, and a manifest for reproduction."""
 
 from __future__ import annotations
 

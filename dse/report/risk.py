@@ -1,4 +1,4 @@
-"""A study under uncertainty on one screen, for machines, and in a results folder."""
+"""A study under uncertainty as terminal tables, JSON, and files in a results folder."""
 
 from __future__ import annotations
 

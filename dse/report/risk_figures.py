@@ -1,4 +1,4 @@
-"""Figures of a risk study: the verdict, the designs, and what drives them."""
+"""Figures of a risk study: distribution of the outcome, spread of designs, drivers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands on the axes of a roofline: roofs, operators as points, and names that keep off both."""
+"""Elements of a roofline figure: roofs, operators as points, and labels without overlap."""
 
 from __future__ import annotations
 

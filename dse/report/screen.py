@@ -1,4 +1,4 @@
-"""The one screen that `dse optimize` shows: the design beside the baseline, limits and prices, proof, guesses."""
+"""Terminal output of `dse optimize`: design beside baseline, limits and prices, proof, guesses."""
 
 from __future__ import annotations
 

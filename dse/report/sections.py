@@ -1,4 +1,4 @@
-"""Sections of a page, one per kind of answer that a results folder may hold: plain data in, HTML out."""
+"""Sections of a report page, one per kind of result in a results folder: JSON in, HTML out."""
 
 from __future__ import annotations
 

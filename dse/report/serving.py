@@ -1,4 +1,4 @@
-"""Serving curves for people: several chips beside each other, as a table and as JSON."""
+"""Serving curves of several chips, as terminal tables and JSON."""
 
 from __future__ import annotations
 

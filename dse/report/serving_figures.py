@@ -1,4 +1,4 @@
-"""The throughput-interactivity figure: what a chip, a watt and a dollar yield at the speed that one user sees."""
+"""Throughput-interactivity figure: tokens/s per chip, per watt and per dollar against speed per user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One look for all figures, and what it means.
+"""Style of all figures: colours, marks and their meaning.
 
 A block of a chip (`BLOCKS`), a process node, a chip family and a sign have one colour each. Gray is for comparison,
 near-black the design; blue helps and red harms; filled is measured or published, hollow an estimate, hatched empty.

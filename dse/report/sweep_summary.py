@@ -1,4 +1,4 @@
-"""A sweep's folder after a run, as plain data and as a section of a page; the views, which load no JAX, are apart."""
+"""Summary of a sweep's results folder, as JSON and as a section of a page."""
 
 from __future__ import annotations
 

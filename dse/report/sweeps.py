@@ -1,4 +1,4 @@
-"""What a sweep takes and what came of it, and answers of queries, as tables and as plain data."""
+"""Estimates, results and queries of sweeps, as terminal tables and JSON."""
 
 from __future__ import annotations
 

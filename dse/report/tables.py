@@ -1,4 +1,4 @@
-"""A table as a record of plain text, of which `layout.drawn` makes a terminal's and `markup.written` a page's view."""
+"""A table as a record of plain text, rendered by `layout.drawn` (terminal) and `markup.written` (HTML)."""
 
 from __future__ import annotations
 

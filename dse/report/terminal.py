@@ -1,4 +1,4 @@
-"""The terminal: answers, progress and complaints, and JAX set up for them. Light, so that `dse --help` is quick."""
+"""Terminal output: results, progress, errors; JAX configuration of commands. Fast to import for `dse --help`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions beside measurements, and fits of them, for people, machines and files; figures are in `parity.py`."""
+"""Validations and fits as terminal tables, JSON and files; figures are in `parity.py`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Models in service: engines in steady state, what users see, and the fleet that keeps promises."""
+"""Serving: engines in steady state, TTFT and TPOT, cost per token, and fleets that meet latency targets."""

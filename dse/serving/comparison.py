@@ -1,7 +1,7 @@
-"""Is one chip cheaper than another? Dollars per training and per served token, by several ways of paying, with ranges.
+"""`compare`: cost of two chips per training token and per served token, by four ways of paying, with ranges.
 
-`rented` takes public prices, `rented, market` other lessors' for the second chip; `owned` what each owner pays; `at
-cost` what both packages cost to make. Served tokens are those of `dse compare`.
+`rented`: public prices; `rented, market`: other lessors' price of the second chip; `owned`: each owner's cost; `at
+cost`: packages at manufacturing cost. Served tokens are computed as in `dse compare`.
 """
 
 from __future__ import annotations
@@ -35,45 +35,45 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MODEL = "llama-3.1-70b"
-"""What is trained and served unless said otherwise."""
+"""Default model for training and serving."""
 TRAINING_CHIPS = 2304
-"""Chips at work, which both 8-GPU servers and domains of 64 and 144 divide; one sequence per chip and step."""
+"""Chips of the training job, a multiple of 8, 64 and 144 (scale-up domains); one sequence per chip and step."""
 LENGTH = Length(2000, 300)
-"""Tokens in and out of a request unless said otherwise."""
+"""Default request: tokens of prompt and output."""
 MARKET = "market"
-"""What lessors other than AWS ask."""
+"""Kind of price: lessors other than AWS."""
 CLAIMS = "claims"
-"""What is claimed of price, in `economy/data/observed.toml`."""
+"""Name of the claimed price advantage in `economy/data/observed.toml`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What is served, and what its users are promised."""
+    """Requests to serve and the latency limits that are promised."""
 
     requests: Requests
     """Model, lengths and storage; its model is trained too."""
     promise: Promise = dataclasses.field(default_factory=Promise)
-    """Limits on time."""
+    """Limits on TTFT and TPOT."""
     requests_per_s: float | None = None
-    """Traffic; without it chips are as busy as the promise allows."""
+    """Traffic; None: chips are as busy as the promise allows."""
     n_chips: int | None = None
-    """Largest engine tried; by default one scale-up domain."""
+    """Chips of the largest engine tried; None: one scale-up domain."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Served:
-    """Requests on one chip, as `serving.ranking` serves them: paid by the hour of a chip, busy or not."""
+    """Requests served on one chip as in `serving.ranking`, paid per chip-hour, busy or not."""
 
     ranked: Ranked
 
     @property
     def chip(self) -> str:
-        """The chip."""
+        """Name of the chip."""
         return self.ranked.system.chip.name
 
     @property
     def speed(self) -> tuple[float, float]:
-        """Time of the decode pass with the calibration at its good and at its bad end, over its time."""
+        """Fast and slow end of the error band of the decode pass, over its predicted time."""
         r = self.ranked
         if r.engine is None or r.curve is None:
             return math.nan, math.nan
@@ -84,42 +84,42 @@ class Served:
         return low / step_s, high / step_s
 
     def owned_USD(self, d: Deal) -> float:
-        """Dollars per million tokens, to the owner of `d`."""
+        """Cost per million tokens to the owner of `d`."""
         return self.rented_USD(d, hour_USD(d))
 
     def rented_USD(self, d: Deal, chip_hour_USD: float) -> float:
-        """Dollars per million tokens, at a rent; what fails is the lessor's matter."""
+        """Cost per million tokens at a rent, without failures, which the lessor bears."""
         rate = self.ranked.tokens_per_s
         return math.nan if rate is None else million_tokens_USD(rate, chip_hour_USD)
 
 
 Priced = Timed | Served
-"""A workload on one chip, to be paid for in several ways."""
+"""A workload on one chip, whose cost depends on the way of paying."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """Dollars per million tokens on two chips, one workload and one way of paying."""
+    """Cost per million tokens on two chips, for one workload and one way of paying."""
 
     workload: str
     """"training" or "serving"."""
     paying: str
     """"rented", "rented, market", "owned" or "at cost"."""
     first_USD: float
-    """Per million tokens, first chip; not a number where no price is published."""
+    """Per million tokens on the first chip; NaN without a published price."""
     second_USD: float
     low: float
-    """Least ratio of first to second over the ranges."""
+    """Lowest ratio of first to second over the ranges of its facts."""
     high: float
-    """Largest ratio over the ways of paying."""
+    """Highest ratio over the ranges of its facts."""
     leading: tuple[Turned, ...]
-    """What moves the ratio most, widest first."""
+    """Facts by their effect on the ratio, widest first."""
     needed: str
-    """What must hold for the first to be 40 % cheaper, or why there is no answer."""
+    """What it takes for the first chip to be 40 % cheaper, or why there is no answer."""
 
     @property
     def ratio(self) -> float:
-        """Dollars on the first chip over dollars on the second."""
+        """Cost on the first chip over cost on the second."""
         return self.first_USD / self.second_USD
 
     @property
@@ -135,16 +135,16 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Compared:
-    """Two chips compared: dollars per million tokens by workload and way of paying."""
+    """Two chips compared: cost per million tokens by workload and way of paying."""
 
     first: str
     second: str
     precision: str
-    """Precision of training, and of what is served unless said otherwise."""
+    """Precision of training, and default precision of serving."""
     answers: tuple[Answer, ...]
 
     def frame(self) -> pd.DataFrame:
-        """One row per workload and way of paying: dollars per million tokens, their ratio and its range."""
+        """One row per workload and way of paying: cost per million tokens, ratio and its range."""
         rows = [
             (a.workload, a.paying, a.first_USD, a.second_USD, a.ratio, a.low, a.high, a.needed) for a in self.answers
         ]
@@ -159,27 +159,27 @@ class Compared:
 
 
 def claimed_frac() -> float:
-    """How much cheaper the first chip is claimed to be."""
+    """Claimed price advantage of the first chip, as a fraction."""
     return number(observed(CLAIMS), "cheaper_frac")
 
 
 def training(model: Model, precision: str) -> Training:
-    """The training step that is asked of both chips."""
+    """The training step to compare."""
     return Training(model, TRAINING_CHIPS, min(SEQUENCE, model.max_context), precision)
 
 
 def usual(precision: str) -> Asked:
-    """What is served unless said otherwise: one model, stored as it is multiplied."""
+    """Default requests: one model, weights and KV cache stored in `precision`."""
     return Asked(Requests(preset_model(MODEL), (LENGTH,), precision, precision))
 
 
 def common_precision(*chip_names: str) -> str:
-    """FP8 where all chips multiply in it, else BF16."""
+    """FP8 if all chips have it natively, else BF16."""
     return "fp8" if all("fp8" in native_precisions(preset_chip(name)) for name in chip_names) else "bf16"
 
 
 def speeds(a: Priced, b: Priced) -> list[Turned]:
-    """What the calibrations of the two chips do to a ratio of dollars."""
+    """Effect of the two chips' calibration errors on a cost ratio."""
     (a_low, a_high), (b_low, b_high) = a.speed, b.speed
     return [
         Turned(f"calibration of {a.chip}", a_low, a_high),
@@ -225,7 +225,7 @@ def _owned(a: Priced, b: Priced, deals: tuple[Deal, Deal], name: str, paying: st
 
 
 def served(first: str, second: str, asked: Asked, rents_USD: Mapping[str, float]) -> tuple[Served, Served] | str:
-    """Both chips as `dse compare` serves them, in the order asked for; or why one does not serve."""
+    """Both chips as served by `dse compare`, in the given order; or the reason why one cannot serve."""
     systems = [chip_system(name, asked.n_chips) for name in (first, second)]
     how = {"basis": None, "rents_USD": rents_USD, "requests_per_s": asked.requests_per_s}
     found = {r.system.chip.name: r for r in ranking(systems, asked.requests, asked.promise, **how)}  # type: ignore[arg-type]
@@ -240,10 +240,10 @@ def compare(
     asked: Asked | None = None,
     rents_USD: Mapping[str, float] | None = None,
 ) -> Compared:
-    """Dollars per million tokens on `first` against `second`, with range, of training and serving, each way of paying.
+    """Cost per million tokens on chip `first` against `second`, with ranges, for training and serving, owned or rented.
 
-    By default training is in FP8 where both have it, `asked` is one model of 70 B weights, and prices of a chip-hour
-    are public ones. UnknownNameError: a chip that does not exist or cannot be owned. SpecError: compared with itself.
+    Defaults: `precision` FP8 if both chips have it, `asked` Llama 3.1 70B, and public prices of chip-hours unless in
+    `rents_USD`. UnknownNameError: a chip unknown or without economic facts. SpecError: both chips are the same.
     """
     if first == second:
         raise SpecError(f"--against {second}: name another chip to compare with")

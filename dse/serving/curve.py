@@ -1,4 +1,4 @@
-"""The throughput-interactivity curve of a model on a chip: every engine priced, those that nothing beats kept."""
+"""Throughput-interactivity curve of a model on a chip: all engines evaluated, and their Pareto front."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ STEADY_s = 3600.0
 
 @dataclasses.dataclass(frozen=True)
 class Promise:
-    """What users are promised, for a share of requests; None is no promise."""
+    """Latency limits (TPOT, TTFT) for a share of requests; None: no limit."""
 
     tpot_s: float | None = None
     ttft_s: float | None = None
     quantile_frac: float = 0.95
-    """Share of requests that must see both."""
+    """Share of requests that must meet both limits."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Menu:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Curve:
-    """All that was priced for one chip and model."""
+    """All evaluated engines of one chip and model."""
 
     system: System
     requests: Requests
@@ -85,18 +85,18 @@ class Curve:
     policy: Policy
     calibration: Calibration
     menu: Menu
-    """Every engine priced, promises kept or not."""
+    """All evaluated engines, within the limits or not."""
     costs: Passes
     """Times and energies of all passes: those of writers, then those of readers by kind of request."""
     points: ServingPoint
 
     def steady(self) -> np.ndarray:
-        """Whether each engine's queue settles while traffic is steady; the times of a saturated one mean nothing."""
+        """Whether each engine's queue reaches a steady state; the times of a saturated one are meaningless."""
         p = self.points
         return np.asarray((p.load_frac < 1) & np.isfinite(p.ttft_s) & (p.settling_s <= STEADY_s))
 
     def kept(self) -> np.ndarray:
-        """Whether each engine keeps the promise, in a queue that settles."""
+        """Whether each engine meets the latency limits, with a queue in steady state."""
         tpot, ttft = (np.inf if x is None else x for x in (self.promise.tpot_s, self.promise.ttft_s))
         p = self.points
         return np.asarray(self.steady() & (p.tpot_s <= tpot) & (p.ttft_s <= ttft))
@@ -109,7 +109,7 @@ class Curve:
         return Serving(m.writers[int(m.writer_index[i])], m.readers[int(m.reader_index[i])], scheduler, point)
 
     def fastest_writer(self) -> tuple[int, float]:
-        """The writer that nothing slows down, and its time per token [s]: the floor of time per output token."""
+        """The fastest decode engine without prefills, and its time per token [s]: the floor of TPOT."""
         n, policy = len(self.menu.writers), self.policy
         beat = np.asarray(self.costs.pass_s)[:n] * (1.0 + policy.n_drafted * policy.draft_frac)
         best = int(np.argmin(beat))
@@ -118,7 +118,7 @@ class Curve:
         )  # fmt: skip
 
     def fastest_reader(self) -> tuple[int, float]:
-        """The reader that is through the slowest kind of prompt first, and its time [s]: the floor of TTFT."""
+        """The fastest prefill engine for the slowest kind of prompt, and its time [s]: the floor of TTFT."""
         n, kinds = len(self.menu.writers), len(self.requests.lengths)
         passes = np.asarray([r.n_passes for r in self.menu.readers], dtype=float)
         slowest = (np.asarray(self.costs.pass_s)[n:].reshape(-1, kinds) * passes).max(axis=1)
@@ -127,7 +127,7 @@ class Curve:
 
     @property
     def best(self) -> tuple[Serving, ...]:
-        """Engines that keep the promise, unbeaten in both time per token and tokens per chip, fastest first."""
+        """Pareto-optimal engines in TPOT and throughput per chip within the limits, fastest first."""
         where = np.flatnonzero(self.kept())
         tpot_s, tokens_per_s = (np.asarray(x)[where] for x in (self.points.tpot_s, self.points.chip_tokens_per_s))
         front = np.flatnonzero(is_unbeaten(np.stack([tpot_s, -tokens_per_s], axis=-1)))
@@ -140,12 +140,12 @@ def serving_curve(
     promise: Promise,
     policy: Policy,
 ) -> Curve:
-    """Every engine of at most `system.n_chips` chips that serves `requests`, priced in steady state.
+    """All engines of at most `system.n_chips` chips that serve `requests`, evaluated in steady state.
 
     Sizes that divide the system, all valid plans, sequences in powers of two, and the three schedulers; engines apart
     pair every decoding with every prompt-reading plan at several loads.
     Source: [pope2022] section 4 for the trade between batch, latency and throughput.
-    PlanError: no plan divides the model, or not even one request fits in memory (says by how much).
+    PlanError: no plan divides the model, or not even one request fits in memory (with the shortfall).
     """
     tech, c = chip_technology(system.chip), calibration_for(system.chip.name, requests)
     static_W = silicon(system.chip, tech).static_W

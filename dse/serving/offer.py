@@ -1,4 +1,4 @@
-"""What chips offer for one promise: curve, price, waits, comparison; and a portfolio on the chips that serve it."""
+"""Chips compared under one latency promise: serving curve, price, bottlenecks; and the fleet of a portfolio."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .portfolio import Portfolio, Sized, sized
 
 CLAIMS = Path(__file__).parent / "data" / "claims.toml"
 WHOLES = {"chip_tokens_per_s": "chip", "tokens_per_J": "W", "tokens_per_s_per_USD_per_h": "USD/h"}
-"""What tokens are counted per."""
+"""Throughput metrics, and the unit that each is per."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ def broken_promise(curve: Curve) -> str:
 
 
 def _floor_text(flag: str, limit_s: float, floor_s: float, shape: Shape, d: StepDemand, curve: Curve) -> str:
-    """A limit below what the chips can do: the floor, where it is reached and what sets it."""
+    """Message for a limit below the floor: the floor, where it is reached and its bottleneck."""
     what = "a token of one sequence" if flag == "tpot" else "reading the longest prompt"
     return (
         f"--{flag} {in_unit(limit_s, 's')} is below the floor: {what} takes {curve.requests.model.name} "
@@ -110,7 +110,7 @@ def shares_text(shares: dict[str, float]) -> str:
 
 
 def short_plan(text: str) -> str:
-    """A plan without what is one."""
+    """A plan text without sizes equal to 1."""
     return ",".join(p for p in text.split(",") if not p.endswith("=1") and not p.startswith("micro")) or "tp=1"
 
 
@@ -139,7 +139,7 @@ def serving_numbers(s: Serving, chip_hour_USD: float | None) -> dict[str, Any]:
 
 
 def claimed(o: Offer, base: Offer) -> dict[str, tuple[float, str]]:
-    """What a vendor claims of one chip over another on this model: ratio and source by number."""
+    """Vendor's claims for one chip over another on this model: ratio and source by number."""
     facts = load_receipts(CLAIMS).get(f"{o.name} over {base.name}, {o.curve.requests.model.name}", {})
     return {name: (number(facts, name), facts[name].source) for name in facts}
 
@@ -168,7 +168,7 @@ class ServedPortfolio:
 
     @property
     def n_chips(self) -> int:
-        """Chips in all."""
+        """Total number of chips."""
         return sum(p.n_chips for p in self.parts)
 
     def n_replaced(self, other: ServedPortfolio) -> float:

@@ -1,4 +1,4 @@
-"""Which chip is cheapest for one phase of a model, without a queue: a step with failures, or a chip's hours."""
+"""Ranking of chips by cost for one phase of a model, without queueing: training with failures, or chip-hours."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class RankedPhase:
     longest_s: float | None
     """Longest step that is promised; None for any."""
     deal: Deal | None = None
-    """What owning the chip is, whose failures stop a training step; None for the other phases."""
+    """Ownership of the chip, for failures of training steps; None for other phases."""
     gap: str = ""
     """Why something is missing."""
 
@@ -98,7 +98,7 @@ class RankedPhase:
 
     @property
     def plan(self) -> str:
-        """Who does what, in a line; empty where nothing runs."""
+        """Plan as text; empty if nothing runs."""
         return "" if self.finding is None else plan_text(self.finding.plan)
 
     @property
@@ -170,11 +170,11 @@ class Timed:
         return self.band_s[0] / self.step_s, self.band_s[1] / self.step_s
 
     def job(self, d: Deal) -> Job:
-        """What it asks of a fleet that recovers as `d` says."""
+        """The job of the step, with the checkpoints of `d`."""
         return job_of(self.workload, self.n_chips, d.economy.reliability)
 
     def upkeep(self, d: Deal) -> Upkeep:
-        """What a step takes and costs once failures are counted."""
+        """Time and cost of a step with failures."""
         return token_upkeep(d, self.job(d), as_float(self.step_s), as_float(self.power_W))
 
     def owned_USD(self, d: Deal) -> float:

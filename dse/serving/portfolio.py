@@ -1,4 +1,4 @@
-"""A service of several models: who is asked how often, what is promised, and the fleet that keeps the promises."""
+"""A portfolio of served models: traffic shares, latency promises, and the fleet that meets them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which chip is cheapest for a model, its traffic and its promise: every chip in one table, or why it is not there."""
+"""Ranking of chips by cost per million served tokens, for given traffic and latency limits; gaps with a reason."""
 
 from __future__ import annotations
 

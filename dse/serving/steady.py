@@ -1,7 +1,7 @@
-"""An engine in steady state: what users see and what it costs, from the times of its passes and its load.
+"""A serving engine in steady state: TTFT, TPOT, throughput and power from the times of its passes and its load.
 
-Schedulers differ in what a prefill costs sequences that write: all of its time ("prefill first"), what a pass that
-reads a chunk beside takes longer ("chunked"), or nothing, on chips of its own ("apart").
+Schedulers differ in how a prefill delays decoding: by its whole time ("prefill first"), by the longer pass that holds
+a chunk of it ("chunked"), or not at all, on chips of its own (disaggregated, "apart").
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Engine(eqx.Module):
 
 
 class ServingPoint(eqx.Module):
-    """What users see of an engine in steady state, and what it costs."""
+    """Latency, throughput and energy of an engine in steady state."""
 
     tpot_s: FloatLike
     """Time per output token that the asked share of requests stays below."""
@@ -78,7 +78,7 @@ class ServingPoint(eqx.Module):
     load_frac: FloatLike
     """Share of time a prefill is under way; from 1 on the queue grows without end."""
     settling_s: FloatLike
-    """Time in which the queue for prefills forgets how it began."""
+    """Relaxation time of the prefill queue."""
     chip_tokens_per_s: FloatLike
     """Tokens out per second and chip, chips that only read prompts included."""
     power_W: FloatLike
@@ -145,7 +145,7 @@ def steady_state(
 
 
 def token_times_s(e: Engine, beat_s: FloatLike, service_s: Array, quantile_frac: FloatLike) -> tuple[Array, Array]:
-    """Mean time per output token, and what the asked share of requests stays below [s]."""
+    """Mean time per output token, and its quantile over requests [s]."""
     alone = beat_s / e.n_accepted
     delays = jnp.maximum(service_s - e.together_frac * e.n_passes * beat_s, 0.0)
     delay = (1.0 - e.apart_frac) * jnp.sum(e.share_frac * delays)
@@ -166,7 +166,7 @@ def token_energy_J(e: Engine, decode: Passes, prompt: Passes) -> FloatLike:
 
 
 FULL_LOAD_FRAC = 1.0 - 2.0**-26
-"""Load from which a queue has no steady state: nearer to 1 rounding decides which side it is on."""
+"""Utilisation above which a queue counts as saturated, to be safe from rounding."""
 
 
 def mean_wait_s(service_s: FloatLike, service_cv2: FloatLike, load_frac: FloatLike) -> FloatLike:

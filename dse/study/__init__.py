@@ -1,1 +1,1 @@
-"""What is wanted and what is forbidden."""
+"""Studies: goal, limits, free numbers and discrete choices of a design problem, and its convex core."""

@@ -1,4 +1,4 @@
-"""What an answer rests on: the facts behind it, the guesses among them, and where each came from."""
+"""Receipts behind an answer: all facts that it uses, the guesses among them, and their sources."""
 
 from __future__ import annotations
 

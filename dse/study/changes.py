@@ -1,4 +1,4 @@
-"""A study's tables from Python and changed, and its choices: written out, multiplied and seated in systems."""
+"""Tables of a study from Python arguments, changes of them, and enumeration of its discrete choices."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .metrics import Limit, State
 from .written import ChoiceTable
 
 Bound = tuple[str | float, str | float] | str | float | Free
-"""Least and most of a free number, or the one value it is fixed at: text with a unit, or canonical units."""
+"""Bounds of a free number, or a fixed value: text with a unit, or a number in canonical units."""
 AnyLimit = str | Mapping[str, Any] | Limit
 """A limit as "metric <= value", as the table of a file, or as a record."""
 SENSES = {"<=": "at_most", ">=": "at_least"}

@@ -1,4 +1,4 @@
-"""The convex core of a study: one objective and ratios that must not exceed 1, all posynomials of free numbers."""
+"""The convex core of a study: an objective and constraint ratios (at most 1), posynomials of the free numbers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Data(eqx.Module):
     """Everything about one discrete choice that the convex core reads; leaves batch under `jax.vmap`."""
 
     chip: Chip
-    """Structure; free numbers are overwritten."""
+    """Chip that defines the structure; its free numbers are replaced."""
     tech: Technology
     calibrations: tuple[Calibration, ...]
     demands: tuple[StepDemand, ...]
@@ -54,27 +54,27 @@ class Data(eqx.Module):
     traffic_frac: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
     """Share of the baseline's fleet that each workload takes, for `SERVED`."""
     deadline_s: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
-    """Longest step time of each workload; infinite where nothing is promised."""
+    """Upper limit on the step time of each workload; infinite without one."""
     limits: Float[Array | np.ndarray, " k"] = eqx.field(converter=as_float)
     """Value of each user limit, in the order of the study."""
     usable_frac: Scalar = eqx.field(converter=as_float)
-    """Share of HBM that tensors may fill."""
+    """Share of HBM available to tensors."""
     prefetch_frac: Scalar = eqx.field(converter=as_float)
-    """Share of SRAM that may hold bytes for later operators."""
+    """Share of SRAM that may hold prefetched bytes."""
     overdrive_V: Scalar = eqx.field(converter=as_float)
     """Nominal supply minus threshold."""
     bond_loss: Scalar = eqx.field(converter=as_float)
     """-ln of the bonding yield per part."""
     most_scaleup_Bps: Scalar = eqx.field(converter=as_float)
-    """The most that the switches of its system take from a chip; `UNCAPPED_Bps` where nothing is said."""
+    """Largest bandwidth that the system's switches accept from a chip; `UNCAPPED_Bps` without a limit."""
     economy: Economy | None
-    """Server, owner, failures and carbon around the chip; None where goal and limits do not ask."""
+    """Server, owner, failures and carbon of the chip; None if goal and limits do not need them."""
     jobs: tuple[Job, ...]
-    """What each workload asks of a fleet, in that case."""
+    """Job of each workload, in that case."""
 
 
 class Kind(enum.StrEnum):
-    """Who sets a limit."""
+    """Origin of a limit."""
 
     LAW = "law"
     TECHNOLOGY = "technology"
@@ -85,14 +85,14 @@ class Kind(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One ratio of the convex core: what it keeps at most 1."""
+    """Meaning of one constraint ratio of the convex core."""
 
     what: str
-    """The law, the limit of the technology, what the workload asks, or the metric of the user's limit."""
+    """Physical law, technology limit, requirement of the workload, or metric of the user's limit."""
     kind: Kind
-    """Who sets it."""
+    """Origin of the limit."""
     workload: str = ""
-    """The workload that it is about, or ""."""
+    """Workload of the ratio, or ""."""
     limit: int | None = None
     """Position of the user's limit in the study."""
 
@@ -131,24 +131,24 @@ class ConvexCore:
     goal: str
     """Name in `METRICS` to minimise."""
     streams: bool = False
-    """Whether plans may read ahead, for which SRAM must have room."""
+    """Whether plans may prefetch weights, which SRAM must hold."""
     own: Own = ()
-    """Metrics of the user's own that goal and limits may name."""
+    """User-defined metrics."""
     shares: tuple[float, ...] = ()
-    """Exponents of the workloads in means over all; empty where all count alike."""
+    """Weights of the workloads in geometric means; empty for equal weights."""
     capped: bool = False
-    """Whether the switches of some system take only so much from a chip."""
+    """Whether the switches of some system limit a chip's bandwidth."""
     fed: bool = False
-    """Whether registers feed the matrix units, through the ports of the lanes."""
+    """Whether the register ports of the lanes feed the matrix units (GPUs)."""
 
 
 def cools(core: ConvexCore) -> bool:
-    """Whether operators slow down to what the package is cooled for: goal or a limit names the hottest."""
+    """Whether operators slow down to a cooling limit: goal or a limit names the hottest operator."""
     return core.goal == HOTTEST or any(metric == HOTTEST for metric, _ in core.limits)
 
 
 def provisions(core: ConvexCore) -> bool:
-    """Whether what a rack is sized for is a coordinate: several workloads, and goal or a limit pays for it."""
+    """Whether provisioned power is a coordinate: several workloads, and goal or a limit depends on its cost."""
     return len(core.workloads) > 1 and any(m in OWNED for m in (core.goal, *(metric for metric, _ in core.limits)))
 
 
@@ -163,7 +163,7 @@ def coordinates(core: ConvexCore) -> tuple[str, ...]:
 
 
 def ratio_rows(core: ConvexCore) -> tuple[Row, ...]:
-    """What every ratio of `separate` means, in order."""
+    """Meaning of every ratio of `separate`, in order."""
     asked = ("step", MEMORY, AHEAD) if core.streams else ("step", MEMORY)
     own = [Row(what, Kind.WORKLOAD, w) for w in core.workloads for what in asked]
     own += [Row(PROVISIONED, Kind.LAW, w) for w in core.workloads if provisions(core)]
@@ -181,7 +181,7 @@ def model_of(core: ConvexCore) -> eqx.Partial:
 
 
 def all_strict(core: ConvexCore) -> np.ndarray:
-    """No row that may be exceeded, as the solver takes it."""
+    """Mask for the solver in which no limit may be exceeded."""
     return np.zeros(len(ratio_rows(core)), dtype=bool)
 
 
@@ -191,13 +191,13 @@ def rows_of_limit(core: ConvexCore, limit: int) -> list[int]:
 
 
 def cooled_W(core: ConvexCore, data: Data) -> FloatLike:
-    """Power that no operator may exceed: the study's least upper limit on the hottest; infinite without one."""
+    """Lowest upper limit on the hottest operator's power; infinite without one [W]."""
     caps = [data.limits[i] for i, form in enumerate(core.limits) if form == (HOTTEST, "at_most")]
     return jnp.min(jnp.stack(caps)) if caps else jnp.asarray(jnp.inf)
 
 
 def power_cap_W(core: ConvexCore, data: Data) -> FloatLike:
-    """Power to which a chip throttles: the study's least upper limit; infinite without one."""
+    """Lowest upper limit on mean power, to which a chip throttles; infinite without one [W]."""
     caps = [data.limits[i] for i, form in enumerate(core.limits) if form == POWER_CAP]
     return jnp.min(jnp.stack(caps)) if caps else jnp.asarray(jnp.inf)
 
@@ -212,7 +212,7 @@ def cooled_times(
 
 
 def separate(core: ConvexCore, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, ...]:
-    """Objective and ratios (each at most 1 in a design that works), as posynomials of `x`, by coordinate."""
+    """Objective and constraint ratios (each at most 1 in a feasible design) as posynomials of `x`, by coordinate."""
     chip = with_free(data.chip, {n: x[n] for n in core.free})
     state, of_workloads = chip_at(core, chip, x, data)
     tech, die = data.tech, x["die_mm2"]
@@ -246,7 +246,7 @@ def named_numbers(core: ConvexCore, z: FloatLike) -> dict[str, FloatLike]:
 
 
 def core_logs(core: ConvexCore, z: FloatLike, data: Data) -> tuple[Array, Array]:
-    """Log objective and log ratios at log coordinates `z`: what the solver minimises and keeps below 0."""
+    """Log objective and log ratios at log coordinates `z`: minimised, and kept at most 0, by the solver."""
     goal, *ratios = separate(core, named_numbers(core, z), data)
     return jnp.log(goal), jnp.log(jnp.stack(ratios))
 

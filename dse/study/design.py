@@ -1,4 +1,4 @@
-"""Designs: which numbers of a chip are free, and which structure is chosen outside the gradient."""
+"""The design space: free numbers of a chip (`FREE`), discrete choices (`Choice`), and chips built from both."""
 
 from __future__ import annotations
 
@@ -34,65 +34,65 @@ FREE: dict[str, Callable[[Chip], FloatLike]] = {
     "hbm_capacity_B": lambda c: c.hbm_capacity_B,
     "scaleup_bandwidth_per_dir_Bps": lambda c: c.scaleup_bandwidth_per_dir_Bps,
 }
-"""Free numbers of a chip: name to place. `scratchpad_B`, `vector_lanes` and `dma_bandwidth_Bps` are per core."""
+"""Free numbers of a chip, by name. `scratchpad_B`, `vector_lanes` and `dma_bandwidth_Bps` are per core."""
 
 RELATIVE = ("pipeline_depth",)
-"""Free numbers that say how a design differs from its baseline: 1 for every chip that was built."""
+"""Free numbers relative to the baseline: 1 for every existing chip."""
 AUXILIARY = ("supply_V", "die_mm2")
-"""Free numbers beside the chip: bought by limits (the V-f law, the blocks and the shoreline)."""
+"""Auxiliary variables of the optimisation, set by constraints (V-f law; blocks and shoreline of the die)."""
 
 TOUCH = 1.0 + 1e-6
-"""Room for a whole number of stacks that meets a capacity or bandwidth limit exactly: an interior to search in."""
+"""Slack for whole stacks that meet a capacity or bandwidth limit exactly, so that the feasible set has an interior."""
 
 INTEGERS = ("n_cores", "n_stacks")
-"""Free numbers that count something."""
+"""Free numbers that are integers."""
 STEPPED = (*INTEGERS, "scratchpad_B", "vector_lanes", "dma_bandwidth_Bps")
-"""Free numbers that a real chip takes from a list; see `steps`."""
+"""Free numbers with discrete values in a real chip; see `steps`."""
 LANES = 16.0
-"""Lanes of the smallest vector unit that is built: an SM of Volta and Ampere has four of them, a CU of CDNA too."""
+"""Step of vector lanes: the smallest vector unit in use (an SM of Volta and Ampere has four, a CU of CDNA too)."""
 RINGS_Bps = 16e9
-"""DMA of a core: sixteen engines on every Trainium, of 17, 23 and 33 GB/s [aws2026dma]; they get faster by 1 GB/s."""
+"""Step of a core's DMA bandwidth: 1 GB/s for each of sixteen engines, as on every Trainium [aws2026dma]."""
 MACRO_B = 2.0**20
-"""Scratchpads grow by whole macros: 8 KiB on each of 128 partitions."""
+"""Step of a scratchpad: one macro, 8 KiB on each of 128 partitions."""
 SLICE_B = 2.0**13
-"""A core's share of a cache, where the study lets it be less than a macro, grows by 8 KiB."""
+"""Step of a core's share of a cache, if the study allows less than a macro."""
 WIDEST_FLOOR = 2
-"""Columns over rows of the longest grid of cores that a die is laid out in."""
+"""Largest aspect ratio of the grid of cores on a die."""
 
 
 SEATED = ("system", "scaleout_Bps")
-"""Fields of a choice that only one with a system has."""
+"""Fields of a choice that are set only if the study chooses a system."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """One point of the discrete space."""
+    """One discrete choice of a design: node, HBM and link generation, dies, PE array, formats, system."""
 
     node: str
     hbm: str
     link: str
     n_dies: int
     pe_array: str
-    """Rows and columns, such as "128x128"."""
+    """Rows and columns of a core's PE array, such as "128x128"."""
     native_fp4: bool
     """Whether FP4 runs at twice the FP8 rate instead of at the FP8 rate."""
     spare_cores: int = 1
-    """Cores of a die beyond those in use, bought so that a die with a bad one can be sold; 0: only whole dies are."""
+    """Spare cores per die, so that dies with defective cores can be sold; 0: only perfect dies are."""
     fp8_rate: float = 0.0
-    """MACs of a PE per cycle in FP8, over those in BF16; 0: as the baseline."""
+    """MACs of a PE per cycle in FP8 over those in BF16; 0: as the baseline."""
     stack_capacity_B: float = 0.0
-    """Capacity of a stack as sold; 0: the most of its generation."""
+    """Capacity of an HBM stack; 0: the largest of its generation."""
     reticle_mm2: float = 0.0
-    """Area, by this package's model, of a die known to fit the reticle; dies up to the printed reticle always do."""
+    """Modelled area of an existing die, which is known to fit the reticle; replaces a smaller reticle limit."""
     system: str = ""
-    """System that the chip sits in, preset or path of a file; empty: the baseline's, with the study's host."""
+    """System of the chip, preset or path of a file; empty: the baseline's, with the study's host."""
     scaleout_Bps: float = 0.0
-    """Network share of a chip, one direction, where choices or the system say so; 0: the study's."""
+    """Scale-out bandwidth of a chip, one direction; 0: the study's."""
     matrix_instruction: str = ""
-    """Rows and columns of the result of one matrix instruction, such as "16x8"; empty: as the baseline."""
+    """Result size of one matrix instruction, such as "16x8"; empty: as the baseline."""
 
     def written(self) -> dict[str, Any]:
-        """What was chosen by field; of a system only where one was chosen."""
+        """Fields and values; those of a system only if one was chosen."""
         return {k: v for k, v in dataclasses.asdict(self).items() if v or k not in SEATED}
 
     def text(self) -> str:
@@ -104,7 +104,7 @@ class Choice:
 
 
 def as_built(chip: Chip) -> Choice:
-    """What a chip that exists has chosen, its memory apart: stacks have the most of their generation."""
+    """Discrete choices of an existing chip, with the largest HBM stack of its generation."""
     tensor = chip.core.tensor
     rate = {p: float(tensor.macs_per_cycle.of(p)) for p in PRECISIONS}
     array = f"{int(tensor.rows)}x{int(tensor.cols)}"
@@ -153,7 +153,7 @@ def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
 
 
 def template(choice: Choice, baseline: Chip, scaleout_Bps: float) -> Chip:
-    """A chip with the structure of `choice`; its free numbers are still the baseline's.
+    """A chip with the structure of `choice` and the free numbers of the baseline.
 
     PSUM grows with the columns it serves, registers and L1 of a GPU's core with its MACs (to the power
     `register_growth`). Depth and clock at nominal voltage stay: a node gains energy at equal speed, and speed is bought
@@ -181,12 +181,12 @@ def _pooled(choice: Choice, baseline: Chip) -> float:
 
 
 def stack_B(choice: Choice) -> float:
-    """Capacity of one stack: as sold, or the most of its generation [B]."""
+    """Capacity of one HBM stack: as chosen, or the largest of its generation [B]."""
     return choice.stack_capacity_B or float(memory(choice.hbm).stack_capacity_B)
 
 
 def choice_technology(choice: Choice, package: str) -> Technology:
-    """Technology of a choice; its dies are harvested if it buys spare cores."""
+    """Technology of a choice; dies are harvested if it has spare cores."""
     tech = technology(choice.node, choice.hbm, choice.link, package=package)
     package_ = harvested(tech.package, np.float64(choice.spare_cores))
     if choice.reticle_mm2 > float(package_.reticle_mm2):
@@ -197,13 +197,13 @@ def choice_technology(choice: Choice, package: str) -> Technology:
 
 
 def has_floorplan(n_per_die: int) -> bool:
-    """Whether cores fill a grid on a die, at most twice as long as wide: no prime numbers beyond two."""
+    """Whether the cores of a die fill a grid of aspect ratio at most `WIDEST_FLOOR`."""
     rows = range(1, math.isqrt(n_per_die) + 1)
     return any(n_per_die % r == 0 and n_per_die <= WIDEST_FLOOR * r * r for r in rows)
 
 
 def steps(name: str, n_dies: int, lower: float, upper: float) -> np.ndarray:
-    """What can be built of a stepped free number between two bounds, ascending; may be empty.
+    """Allowed values of a stepped free number between two bounds, ascending; may be empty.
 
     Cores fill a grid on every die, stacks stand beside every die alike; scratchpads come in macros (or slices, below
     one), lanes in units, and DMA in sixteen like engines.
@@ -224,13 +224,13 @@ def steps(name: str, n_dies: int, lower: float, upper: float) -> np.ndarray:
 
 
 MOST_STEPS = 200_000
-"""Whole steps between the bounds of a free number that are looked at: 1.6 GB of scratchpad in slices."""
+"""Most steps between the bounds of a free number: 1.6 GB of scratchpad in slices."""
 
 
 def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
-    """`chip` with free numbers of `FREE` replaced, else UnknownNameError; spare cores and pools stay.
+    """`chip` with numbers of `FREE` replaced; spare cores and tile-memory pools are kept; UnknownNameError for others.
 
-    Memory comes with its stacks, and that of another die is reached over the die-to-die links.
+    Capacity follows the number of stacks, and die-to-die bandwidth the HBM bandwidth that crosses between dies.
     """
     for name in values:
         if name not in FREE:

@@ -1,4 +1,4 @@
-"""Limits and free numbers of a study from what is written; limits that a built chip or a baseline sets."""
+"""Limits and free numbers of a study from their text; limits relative to the baseline or to a built chip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a goal or a limit can name: metrics of a chip with its area, its cost and what workloads put on it."""
+"""`METRICS`, all quantities that a goal or limit can name, as functions of a design's state; and `Limit`."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ from .design import FREE
 POWER = "power_W"
 """Mean package power, one value per workload."""
 HOTTEST = "hottest_operator_W"
-"""Package power while the operator that burns most runs: what regulators and cooling must sustain."""
+"""Package power during the operator with the highest power: what regulators and cooling must sustain."""
 FULL_LOAD = "full_load_W"
-"""Package power with all engines at full rate in the precision that burns most: a TDP holds for every one."""
+"""Package power with all engines at full rate, in the precision with the highest power."""
 HEAT = "heat_W_per_mm2"
-"""Full load in FP8 over compute silicon: what a cold plate must take."""
+"""FP8 full-load power over compute silicon area: the heat flux to the cold plate."""
 POWER_CAP = (POWER, "at_most")
-"""Metric and sense of the limit that a chip throttles to meet; a power of at least something is no cap."""
+"""Metric and sense of the limit to which a chip throttles."""
 
 
 class Load(eqx.Module):
-    """One workload on the chip of a `State`."""
+    """Step time, power and tokens of one workload on the chip of a `State`."""
 
     step_s: FloatLike
     power_W: FloatLike
     baseline_s: FloatLike
-    """What the baseline chip takes for as many tokens."""
+    """Time of the baseline chip for the same number of tokens."""
     tokens: FloatLike
     """Tokens per step and chip."""
     traffic_frac: FloatLike
-    """Share of the baseline's fleet, where the workload is a model in service."""
+    """Share of the baseline's fleet, for a served model."""
     hottest_W: FloatLike
-    """Package power while the hottest operator runs; not a number where nobody limits it."""
+    """Package power during the operator with the highest power; NaN if it is not limited."""
 
 
 class State(eqx.Module):
-    """A chip at one point of the box, with what metrics need."""
+    """A design with everything that metrics read: chip, technology, area, cost, loads of the workloads, ownership."""
 
     chip: Chip
     tech: Technology
@@ -64,18 +64,18 @@ class State(eqx.Module):
     loads: list[Load]
     upkeeps: list[Upkeep]
     shares: tuple[float, ...] = eqx.field(static=True, default=())
-    """Exponents of the workloads in means over all; empty where all count alike."""
+    """Weights of the workloads in geometric means, adding up to 1; empty for equal weights."""
 
 
 def chip_state(chip: Chip, tech: Technology | None = None, loads: Sequence[Load] = ()) -> State:
-    """A chip that exists as a point that `METRICS` can read: as it is, in the technology of its preset or another."""
+    """`State` of an existing chip, in its own technology unless another is given."""
     tech = chip_technology(chip) if tech is None else tech
     s = silicon_of(chip, tech)
     return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, list(loads), [])
 
 
 def silicon_of(chip: Chip, tech: Technology) -> Silicon:
-    """`silicon` by one small program for all chips: operation by operation it is forty."""
+    """`silicon`, compiled once for all chips."""
     return _silicon(*unnamed((chip, tech)))
 
 
@@ -83,7 +83,7 @@ _silicon = compiled(silicon)
 
 
 def geometric_mean(values: list[FloatLike], shares: Sequence[float] = ()) -> FloatLike:
-    """Geometric mean of positive numbers, a monomial of them: by exponents `shares`, or all alike."""
+    """Weighted geometric mean of positive numbers (a monomial); `shares` add up to 1, empty: equal weights."""
     powers = list(shares) or [1.0 / len(values)] * len(values)
     return math.prod((v**p for v, p in zip(values[1:], powers[1:], strict=True)), start=values[0] ** powers[0])
 
@@ -97,7 +97,7 @@ ECONOMIC: dict[str, Callable[[Upkeep], FloatLike]] = {
     "rack_time_per_token_s": lambda u: u.rack_time_per_token_s,
     "megawatt_time_per_token_s": lambda u: u.megawatt_time_per_token_s,
 }
-"""Metrics that need an owner: server, capital, energy, failures, carbon."""
+"""Economic metrics, which need an owner: server, capital, energy, failures, carbon."""
 
 OF_RACK: dict[str, Callable[[Upkeep], FloatLike]] = {
     "rack_power_W": lambda u: u.rack_W,
@@ -105,9 +105,9 @@ OF_RACK: dict[str, Callable[[Upkeep], FloatLike]] = {
     "rack_scaleup_Bps": lambda u: u.rack_scaleup_Bps,
     "rack_scaleout_Bps": lambda u: u.rack_scaleout_Bps,
 }
-"""Metrics of a full rack, sized for the hungriest workload: they need the system that a chip sits in."""
+"""Metrics of a full rack, provisioned for the workload with the highest power."""
 LOADED = ("bf16", "fp8", "fp4")
-"""Precisions whose peak and full load are metrics; one that a chip lacks loads all but its matrix units."""
+"""Precisions with peak and full-load metrics; for one that a chip lacks, full load is without matrix units."""
 
 METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     "delivered_time": lambda s: geometric_mean([w.step_s / w.baseline_s for w in s.loads], s.shares),
@@ -134,27 +134,27 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     **{name: lambda s, place=place: place(s.chip) for name, place in FREE.items()},
     "scaleout_bandwidth_per_dir_Bps": lambda s: s.chip.scaleout_bandwidth_per_dir_Bps,
 }
-"""What a limit or a goal can name. `delivered_time` (step time over the baseline's), `chip_energy_per_token_J` and
-those that begin with "mean" are geometric means over the workloads, each by its weight."""
+"""Metrics by canonical name, as functions of a `State`. `delivered_time` (step time over the baseline's),
+`chip_energy_per_token_J` and those that begin with "mean" are weighted geometric means over the workloads."""
 ON_A_DIE = (HEAT, "die_mm2", "silicon_mm2")
-"""Metrics that blank silicon alone can bring within a limit: watts by area at most, areas at least."""
+"""Metrics whose limits blank silicon can meet: at most a heat flux, at least an area."""
 LOADS = (POWER, HOTTEST, *(f"full_load_{p}_W" for p in LOADED))
-"""Readings of what a package burns, mildest first; a limit on one is a reading of its TDP."""
+"""Package powers that a TDP may limit, from the mildest reading to the strictest."""
 OWNED = (*ECONOMIC, *(f"mean_{name}" for name in ECONOMIC), *OF_RACK)
 """Metrics that need an owner: per workload, as means, or of a rack."""
 PER_WORKLOAD = (POWER, *ECONOMIC)
-"""Metrics with one value per workload: every one must obey a limit, and a goal is their geometric mean."""
+"""Metrics with one value per workload: a limit holds for each, and a goal is their geometric mean."""
 OF_WORKLOADS = ("delivered_time", "served_time", "chip_energy_per_token_J", POWER, HOTTEST, *OWNED)
 """Metrics that need a workload."""
 DELIVERED = "delivered_time"
-"""The metric that speed-ups are the inverse of."""
+"""Metric whose inverse is the delivered speed-up."""
 
 
 def upkeep_of(
     chip: Chip, tech: Technology, money: Money, die_mm2: FloatLike, economy: Economy | None, jobs: tuple[Job, ...],
     loads: list[Load], provisioned_W: FloatLike | None = None,
 ) -> list[Upkeep]:  # fmt: skip
-    """What each workload's step takes, costs, burns and emits, racks sized for `provisioned_W` or the hungriest."""
+    """`Upkeep` of each workload; racks are provisioned for `provisioned_W`, default the highest of the workloads."""
     if economy is None:
         return []
     sized = reduce(jnp.maximum, [w.power_W for w in loads]) if provisioned_W is None else provisioned_W
@@ -165,15 +165,15 @@ def upkeep_of(
 
 
 SERVED = "served_time"
-"""Goal: time per token over the baseline's, averaged over the chips that each model of a portfolio takes there."""
+"""Goal: time per token over the baseline's, averaged with each model's share of the baseline's fleet."""
 SPEEDUPS = (DELIVERED, SERVED)
-"""Goals that are times over the baseline's: one over the goal is a speed-up."""
+"""Goals that are times relative to the baseline: their inverse is a speed-up."""
 
 
 def mean_speedup(
     goal: str, speedups: Sequence[float], traffic_frac: Sequence[float], shares: Sequence[float] = ()
 ) -> float:  # fmt: skip
-    """Speed-up of several workloads as one: the fleet's for `SERVED`, else the geometric mean by `shares`."""
+    """Mean speed-up of several workloads: of the fleet for `SERVED`, else the weighted geometric mean."""
     each = np.asarray(speedups)
     if goal == SERVED:
         return float(1.0 / np.sum(np.asarray(traffic_frac) / each))
@@ -202,19 +202,19 @@ def _each_loaded_W(*on: Any) -> dict[str, FloatLike]:
 
 
 Metric: TypeAlias = Callable[[State], FloatLike | list[FloatLike]]
-"""What reads one metric of a design; one of a user's own gives a single positive number."""
+"""Function of a state that returns a metric; a user's own returns one positive number."""
 Own: TypeAlias = tuple[tuple[str, Metric], ...]
-"""Metrics of a user's own by name, which ends in the unit."""
+"""User-defined metrics by name, which ends in the unit."""
 
 
 def metric_of(own: Own, name: str) -> Metric:
-    """The metric called `name`: a user's own, or one of `METRICS`."""
+    """The metric of this name: user-defined, or one of `METRICS`."""
     mine = dict(own).get(name)
     return METRICS[name] if mine is None else partial(_read_own, name, mine)
 
 
 def _read_own(name: str, read: Metric, s: State) -> FloatLike:
-    """A user's own metric at a state; SpecError with its name where the function fails or gives no single number."""
+    """A user-defined metric at a state; SpecError with its name if the function fails or returns no single number."""
     try:
         value = jnp.asarray(read(s), dtype=float)
     except Exception as error:  # whatever a user's function raises, the user must learn which function it was
@@ -226,7 +226,7 @@ def _read_own(name: str, read: Metric, s: State) -> FloatLike:
 
 
 def check_own(own: Own) -> None:
-    """SpecError for names that no metric of a user's own may have, and metrics that are no functions."""
+    """SpecError for invalid names of user-defined metrics, and metrics that are not functions."""
     for name, read in own:
         if not callable(read):
             raise SpecError(
@@ -240,17 +240,17 @@ def check_own(own: Own) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Limit:
-    """One user limit: a metric at most or at least a value."""
+    """One user limit (inequality constraint): a metric at most or at least a value."""
 
     metric: str
     sense: str
     """"at_most" or "at_least"."""
     value: float
-    """Canonical unit of the metric."""
+    """Limit in the canonical unit of the metric."""
 
     @property
     def caps_power(self) -> bool:
-        """Whether a chip must throttle to meet it."""
+        """Whether it is a cap on mean power, which a chip meets by throttling."""
         return (self.metric, self.sense) == POWER_CAP
 
     @property

@@ -1,4 +1,4 @@
-"""A metric as a function of the chip alone: what `jax.grad`, `jax.vmap` and `jax.jit` take."""
+"""`metric`: a metric as a pure function of the chip, for `jax.grad`, `jax.vmap` and `jax.jit`."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from .limits import full_name
 from .metrics import METRICS, OWNED, Load, State, chip_state, upkeep_of
 
 EVALUATED = ("step_s", "tokens_per_s", "mfu_frac", "memory_B")
-"""Numbers of an evaluation, which are metrics here beside those that a study can name."""
+"""Fields of `Evaluation` that are metrics here, besides those of studies."""
 
 
 def metric(name: str, system: System, workload: Workload, plan: Plan | None = None) -> Callable[[Chip], FloatLike]:
-    """A metric of `workload` on `system` as a pure function of the chip, in the metric's canonical unit.
+    """The metric `name` of `workload` on `system` as a pure JAX function of the chip, in its canonical unit.
 
         dse.metric("tokens_per_s", system, workload)                       # its derivative by every number of the chip:
         jax.grad(dse.metric("cost_per_token", system, workload))(system.chip).hbm_bandwidth_Bps
-    `name` is a goal or limit of a study, or one of `EVALUATED`, with or without its unit; speed-ups are over the
-    system's chip; without a plan the fastest that fits.
-    Assumes: plan, calibration, technology and owner stay those of the chip in `system`.
-    UnknownNameError: no such metric, or no facts about the owner where it asks for them. PlanError: as `evaluate`.
+    `name`: a metric of studies or one of `EVALUATED`, with or without its unit; speed-ups are relative to the chip of
+    `system`. `plan` None: the fastest that fits.
+    Assumes: plan, calibration, technology and owner are held at those of the chip in `system`.
+    UnknownNameError: no such metric, or no economic facts of the chip for an economic one. PlanError: as `evaluate`.
     """
     full = full_name(name, (*METRICS, *EVALUATED), "metric")
     base = evaluate(system, workload, plan)
@@ -55,7 +55,7 @@ def metric(name: str, system: System, workload: Workload, plan: Plan | None = No
 
 
 def _owned(system: System, workload: Workload) -> tuple[Economy, Job]:
-    """What surrounds the chips of a system, and what the workload asks of its owner; a bought chip keeps its margin."""
+    """Economy of a system's chips, and the job of the workload; a bought chip keeps its margin."""
     name = system.chip.name
     price, margin = price_and_margin(name)
     if price is not None:  # the buyer's margin over what the model says that the package costs
@@ -66,7 +66,7 @@ def _owned(system: System, workload: Workload) -> tuple[Economy, Job]:
 
 
 def _owned_state(s: State, around: Economy | None, job: Job | None) -> State:
-    """A state with what its workload takes, costs and burns in its owner's hands."""
+    """A state with the upkeep of its workload."""
     if around is None or job is None:
         return s
     upkeeps = upkeep_of(s.chip, s.tech, s.money, s.die_mm2, around, (job,), s.loads)

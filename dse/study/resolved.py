@@ -1,4 +1,4 @@
-"""What the tables of a study mean: chips, systems, workloads and limits by name become records, in canonical units."""
+"""Resolves the tables of a study: names of chips, systems, workloads and limits become records in canonical units."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from .written import FREE_BATCH, KEYS, DecodeTable, Head, PortfolioTable, Prefil
 
 @dataclasses.dataclass(frozen=True)
 class Owner:
-    """How a design reaches its owner."""
+    """Host server of a design, and package price over manufacturing cost (margin)."""
 
     host: str
     margin: float
 
 
 def fields_of(raw: dict[str, Any], folder: Path, own: Own) -> dict[str, Any]:
-    """The fields of `Study` that the tables in `raw` mean; raises as `load_study`."""
+    """The fields of `Study` from the tables in `raw`; raises as `load_study`."""
     check_own(own)
     names = (*METRICS, *(name for name, _ in own))
     try:
@@ -115,7 +115,7 @@ def _services(spec: PortfolioTable | None, folder: Path) -> tuple[dict[str, Serv
 
 
 def _owner(head: Head, asked: bool, may_ask: bool) -> Owner | None:
-    """Server and maker's margin of a design, the study's or else the baseline chip's; None if nobody may ask.
+    """Server and margin of a design, the study's or the baseline chip's; None if no metric can need them.
 
     A study that says either may be asked later: by a front over what owning costs.
     """
@@ -142,7 +142,7 @@ def owner_of(chip_name: str, host_name: str | None = None, margin: str | float |
 
 
 def _check_workloads(spec: StudyFile, goal: str, workloads: dict[str, Any]) -> None:
-    """Refuse metrics that mean nothing without a workload."""
+    """SpecError for metrics that need a workload in a study without one."""
     limited = [n for x in spec.limits for n in METRICS if x.metric in (n, stem_of(n))]
     needing = [name for name in (goal, *limited) if name in OF_WORKLOADS]
     if needing and not workloads:
@@ -164,4 +164,4 @@ def _workload(spec: TrainingTable | DecodeTable | PrefillTable, folder: Path) ->
 
 
 PLACED = ("phase", "model", "chips", "weight", "tpot", "ttft", "stored_scores")
-"""Keys of a workload that are no sizes of its phase."""
+"""Keys of a workload that are not sizes of its phase."""

@@ -1,4 +1,4 @@
-"""What a study asks as tables: numbers for pandas, and with words and units for a notebook."""
+"""Tables of a study's limits, free numbers, choices and workloads: for pandas, and with units for notebooks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TABLES = ("limits", "free", "choices", "workloads")
-"""What can be asked of a study."""
+"""Names of a study's tables."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Asks:
         return table_of(asked, ["workload", "model", "n_chips", "weight", "longest_s"])
 
     def worded(self) -> tuple[pd.DataFrame, ...]:
-        """Workloads, limits and free numbers as people read them."""
+        """Workloads, limits and free numbers with labels and units."""
         limits = [(label(x.metric), x.sense.replace("_", " "), quantity_text(x.metric, x.value)) for x in self.limits]
         free = [(label(f.name), quantity_text(f.name, f.lower), quantity_text(f.name, f.upper)) for f in self.free]
         return (

@@ -1,4 +1,4 @@
-"""A study: what is wanted, what is forbidden, what may be chosen; in Python or as a TOML file."""
+"""`Study`, a design problem (goal, limits, free numbers, discrete choices, workloads), in Python or from TOML."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, init=False)
 class Study:
-    """Goal, limits, free numbers and choices: written in words, held in canonical units.
+    """A design problem: goal, limits, workloads, free numbers with bounds, and discrete choices; canonical units.
 
     dse.Study(
         baseline="trainium3",
@@ -57,34 +57,34 @@ class Study:
 
     name: str
     baseline: System
-    """The chip that speed-ups and "6x" refer to, in the fabric that designs use too."""
+    """System whose chip is the reference of speed-ups and of limits such as "6x"; designs use its fabric too."""
     workloads: dict[str, tuple[Asked, int]]
     free: tuple[Free, ...]
     choices: tuple[Choice, ...]
     limits: tuple[Limit, ...]
     goal: str
-    """`delivered_time` or a metric to minimise."""
+    """Metric to minimise, default `delivered_time`."""
     package: str
     scaleout_Bps: float
-    """Network share of a design's chip, one direction."""
+    """Scale-out bandwidth of a design's chip, one direction."""
     calibration_name: str = ""
-    """Fit or prior that rules all workloads; empty: each has that of its phase on the baseline's family."""
+    """Calibration of all workloads; empty: that of each workload's phase on the baseline's family."""
     owner: Owner | None = None
-    """Who owns designs and how; None where goal and limits do not ask."""
+    """Server and margin of designs, for economic metrics; None if goal and limits need none."""
     services: dict[str, Service] = dataclasses.field(default_factory=dict)
-    """Workloads that are models in service, with their traffic and promises."""
+    """Workloads that are served models, with their traffic and latency limits."""
     longest_s: dict[str, float] = dataclasses.field(default_factory=dict)
-    """Longest step times that single workloads may take; one without an entry may take any."""
+    """Upper limits on step times of single workloads, by name."""
     weights: dict[str, float] = dataclasses.field(default_factory=dict)
-    """How much single workloads count in means over all; one without an entry counts 1."""
+    """Weights of single workloads in means, by name; default 1."""
     streams: bool = False
-    """Whether baseline and designs may run blocks as streams that read ahead."""
+    """Whether baseline and designs may use plans that prefetch weights into SRAM."""
     built: str = ""
-    """Chip that was built in the budgets of the study, preset or path of a chip file; empty where none was."""
+    """Chip that was really built within the study's budgets (back-tests), preset or path of a file; else empty."""
     own: Own = ()
-    """Metrics of the user's own that goal and limits may name; see the constructor."""
+    """User-defined metrics for goal and limits; see the constructor."""
     written: Written | None = dataclasses.field(default=None, compare=False, repr=False)
-    """What it was made of, for `changed`."""
+    """The tables it was made from, for `changed`."""
 
     def __init__(
         self,
@@ -103,19 +103,19 @@ class Study:
         """A study from Python values; keys, units and defaults are those of the TOML file.
 
         Args:
-            name: names the results.
-            baseline: chip preset or file that speed-ups refer to.
-            free: least and most of every free number, or one value to fix it at.
-            workloads: phase, model and sizes by name; those of a list are called by their phases.
+            name: name of the study and of its results folder.
+            baseline: chip preset or file, the reference of speed-ups.
+            free: lower and upper bound of every free number, or a fixed value.
+            workloads: phase, model and sizes by name; entries of a list are named by their phases.
             limits: "metric <= value" or "metric >= value", mappings as in the file, or `dse.Limit`.
-            minimise: goal.
-            choices: entries to choose among by kind; a single one needs no list, one left out is the baseline's.
-            folder: where the file of a portfolio is looked for.
-            metrics: your own, functions of a `State` in JAX that give a positive number, for `minimise` and `limits`,
-                units at their ends. Each is proved log-log convex, or the answer is local and names what is not.
+            minimise: name of the goal.
+            choices: options by kind; a single one needs no list, a missing kind has the baseline's.
+            folder: folder of a portfolio file.
+            metrics: your own, JAX functions of a `State` that return a positive number, for `minimise` and `limits`,
+                named with their unit at the end. One that is not proved log-log convex makes the answer "local".
             more: other keys of `[study]`, such as `system` and `scaleout_per_dir`, and `portfolio`.
 
-        Records, as from `dataclasses.replace`, are taken as they are. SpecError as `load_study`, or for no comparison.
+        Records, as from `dataclasses.replace`, are used as given. SpecError: as `load_study`, or a malformed limit.
         """
         if isinstance(baseline, System):
             records = {"name": name, "baseline": baseline, "free": free, "workloads": workloads, "limits": limits}
@@ -132,12 +132,12 @@ class Study:
         vars(self).update(vars(study_from(raw, Path(folder), tuple((metrics or {}).items()))))
 
     def changed(self, *, metrics: Mapping[str, Metric] | None = None, **changes: Any) -> Study:
-        """A copy with some of what was written changed; everything is checked as if it were written anew.
+        """A copy with changes, checked like a new study.
 
             study.changed(name="hot", limits=["power <= 1500 W"], choices={"n_dies": 4}, without=["silicon"])
-        Changes are `limits` in place of those of the same metric and sense, or added; `without`, metrics whose limits
-        go; `free`, bounds, a value to fix a number at, or None to drop it; `choices`; `workloads` by name (None drops
-        one); keys of `[study]`. SpecError as `load_study`, or for a study changed by other means since it was written.
+        `limits` replace those of the same metric and sense, or are added; `without` removes the limits of its metrics;
+        `free`: new bounds, a fixed value, or None to remove a number; `choices`; `workloads` by name (None removes
+        one); keys of `[study]`. SpecError: as `load_study`, or a study that was modified other than by this method.
         """
         old = self.written
         if old is None or study_from(old.tables, old.folder, self.own) != self:
@@ -159,19 +159,19 @@ class Study:
 
     @property
     def deadlines_s(self) -> list[float]:
-        """Longest step time of each workload: its own, or the time per token that is promised; else infinite."""
+        """Upper limit on the step time of each workload: its own, or the promised TPOT; else infinite."""
         promised = {n: s.promise.tpot_s for n, s in self.services.items() if s.promise.tpot_s is not None}
         longest = promised | self.longest_s
         return [longest.get(n, float("inf")) for n in self.workloads]
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """Exponents of the workloads in means over all, which add up to 1; empty where all count alike."""
+        """Weights of the workloads in geometric means, adding up to 1; empty for equal weights."""
         each = [self.weights.get(n, 1.0) for n in self.workloads]
         return tuple(w / sum(each) for w in each) if len(set(each)) > 1 else ()
 
     def core(self) -> ConvexCore:
-        """The convex core: names and structure."""
+        """The convex core of the study: names and structure, without numbers."""
         limits = tuple((x.metric, x.sense) for x in self.limits)
         free = tuple(f.name for f in self.free)
         capped = any(math.isfinite(most_scaleup_Bps(n or self.baseline.name)) for n in self.system_names)
@@ -181,7 +181,7 @@ class Study:
 
     @property
     def calibrations(self) -> dict[str, Calibration]:
-        """Achievable fractions of baseline and designs, by workload: the study's own, or those due to the phase."""
+        """Calibration of baseline and designs by workload: the study's own, or the default of the phase."""
         name, chip = self.calibration_name, self.baseline.chip.name
         return {n: calibration(name) if name else calibration_for(chip, w) for n, (w, _) in self.workloads.items()}
 
@@ -192,29 +192,29 @@ class Study:
 
     @property
     def cooled_W(self) -> float | None:
-        """Power that no operator may exceed: the least upper limit on the hottest; None without one."""
+        """Lowest upper limit on `hottest_operator_W`; None without one."""
         return min((x.value for x in self.limits if (x.metric, x.sense) == (HOTTEST, "at_most")), default=None)
 
     @property
     def power_cap_W(self) -> float:
-        """Power to which a design throttles: the least upper limit; infinite without one."""
+        """Lowest upper limit on mean power, to which a design throttles; infinite without one."""
         return min((x.value for x in self.limits if x.caps_power), default=float("inf"))
 
     def at_size(self, n_chips: int, name: str = "") -> System:
-        """The baseline's chip at another size: in its own fabric, or in that of the system `name`."""
+        """A system of `n_chips` baseline chips, in the baseline's fabric or in that of the system `name`."""
         return preset_system(name or self.baseline.name, n_chips, self.baseline.chip)
 
     @property
     def system_names(self) -> tuple[str, ...]:
-        """Systems that a design may sit in, each once; empty for the baseline's."""
+        """Systems that a design may choose, each once; an empty name is the baseline's."""
         return tuple(dict.fromkeys(c.system for c in self.choices))
 
 
 def load_study(path: str | Path) -> Study:
-    """The study in a TOML file, or a shipped one by its bare name; `dse schema study` has every key.
+    """The study in a TOML file, or a shipped study by its bare name; `dse schema study` lists every key.
 
-    SpecError: missing or malformed file, unknown or missing keys (with near spellings), a wrong unit, a bound out of
-    order; it names file, key, value and what is allowed.
+    SpecError: a missing or malformed file, unknown or missing keys (with near matches), a wrong unit, bounds out of
+    order; it names file, key, value and the allowed values.
     """
     path = shipped(path)
     raw = read_toml(path)
@@ -226,7 +226,7 @@ def load_study(path: str | Path) -> Study:
 
 
 def study_from(raw: dict[str, Any], folder: Path = Path(), own: Own = ()) -> Study:
-    """The study in a mapping of the same form as the TOML file, a portfolio beside it; raises as `load_study`."""
+    """The study in a mapping of the form of the TOML file, a portfolio file in `folder`; raises as `load_study`."""
     study = recorded(**fields_of(raw, folder, own))
     for (name, (_, n_chips)), system in product(study.workloads.items(), study.system_names):
         try:
@@ -237,7 +237,7 @@ def study_from(raw: dict[str, Any], folder: Path = Path(), own: Own = ()) -> Stu
 
 
 def recorded(**fields: Any) -> Study:
-    """A study of records: its fields, those left out as they are by default; TypeError for one that it lacks."""
+    """A study from its fields, with defaults for missing ones; TypeError for an unknown field or one without value."""
     usual = {
         f.name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
         for f in dataclasses.fields(Study)

@@ -1,4 +1,4 @@
-"""A study as people write it: every key of its TOML file with its form, its default and what it means."""
+"""Schema of a study file: every key of its TOML tables with type, default and meaning."""
 
 from __future__ import annotations
 

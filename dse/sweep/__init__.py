@@ -1,3 +1,3 @@
-"""Many evaluations: sweep specifications, engines and the store of their results."""
+"""Sweeps, many evaluations or solved studies: specifications, execution engines, and the store of results."""
 
 from . import results as results

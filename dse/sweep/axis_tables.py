@@ -1,4 +1,4 @@
-"""Axes of a specification, read and checked."""
+"""Parsing and checking of the axes of a sweep specification."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Points evaluated in compiled batches: settings of equal structure share one program, rows go through in chunks."""
+"""Evaluation of sweep points in compiled batches: settings of equal structure share one program."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TOO_HOT = "static power alone exceeds the power limit"
 TOO_FAST = "clock beyond what the node reaches at its highest supply"
 NO_NUMBER = "not a finite number"
 FAULTS = (TOO_HOT, TOO_BIG, TOO_FAST)
-"""Why a point has no answer, as `_best_plan` says them; the last that holds is told."""
+"""Reasons of failure in the order of `_best_plan`; the last that applies is reported."""
 
 
 def evaluate_points(sweep: Sweep, points: Points) -> dict[str, np.ndarray]:

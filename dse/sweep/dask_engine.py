@@ -1,7 +1,7 @@
-"""The same shards on a Dask cluster: one made here, for this machine alone, or one that is already running.
+"""Sweep shards on a Dask cluster: a local one made here, or one that is already running.
 
-A shard is done when its file is there, so a lost worker costs its shard, and a lost scheduler a `--resume`. All workers
-must see the results folder and users' files, and run the client's code, or are refused by name.
+A shard is done when its file exists: a lost worker costs its shard, a lost scheduler a `--resume`. All workers must
+see the results folder and users' files, and run the client's code, or are refused by name.
 """
 
 from __future__ import annotations

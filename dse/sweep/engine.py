@@ -1,7 +1,7 @@
-"""Doing the work: shard after shard in this process, or (`dask_engine`) the same shards on a Dask cluster.
+"""Execution of a sweep: shard by shard in this process, or (`dask_engine`) on a Dask cluster.
 
-A point without an answer is a row with its reason; what would fail everywhere stops the run in one line; a shard with
-any other fault is tried `ATTEMPTS` times, then noted under `failures/` and left to the next `--resume`.
+A point without a result is a row with its reason; an error that affects all points stops the run with one line; a
+shard with any other error is tried `ATTEMPTS` times, then noted under `failures/` for the next `--resume`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from .studies import solve_points
 ATTEMPTS = 3
 """Times that a shard is tried before it is given up."""
 Tell: TypeAlias = Callable[[int, int, bool], None]
-"""Told of every shard that is done: its points, how many failed, and whether an earlier run did it."""
+"""Called for every finished shard: its points, how many failed, and whether an earlier run computed it."""
 Outcome: TypeAlias = tuple[int, Facts | Failure]
-"""A shard and what is in it, or why there is nothing."""
+"""A shard with its contents, or with the reason of its failure."""
 Engine: TypeAlias = Callable[[Store, tuple[int, ...]], Iterator[Outcome]]
 """Computes shards in any order and yields what came of each."""
 
@@ -63,7 +63,7 @@ class Work:
 
 
 def plan_work(store: Store, part: tuple[int, int] = (0, 1)) -> Work:
-    """What is done and what is left, of slice `part[0]` of `part[1]` equal slices of the shards."""
+    """Finished and remaining shards of slice `part[0]` of `part[1]` equal slices."""
     mine = range(store.sweep.n_shards)[part[0] :: part[1]]
     if store.check_merged() is not None:
         return Work(dict.fromkeys(mine, Facts(0, 0)), (), finished=True)
@@ -134,7 +134,7 @@ PROBED_SETTINGS = 3
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Size of a sweep, and what it takes here."""
+    """Size of a sweep, and its run time on this machine."""
 
     points: int
     settings: int

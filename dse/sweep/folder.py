@@ -1,6 +1,6 @@
-"""A results folder as it is read: manifest, files of its identity alone, and the digests that find damage.
+"""Reading of a results folder: manifest, shards of its identity, and digests that detect damage.
 
-Files, their footers and columns (`seal`) have fingerprints, so checks cost as much as what is read. JAX is not needed.
+Files, footers and columns (`seal`) have separate digests, so only what is read is checked. JAX is not needed.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def shards_of(folder: Path, identity: str) -> Shards:
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """A file with rows, and what is known of it; "" where nothing is."""
+    """A file with rows, with its digests; "" for unknown ones."""
 
     path: Path
     bytes_: str = ""

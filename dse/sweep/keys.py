@@ -1,4 +1,4 @@
-"""What an axis of a sweep may name and set, and what is recorded of a point: columns with meaning and version."""
+"""Keys that an axis of a sweep may set, and columns recorded per point, with their meaning and version."""
 
 from __future__ import annotations
 

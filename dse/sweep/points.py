@@ -1,6 +1,6 @@
-"""From a specification to its points: a product of axes, indexed, so that any slice can be made anywhere, alike.
+"""Points of a sweep: an indexed product of axes, so that any slice can be generated anywhere, reproducibly.
 
-Point `i` is read off in mixed radix, a digit per axis, the last fastest; nothing is stored per point.
+The index of a point in mixed radix has one digit per axis, the last fastest; nothing is stored per point.
 """
 
 from __future__ import annotations

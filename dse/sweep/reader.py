@@ -1,4 +1,4 @@
-"""Parts of a specification (keys, values, rules) read and checked; every complaint knows its place in the file."""
+"""Parsing and checking of sweep specifications (keys, values, rules); errors name their place in the file."""
 
 from __future__ import annotations
 

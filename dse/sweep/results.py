@@ -1,4 +1,4 @@
-"""Sweeps as tables: `dse.results.run` computes, `load` reads, `query` asks in SQL; what varies, which rows are best."""
+"""Sweeps from Python, public as `dse.results`: `run` computes, `load` reads a table, `query` runs SQL on it."""
 
 from __future__ import annotations
 
@@ -30,19 +30,18 @@ LOCKS = (
     "SET enable_external_access = false",
     "SET lock_configuration = true",
 )
-"""A query sees the results and nothing else: no file, no network, no extension, no variable of this program."""
+"""DuckDB settings: a query can read the results only, no file, network, extension or Python variable."""
 
 
 def run(
     path: str | Path, results: str | Path = "results", *, fresh: bool = False,
     tell: Callable[[int, int, bool], None] = lambda points, failed, before: None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Compute every point of a specification, or what an earlier run left undone; one row per point, as `load`.
+    """Compute all points of a sweep that an earlier run has not; returns one row per point, as `load`.
 
-    `path` is a file or a shipped name; `dse schema sweep` has every key. A folder named after the sweep lies in
-    `results`; `fresh` forgets what an earlier run left. `tell` hears of every unit's points, how many failed, and
-    whether it was kept.
-    SpecError: a specification that does not hold, in one line, or a folder that cannot be written.
+    `path`: specification file or shipped name (`dse schema sweep` lists every key); `results`: parent of the results
+    folder, which is named after the sweep; `fresh`: discard earlier results; `tell(points, failed, before)` is called
+    per shard, `before` if it existed already. SpecError: an invalid specification, or a folder that is not writable.
     """
     from .engine import local, plan_work
     from .engine import run as complete
@@ -56,23 +55,23 @@ def run(
 
 
 def load(folder: str | Path, columns: list[str] | None = None, *, verify: bool = True) -> pd.DataFrame:
-    """All rows of a sweep in the order of its points, failed ones with their reason; from its folder or a Parquet file.
+    """All rows of a sweep in the order of its points, failed ones with `reason`, from its folder or a Parquet file.
 
-    `verify` compares what is read with its checksums. SpecError: no or damaged results, or no such column.
+    `columns`: default all; `verify`: check checksums. SpecError: missing or damaged results, or an unknown column.
     """
     return read_tables(folder, columns, verify).to_pandas()
 
 
 def reasons(folder: str | Path) -> dict[str, int]:
-    """Rows by the reason why they have no answer, the most frequent first; those with an answer under ""."""
+    """Number of rows by the reason of failure, most frequent first; successful rows under ""."""
     return reason_counts(held_files(folder))
 
 
 def query(sql: str, folder: str | Path, *, verify: bool = True) -> pd.DataFrame:
-    """Answer of one SQL select, in which the rows of the sweep, a folder or a Parquet file, are the table `results`.
+    """Result of one SQL select on the table `results`: the rows of a sweep, from its folder or a Parquet file.
 
-    Safe to run from anyone: it sees only these rows, and can touch no file, network, extension or setting. `verify`
-    compares what is read with its checksums. SpecError: no DuckDB, no results, or a query that is not one select.
+    Safe for untrusted queries: they can read these rows only, no file, network, extension or setting. `verify`: check
+    checksums. SpecError: no DuckDB (extra `sweep`), no results, or a query that is not one select.
     """
     try:
         import duckdb
@@ -97,9 +96,9 @@ def _answer(sql: str, opened: duckdb.DuckDBPyConnection, rows: Dataset) -> pd.Da
 
 
 STOP_S = 0.05
-"""Seconds after which a query that was told to stop is told again."""
+"""Interval between interrupts of a running query [s]."""
 HEEDED_S = 1.0
-"""Seconds after which a query that does not stop is left behind."""
+"""Time after which a query that ignores interrupts is abandoned [s]."""
 
 
 def _unless_stopped(ask: Callable[[], pd.DataFrame], stop: Callable[[], None]) -> pd.DataFrame:
@@ -139,21 +138,21 @@ def _kind(statement: Any) -> str:
 
 
 PREFERRED = {"delivered_speedup": False, "tokens_per_s": False, "step_s": True}
-"""Main metrics, the first that was recorded, to whether less is better."""
+"""Main metrics in order of preference, each with whether less is better."""
 FIRST_ANSWERS = ("plan", "status")
-"""First column that is an answer: of an evaluated point, of a solved study."""
+"""First result column: of an evaluated point, of a solved study."""
 KEPT = ("point", "ok", "reason")
 
 
 def axes_of(rows: Any) -> list[str]:
-    """The sweep's axes that vary: the columns before the answers."""
+    """The axes of the sweep that vary: columns before the results with more than one value."""
     names = list(rows.columns)
     first = min((names.index(n) for n in FIRST_ANSWERS if n in names), default=len(names))
     return [c for c in names[:first] if c not in KEPT and rows[c].nunique() > 1]
 
 
 def main_metric(rows: pd.DataFrame) -> str | None:
-    """The metric to judge rows by; None where none of `PREFERRED` was recorded."""
+    """The first recorded metric of `PREFERRED`, else None."""
     return next((m for m in PREFERRED if m in rows.columns), None)
 
 

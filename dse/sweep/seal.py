@@ -1,6 +1,6 @@
-"""Fingerprints of every column's bytes, kept inside the Parquet file: who reads one column checks that one, quickly.
+"""Digests of every column's bytes inside the Parquet file, so that reading one column checks only that one.
 
-They lie between the last column and the footer, where no reader looks. Read more:
+They are stored between the last column and the footer, which readers ignore. Read more:
 https://parquet.apache.org/docs/file-format/.
 """
 

@@ -1,4 +1,4 @@
-"""One combination of choices (chip, system, workload, plans) lowered to coefficients, once for all its points."""
+"""Settings of a sweep: a combination of chip, system, workload and plans, lowered once for all its points."""
 
 from __future__ import annotations
 

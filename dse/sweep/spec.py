@@ -1,4 +1,4 @@
-"""Sweep specifications: a TOML file checked as a whole; an error names file, line, key, value and what is allowed."""
+"""Sweep specifications: TOML files, checked as a whole; errors name file, line, key, value and allowed values."""
 
 from __future__ import annotations
 

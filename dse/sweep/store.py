@@ -1,6 +1,6 @@
-"""Results on disk: one Parquet file per unit of work, whole or absent, named after the question and the code.
+"""Storage of results: one Parquet file per shard, written atomically, named by digests of specification and code.
 
-So a file that is there and whole is the answer. A finished small sweep becomes one file; `folder` reads them.
+So an existing file is a valid result. A finished small sweep is merged into one file; `folder` reads them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sweeps of studies: every point is a study with some limits, free numbers or choices changed, solved."""
+"""Sweeps of studies: every point is a solved study with changed limits, free numbers or choices."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What physics and the fab charge per bit, FLOP and mm2. No particular chip here."""
+"""Energy, area and cost of process nodes, HBM, links and packages. No particular chip here."""

@@ -1,4 +1,4 @@
-"""HBM generations: what a stack gives and what its interface costs."""
+"""HBM generations (bandwidth, capacity, energy, area, price per stack) and link generations (SerDes, die-to-die)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class MemoryGeneration(eqx.Module):
 
     name: str = eqx.field(static=True)
     stack_bandwidth_Bps: Scalar = eqx.field(converter=as_float, metadata={SIGN: MORE_IS_BETTER})
-    """Most bandwidth of one stack, reads plus writes."""
+    """Peak bandwidth of one stack, reads plus writes."""
     stack_capacity_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: MORE_IS_BETTER})
     energy_J_per_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """DRAM, TSV, IO and PHY energy per byte moved."""

@@ -1,4 +1,4 @@
-"""Process nodes: what a MAC, a byte of SRAM, a millimetre of wire and a wafer cost."""
+"""Process nodes: energy and area of MACs, SRAM and wires, leakage, V-f law, wafer price and defect density."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ..core.errors import UnknownNameError
 from ..core.types import FloatLike, Scalar, as_float
 
 PRECISIONS = ("fp32", "bf16", "fp8", "fp4")
-"""Rates that a matrix unit may have, widest first; 8-bit integers share the place of 8-bit floats."""
+"""Precisions with a rate of their own in a matrix unit, widest first; int8 runs at the rate of fp8."""
 PRECISION_BITS = {"fp32": 32, "bf16": 16, "fp8": 8, "int8": 8, "fp4": 4}
-"""Bits of an operand of every precision that products may be asked for."""
+"""Bits of an operand of every precision of matrix products."""
 
 
 def rate_name(precision: str) -> str:
-    """The one of `PRECISIONS` whose rate `precision` runs at where a matrix unit has it."""
+    """The one of `PRECISIONS` at whose rate `precision` runs: "fp8" for int8, else itself."""
     return "fp8" if precision == "int8" else precision
 
 

@@ -1,4 +1,4 @@
-"""Package and die manufacturing: reticle, interposer, wafer, bonding and test."""
+"""Packaging and die manufacturing: reticle, interposer, wafer, yield model, bonding, test, power delivery."""
 
 from __future__ import annotations
 
@@ -53,6 +53,6 @@ class Package(eqx.Module):
 
 
 def harvested(package: Package, spare_frac: FloatLike) -> Package:
-    """`package` with the critical area of dies with spare cores (a bad die is sold only then), or of whole ones."""
+    """`package` with the critical area of dies with spare cores, or all of the die without (`spare_frac` 0)."""
     critical = where(spare_frac > 0, package.critical_area_frac, np.ones(()))
     return dataclasses.replace(package, critical_area_frac=critical)

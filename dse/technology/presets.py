@@ -1,6 +1,6 @@
-"""Technology by name: records of the facts in `data/*.toml`, or in your own file, each number with its receipt.
+"""`Technology`: process node, HBM, links and package by name, from `data/*.toml` or your own file, with receipts.
 
-A field takes the fact of its canonical name, one by precision `<stem>_<precision>_<unit>`; none is an error.
+A field is read from the fact of its canonical name (by precision: `<stem>_<precision>_<unit>`); no fact is an error.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ DIE_TO_DIE = "UCIe-A"
 
 
 class Technology(AbstractShown, eqx.Module):
-    """Everything a die, its memory, its links and its package are made with."""
+    """Technology of a package: process node, HBM generation, link generations and packaging."""
 
     node: Node
-    """Process of the compute dies."""
+    """Process node of the compute dies."""
     memory: MemoryGeneration
     link: LinkGeneration
     """Scale-up links between packages."""

@@ -1,1 +1,1 @@
-"""What work a model demands. No bytes per second here."""
+"""Language models, their phases (training, prefill, decode) and requests. No bandwidths or times here."""

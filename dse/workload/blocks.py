@@ -1,4 +1,4 @@
-"""Blocks of a model: what mixes positions, what feeds forward, and how often each kind of block comes."""
+"""Transformer blocks: attention or recurrence (mixers), MLP or mixture of experts (feed), and counts of each kind."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from .mixers import AbstractMixer, Attention
 
 @dataclasses.dataclass(frozen=True)
 class Mlp:
-    """A dense MLP."""
+    """A dense MLP of inner width `ffn`."""
 
     ffn: int
     n_matrices: int = 3
     """3 with a gate (SwiGLU), 2 without."""
 
     def n_weights(self, hidden: int) -> int:
-        """Entries of its matrices."""
+        """Number of weights."""
         return self.n_matrices * hidden * self.ffn
 
 
 @dataclasses.dataclass(frozen=True)
 class Experts:
-    """A mixture of experts [shazeer2017moe], with shared ones [deepseek2024v2] and an MLP [snowflake2024arctic]."""
+    """A mixture of experts [shazeer2017moe], with shared experts [deepseek2024v2] and an MLP [snowflake2024arctic]."""
 
     n_experts: int
     per_token: int
@@ -32,25 +32,25 @@ class Experts:
     ffn: int
     """Inner width of one expert."""
     shared_ffn: int = 0
-    """Inner width of all shared experts together, which every token visits."""
+    """Inner width of all shared experts together, which every token passes."""
     n_matrices: int = 3
     """Matrices of an expert and of a shared one: 3 with a gate, 2 without."""
     parallel_ffn: int = 0
     """Inner width of a dense MLP beside the experts in the same block."""
     latent: int = 0
-    """Width that tokens are squeezed to before the routed experts; 0 for the model's own."""
+    """Width to which tokens are projected before the routed experts; 0 for the model's width."""
 
     def expert_weights(self, hidden: int) -> int:
-        """Entries of the matrices of all routed experts."""
+        """Number of weights of all routed experts."""
         return self.n_experts * self.n_matrices * (self.latent or hidden) * self.ffn
 
     def always_weights(self, hidden: int) -> int:
-        """Entries that every token meets: router, shared experts, parallel MLP, squeezing and its inverse."""
+        """Weights used by every token: router, shared experts, parallel MLP, latent projections."""
         beside = self.n_matrices * (self.shared_ffn + self.parallel_ffn)
         return hidden * (self.n_experts + beside + 2 * self.latent)
 
     def n_weights(self, hidden: int) -> int:
-        """Entries of all matrices."""
+        """Number of weights of the whole layer."""
         return self.expert_weights(hidden) + self.always_weights(hidden)
 
     def visited_weights(self, hidden: int) -> int:
@@ -63,44 +63,44 @@ Feed = Mlp | Experts
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """One layer: mixers side by side on one input, then what feeds forward; either may be missing."""
+    """One layer: mixers in parallel on one input, then an MLP or mixture of experts; either part may be missing."""
 
     mixers: tuple[AbstractMixer, ...]
-    """What mixes positions; several work side by side and their results add up."""
+    """Attention or recurrence; the results of several are added."""
     feed: Feed | None
     n_norms: int = 2
-    """Norms of the model's width: one before each branch, and one after it where results are normed too."""
+    """Normalisations of the model's width: one before each branch, and one after it for post-norm models."""
     per_layer_width: int = 0
-    """Width of an embedding of its own that the block gates and adds (Gemma 3n and 4); 0 for none."""
+    """Width of a per-layer embedding that the block gates and adds (Gemma 3n and 4); 0 for none."""
 
     @property
     def n_branches(self) -> int:
-        """Results that are added to the residual stream one after the other."""
+        """Number of additions to the residual stream."""
         return bool(self.mixers) + (self.feed is not None)
 
     @property
     def rests(self) -> bool:
-        """Whether the block does nothing for lack of another sequence to attend to (text without an image)."""
+        """Whether the block is idle: cross attention without a second sequence (text without an image)."""
         return bool(self.mixers) and all(isinstance(m, Attention) and m.cross and not m.n_memory for m in self.mixers)
 
     def n_weights(self, hidden: int) -> int:
-        """Entries of everything, norms of the model's width included."""
+        """Number of weights, including normalisations of the model's width."""
         beside = hidden * (self.n_norms + 2 * self.per_layer_width)
         return sum(m.n_weights(hidden) for m in self.mixers) + self.feed_weights(hidden) + beside
 
     def feed_weights(self, hidden: int) -> int:
-        """Entries of what feeds forward."""
+        """Weights of the MLP or mixture of experts."""
         return self.feed.n_weights(hidden) if self.feed else 0
 
     def product_weights(self, hidden: int) -> int:
-        """Entries that one token multiplies with, the router left out."""
+        """Weights in matrix products of one token, without the router."""
         own = sum(m.n_weights(hidden) - m.n_unmultiplied for m in self.mixers) + 2 * hidden * self.per_layer_width
         if isinstance(self.feed, Experts):
             return own + self.feed.visited_weights(hidden) - hidden * self.feed.n_experts
         return own + self.feed_weights(hidden)
 
     def expert_weights(self, hidden: int) -> int:
-        """Entries of routed experts."""
+        """Weights of routed experts."""
         return self.feed.expert_weights(hidden) if isinstance(self.feed, Experts) else 0
 
     def visited_weights(self, hidden: int) -> int:
@@ -112,7 +112,7 @@ class Block:
 
 
 def feed_text(feed: Feed | None) -> str:
-    """What feeds forward, in words."""
+    """Description of an MLP or mixture of experts, for tables."""
     if feed is None:
         return ""
     if not isinstance(feed, Experts):
@@ -124,19 +124,19 @@ def feed_text(feed: Feed | None) -> str:
 
 
 def block_text(block: Block) -> str:
-    """A block in words."""
+    """Description of a block, for tables."""
     parts = [m.kind for m in block.mixers]
     return " and ".join(parts) + (", " if parts and block.feed else "") + feed_text(block.feed)
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Blocks alike, wherever they stand."""
+    """`n` identical blocks, at any position in the model."""
 
     block: Block
     n: int
 
 
 def runs_of(blocks: list[Block]) -> tuple[Run, ...]:
-    """Blocks counted by kind, in the order in which kinds first appear."""
+    """Blocks grouped by kind, in order of first appearance."""
     return tuple(itertools.starmap(Run, collections.Counter(blocks).items()))

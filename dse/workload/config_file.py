@@ -1,4 +1,4 @@
-"""A JSON configuration file and its values by type: each error is one line with file, key and value."""
+"""Typed reading of a JSON configuration file; each error is one line with file, key and value."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def show(value: Any) -> str:
 
 
 class Fields:
-    """The keys of a configuration, each read by what knows its meaning; what nobody read can be asked for."""
+    """The keys of a configuration; tracks which were read, so that unknown keys can be refused."""
 
     def __init__(self, raw: Config, place: str, inside: str = "") -> None:
         self.raw, self.place, self.inside = raw, place, inside

@@ -1,7 +1,7 @@
-"""A `Model` from a Hugging Face `config.json`, or one line that says why not. Structure is never guessed.
+"""Reads a Hugging Face `config.json` into a `Model`, or refuses it with one line. Structure is never guessed.
 
-A model's type decides what reads its file (see `families`); a key that nobody reads and `harmless_keys.toml` does not
-list is an error.
+The `model_type` selects the reader (see `families`); a key that is neither read nor listed in `harmless_keys.toml` is
+an error.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _HARMLESS = Path(__file__).parent / "data" / "harmless_keys.toml"
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """What a file says, and what of it was passed over."""
+    """A model read from a file, with the keys that were ignored."""
 
     model: Model
     model_type: str
-    """Type that decided what reads it."""
+    """The `model_type` that selected the reader."""
     method: str
-    """What made the checkpoint's format, "none" for plain 16-bit weights; the format itself is the model's."""
+    """Quantisation method of the checkpoint, "none" for 16-bit weights; the format is `Model.weight_format`."""
     ignored: tuple[tuple[str, str], ...]
-    """Keys that change nothing here, each with why."""
+    """Keys that do not affect the model here, each with the reason."""
     filled: tuple[tuple[str, int], ...] = ()
-    """Sizes that the file leaves to its type, with what they are there."""
+    """Sizes missing in the file, with the defaults of its type."""
     source: str = ""
-    """Where a preset's sizes come from; nothing for a user's file."""
+    """Source of a preset's sizes; empty for a user's file."""
 
 
 INSIDES = (*INSIDE, "thinker_config", "thinker_config.text_config", "attn_config", "ffn_config")
@@ -147,9 +147,9 @@ def _ignored(f: Fields, kind: str) -> tuple[tuple[str, str], ...]:
 
 
 def read_config(path: str | Path) -> Reading:
-    """The model that a `config.json` describes, how its checkpoint is stored, and what was passed over.
+    """The model described by a `config.json`, the storage of its checkpoint, and the ignored keys.
 
-    Assumes: vectors beside the norms of the model's width (biases, norms of heads, sinks) are below 0.1 % and left out.
+    Assumes: vectors other than norms of the model's width (biases, head norms, sinks) are below 0.1 % and left out.
     SpecError names file, key, value and what is allowed: unreadable file, unknown type or key, value out of range.
     """
     path = Path(path)
@@ -160,7 +160,7 @@ def read_config(path: str | Path) -> Reading:
 
 
 def reading(raw: Config, place: str, name: str, beside: Config | None = None) -> Reading:
-    """As `read_config` for a configuration in memory; `beside` is ModelOpt's file where the first says no storage."""
+    """As `read_config` for a configuration in memory; `beside` is ModelOpt's file if `raw` has no storage format."""
     outer = Fields(raw, place)
     if outer.flag("is_encoder_decoder", default=False):
         raise SpecError(f"{place}: is_encoder_decoder = true: an encoder with a decoder is not supported")

@@ -1,4 +1,4 @@
-"""What lets a token see earlier ones: attention of every kind, and recurrences; their sizes and what they keep."""
+"""Sequence mixers: all kinds of attention, with their weights, KV-cache sizes and MACs; recurrences build on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing_extensions import override
 
 
 def n_seen(cached: float, queries: float, window: float) -> float:
-    """Positions that one of `queries` new tokens sees on average after `cached` ones: the mean of min(c + i, w)."""
+    """Mean number of positions that a new token attends to, over `queries` after `cached`: mean of min(c + i, w)."""
     whole = cached + queries
     if not window or whole <= window:
         return cached + queries / 2
@@ -18,44 +18,44 @@ def n_seen(cached: float, queries: float, window: float) -> float:
 
 
 class AbstractMixer(abc.ABC):
-    """One way in which a token sees earlier ones."""
+    """A layer part through which a token depends on earlier tokens: attention or a recurrence."""
 
     @property
     @abc.abstractmethod
     def kind(self) -> str:
-        """What people call it."""
+        """Name for tables."""
 
     @abc.abstractmethod
     def n_weights(self, hidden: int) -> int:
-        """Entries of its matrices in a model of that width."""
+        """Number of weights in a model of width `hidden`."""
 
     @property
     @abc.abstractmethod
     def n_unmultiplied(self) -> int:
-        """Those of them that no matrix product meets: taps of convolutions, decays."""
+        """Weights outside matrix products: convolution taps, decays."""
 
     @property
     @abc.abstractmethod
     def n_kv(self) -> int:
-        """Elements that it caches for a position that it keeps."""
+        """KV-cache elements per kept position."""
 
     @abc.abstractmethod
     def n_kept(self, context: float) -> float:
-        """Positions that it keeps of a sequence of `context` tokens."""
+        """Positions kept in the cache for a sequence of `context` tokens."""
 
     @property
     @abc.abstractmethod
     def n_state(self) -> int:
-        """Elements that it keeps per sequence, however long."""
+        """State elements per sequence, independent of its length."""
 
     @abc.abstractmethod
     def n_product_macs(self, cached: float, queries: float) -> float:
-        """MACs per new token on what earlier tokens left, on average over `queries` tokens after `cached` ones."""
+        """Mean MACs per new token with cache or state, over `queries` new tokens after `cached` ones."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Indexer:
-    """A small attention that chooses which positions the large one sees. Source: [deepseek2025v32] section 2.1."""
+    """Sparse-attention indexer: selects the positions that attention reads. Source: [deepseek2025v32] section 2.1."""
 
     n_heads: int
     head_dim: int

@@ -1,4 +1,4 @@
-"""Operators: kernel-sized pieces of what one rank does, after sharding, before anyone asks how long they take."""
+"""`Op`: kernel-sized operators of one rank after sharding, with FLOP, bytes and element-wise passes, without times."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Product:
 
 
 class Kind(enum.Enum):
-    """What an operator does with its weights and its cache; whoever makes an operator says it, nobody guesses it."""
+    """Kind of an operator by its use of weights and cache; set explicitly by every constructor."""
 
     LINEAR = "linear"
     """A matrix product with a weight that every token meets."""
@@ -54,12 +54,12 @@ class Kind(enum.Enum):
 
     @property
     def has_weight(self) -> bool:
-        """Whether the operator multiplies with a weight, which two runs in one pass read once."""
+        """Whether the operator multiplies with a weight, which is read once if two runs share a pass."""
         return self in (Kind.LINEAR, Kind.EXPERTS, Kind.EXPANSION)
 
     @property
     def meets_the_past(self) -> bool:
-        """Whether the operator multiplies with what earlier tokens left, a cache or a state."""
+        """Whether the operator multiplies with a KV cache or a recurrent state."""
         return self in (Kind.ATTENTION, Kind.RECURRENCE)
 
 
@@ -68,7 +68,7 @@ class Op:
     """One operator on one rank."""
 
     name: str
-    """What it is, such as "qkv" or "attention"; for people only."""
+    """Name for tables, such as "qkv" or "attention"."""
     kind: Kind
     products: tuple[Product, ...]
     precision: str
@@ -151,7 +151,7 @@ def spread_B(tokens: float, inputs: float, outputs: float) -> float:
 
 
 def repeated(op: Op, times: float) -> Op:
-    """`op` with all its work so many times over, in as many launches."""
+    """`op` with all its work multiplied by `times`, in the same number of launches."""
     products = tuple(dataclasses.replace(p, count=p.count * times) for p in op.products)
     return dataclasses.replace(
         op, products=products, hbm_B=op.hbm_B * times, vector_elements=op.vector_elements * times,

@@ -1,4 +1,4 @@
-"""How a checkpoint stores its weights, from `quantization_config`: which parts are narrow and which stay in 16 bit.
+"""Storage of a checkpoint's weights from `quantization_config`: which parts are quantised and which stay in 16 bit.
 
 Source: the formats' own documentation, named in `data/storage.toml`; keys as in [wolf2020transformers] release 5.24.
 """

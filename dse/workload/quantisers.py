@@ -1,4 +1,4 @@
-"""What each quantiser's object in a file calls its format, and the storage that stands for it.
+"""Format names of each quantisation method (GPTQ, AWQ, torchao, ...), mapped to storage formats.
 
 Source: keys as in [wolf2020transformers] release 5.24, quantizers; Quark's and MLX's as published files have them.
 """

@@ -1,4 +1,4 @@
-"""Mixers without a cache that grows: recurrences whose state has a fixed size, and short convolutions."""
+"""Mixers without a growing KV cache: recurrences with a fixed-size state (Mamba, delta nets), short convolutions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .mixers import AbstractMixer
 
 @dataclasses.dataclass(frozen=True)
 class Recurrence(AbstractMixer):
-    """A state of fixed size per sequence that every token decays, adds to and reads: no cache that grows.
+    """A fixed-size state per sequence that every token decays, updates and reads, instead of a growing KV cache.
 
         S_t = D_t S_(t-1) + k_t v_t',   o_t = S_t' q_t
     with S a key_dim x value_dim matrix per head. The delta rule first takes out what the key already points to.

@@ -1,4 +1,4 @@
-"""What users ask of a served model: lengths with their shares, its storage; and workloads from words and sizes."""
+"""Serving requests (`Requests`: prompt and output lengths, storage formats), and workloads from a phase and sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .transformer import PHASES, Decode, Model, Prefill, Serving, Training, Work
 
 @dataclasses.dataclass(frozen=True)
 class Length:
-    """One kind of request."""
+    """One kind of request: prompt and output length [tokens]."""
 
     prompt: int
     output: int
@@ -24,7 +24,7 @@ class Length:
 
 @dataclasses.dataclass(frozen=True)
 class Requests:
-    """A stream of requests to one model."""
+    """The mix of requests to one model."""
 
     model: Model
     lengths: tuple[Length, ...]
@@ -50,25 +50,25 @@ class Requests:
 
     @property
     def n_output(self) -> float:
-        """Mean tokens out."""
+        """Mean output length [tokens]."""
         return sum(x.share_frac * x.output for x in self.lengths)
 
     @property
     def n_prompt(self) -> float:
-        """Mean tokens in."""
+        """Mean prompt length [tokens]."""
         return sum(x.share_frac * x.prompt for x in self.lengths)
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest request when its last token is written."""
+        """Longest prompt plus output of any request [tokens]."""
         return max(x.prompt + x.output for x in self.lengths)
 
     @property
     def mean_context(self) -> int:
-        """Tokens in the cache of a sequence that decodes, averaged over all that decode at one time.
+        """Mean context of the sequences that decode at one time [tokens].
 
             sum_i p_i o_i (l_i + o_i / 2) / sum_i p_i o_i
-        with shares p, prompts l and outputs o: long outputs stay longer, so they weigh more.
+        with shares p, prompts l and outputs o: long outputs decode longer, so they have more weight.
         """
         total = sum(x.share_frac * x.output * (x.prompt + x.output / 2) for x in self.lengths)
         return math.ceil(total / self.n_output)
@@ -76,10 +76,10 @@ class Requests:
 
 @dataclasses.dataclass(frozen=True)
 class FreeBatch:
-    """A phase of serving whose batch is chosen with the plan: as many sequences at once as give most tokens in time."""
+    """A serving phase whose batch is chosen with the plan, for the highest throughput within its time limit."""
 
     of: Serving
-    """The phase; its batch stands for no number."""
+    """The phase; its batch is a placeholder."""
 
     @property
     def model(self) -> Model:
@@ -87,16 +87,16 @@ class FreeBatch:
         return self.of.model
 
     def at(self, batch: int) -> Serving:
-        """The phase with `batch` sequences together."""
+        """The phase with a batch of `batch` sequences."""
         return dataclasses.replace(self.of, batch=batch)
 
 
 Asked: TypeAlias = Workload | Requests | FreeBatch
-"""What can be asked of a chip: a phase of a model, one whose batch is chosen, or a model in service."""
+"""A workload of a study: a phase of a model, a phase with a free batch, or a served model."""
 
 
 def given_batch(asked: Asked) -> Workload | Requests:
-    """What is asked with a batch that stands for no number where it is free: for what no batch decides."""
+    """The workload, a free batch replaced by its placeholder, for uses that do not depend on the batch."""
     return asked.of if isinstance(asked, FreeBatch) else asked
 
 
@@ -105,13 +105,13 @@ SIZES = {
     "decode": ("batch", "context", "weights", "kv"),
     "prefill": ("batch", "prompt", "chunk", "cached", "weights", "kv"),
 }
-"""What each phase takes beside its model; all may be left out."""
+"""Sizes of each phase besides its model; all are optional."""
 USUAL_TOKENS, TRAINING_BATCH, DECODE_BATCH, PREFILL_BATCH = 8192, 4, 16, 1
-"""Tokens of a sequence where nothing is said; sequences per chip in training and decode, in all in prefill."""
+"""Defaults: tokens of a sequence; sequences per chip in training and decode, in total in prefill."""
 
 
 def phases_with(size: str) -> tuple[str, ...]:
-    """Phases that take a size; all of them where it is none."""
+    """Phases that have this size; all phases for an unknown size."""
     return tuple(p for p, sizes in SIZES.items() if size in sizes) or PHASES
 
 
@@ -125,7 +125,7 @@ def check_phase(phase: str) -> str:
 def workload_of(
     phase: str, model: Model, n_chips: int, sizes: Mapping[str, int | str], mark: str = ""
 ) -> Workload:  # fmt: skip
-    """The workload that a phase and its sizes describe; what is left out is usual; errors write `mark` before a size.
+    """The workload of a phase and its sizes, with defaults for missing ones; errors write `mark` before a size.
 
     SpecError: a size of another phase, not a whole number of at least 1, or beyond the model's; an unknown precision.
     UnknownNameError: no such phase.
@@ -153,7 +153,7 @@ def workload_of(
 
 
 def _check_length(phase: str, model: Model, count: Mapping[str, int], mark: str) -> None:
-    """Refuse requests longer than the model was made for; training may lengthen a model, as far as one was."""
+    """SpecError for sequences beyond the model's context; training may extend it by `LENGTHENED`."""
     sizes = [s for s in ("context", "cached", "prompt", "sequence") if s in count]
     total, trains = sum(count[s] for s in sizes), phase == "training"
     if total > model.max_context * (LENGTHENED if trains else 1):
@@ -164,4 +164,4 @@ def _check_length(phase: str, model: Model, count: Mapping[str, int], mark: str)
 
 
 LENGTHENED = 16
-"""Longest sequences trained on later over the first: 8,192 to 131,072 [grattafiori2024llama3] section 3.4.2."""
+"""Largest published context extension in training: 8,192 to 131,072 [grattafiori2024llama3] section 3.4.2."""

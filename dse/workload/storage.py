@@ -1,4 +1,4 @@
-"""How weights and KV cache are stored: bytes per element, and the precision of products that take them as they are."""
+"""Storage formats of weights and KV cache: bytes per element with scales, and the matrix precision each feeds."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def storage_names() -> tuple[str, ...]:
 
 
 PARTS = ("attention", "mlp", "experts", "shared", "head", "embedding", "rest")
-"""Parts of a model whose weights may be stored differently; "rest" is norms, routers and what no product meets."""
+"""Parts of a model with their own storage format; "rest": norms, routers and weights outside matrix products."""
 
 
 @cache
 def _formats(spec: str) -> tuple[str, dict[str, str]]:
-    """The format of most weights and those of parts, from `fp8` or `bf16,experts=mxfp4`."""
+    """The default format and those of single parts, from a text such as `fp8` or `bf16,experts=mxfp4`."""
     base, *others = (s.strip() for s in spec.split(","))
     formats: dict[str, str] = {}
     for pair in others:
@@ -37,13 +37,13 @@ def _formats(spec: str) -> tuple[str, dict[str, str]]:
 
 
 def check_storage(spec: str) -> str:
-    """`spec` if it names formats, `fp8` or `bf16,experts=mxfp4`, else SpecError with the allowed names."""
+    """`spec` if valid, such as `fp8` or `bf16,experts=mxfp4`; else SpecError with the allowed names."""
     _formats(spec)
     return spec
 
 
 def check_cache(spec: str) -> str:
-    """`spec` if it is one format, else SpecError: a cache has no parts."""
+    """`spec` if it is one format without parts; else SpecError."""
     if "," in spec:
         raise SpecError(f"KV cache '{spec}': a cache has no parts; give one of {', '.join(storage_names())}")
     return check_storage(spec)
@@ -67,7 +67,7 @@ def stored_B(name: str) -> float:
 
 
 def own_products(name: str) -> str:
-    """Precision of the products that take elements of this format without conversion."""
+    """Precision of matrix products that read this format without conversion."""
     return text(load_receipts(_FILE)[format_of(name, "")], "products")
 
 

@@ -1,4 +1,4 @@
-"""Language models as sequences of blocks, their parameters, caches and states, and the phases they run in."""
+"""`Model` (blocks, parameter counts, KV cache, FLOP per token) and the workloads `Training`, `Prefill`, `Decode`."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Kind = TypeVar("Kind")
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A part of a checkpoint that is not counted among the model's parameters."""
+    """A part of a checkpoint that is not counted in the model, such as a vision encoder."""
 
     name: str
     n_parameters: int
-    """Its weights; 0 where the file does not say."""
+    """Number of weights; 0 if the file does not say."""
     why: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A language model: blocks of any kind between an embedding and a head."""
+    """A language model: embedding, blocks of one or several kinds, output head."""
 
     name: str
     hidden: int
@@ -44,22 +44,22 @@ class Model:
     tied_embeddings: bool
     """Whether input embedding and output head share weights."""
     norm_passes: float
-    """Element passes of one normalisation, RMSNorm or LayerNorm."""
+    """Element-wise passes of one normalisation (RMSNorm or LayerNorm) over its input."""
     max_context: int
-    """Longest context the model was made for."""
+    """Longest context of the model [tokens]."""
     dropout: bool = False
-    """Whether blocks train with dropout of the residual stream, whose masks wait for the backward pass."""
+    """Whether training uses dropout on the residual stream, whose masks are kept for the backward pass."""
     n_tables: int = 0
-    """Entries of further tables that a token looks up a row of: learned positions, embeddings per layer."""
+    """Entries of further look-up tables: learned positions, per-layer embeddings."""
     ahead: tuple[Run, ...] = ()
-    """Blocks that predict further tokens, counted apart and used by speculation only."""
+    """Multi-token prediction blocks, counted separately and used for speculative decoding only."""
     weight_format: str = "bf16"
-    """How the file stores its weights, as `storage.Formats` reads it."""
+    """Storage format of the checkpoint's weights, such as "bf16,experts=mxfp4"."""
     left_out: tuple[Part, ...] = ()
     """Parts of the checkpoint that are not counted."""
 
     def frame(self) -> pd.DataFrame:
-        """One row per kind of block: how many, what each is, its parameters, and what it keeps of every token."""
+        """One row per kind of block: count, description, parameters, KV-cache elements per token."""
         rows = [
             (r.n, block_text(r.block), r.block.n_weights(self.hidden), sum(m.n_kv for m in r.block.mixers))
             for r in self.runs
@@ -73,32 +73,32 @@ class Model:
 
     @property
     def n_layers(self) -> int:
-        """Blocks."""
+        """Number of blocks."""
         return sum(r.n for r in self.runs)
 
     @property
     def shares(self) -> tuple[tuple[Block, float], ...]:
-        """Kinds of block with their share of all blocks."""
+        """Kinds of block, each with its share of all blocks."""
         return tuple((r.block, r.n / self.n_layers) for r in self.runs)
 
     @property
     def mixers(self) -> tuple[tuple[AbstractMixer, float], ...]:
-        """Kinds of mixer with the number of each per block, on average."""
+        """Kinds of mixer, each with its mean number per block."""
         return _summed([(m, share) for b, share in self.shares for m in b.mixers])
 
     @property
     def feeds(self) -> tuple[tuple[Feed, float], ...]:
-        """Kinds of MLP and mixture with their share of blocks."""
+        """Kinds of MLP and mixture of experts, each with its share of blocks."""
         return _summed([(b.feed, share) for b, share in self.shares if b.feed is not None])
 
     @property
     def working_mixers(self) -> tuple[tuple[AbstractMixer, float], ...]:
-        """As `mixers`, without those of blocks that rest."""
+        """As `mixers`, without idle blocks (`Block.rests`)."""
         return _summed([(m, share) for b, share in self.shares if not b.rests for m in b.mixers])
 
     @property
     def working_feeds(self) -> tuple[tuple[Feed, float], ...]:
-        """As `feeds`, without those of blocks that rest."""
+        """As `feeds`, without idle blocks (`Block.rests`)."""
         return _summed([(b.feed, share) for b, share in self.shares if not b.rests and b.feed is not None])
 
     @property
@@ -108,13 +108,13 @@ class Model:
 
     @property
     def attention(self) -> Attention | Latent | None:
-        """The attention that sees most, if any."""
+        """The attention with the longest reach, or None."""
         found = [m for m, _ in self.mixers if isinstance(m, Attention | Latent)]
         return max(found, key=lambda m: m.n_kept(math.inf), default=None)
 
     @property
     def causal(self) -> bool:
-        """Whether a position sees earlier ones only."""
+        """Whether all attention is causal."""
         return all(m.causal for m, _ in self.mixers if isinstance(m, Attention))
 
 
@@ -126,59 +126,59 @@ def _summed(pairs: list[tuple[Kind, float]]) -> tuple[tuple[Kind, float], ...]:
 
 
 def uniform(block: Block, n_layers: int) -> tuple[Run, ...]:
-    """The blocks of a model that has one kind."""
+    """The runs of a model with identical blocks."""
     return (Run(block, n_layers),)
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """One optimizer step over a global batch."""
+    """One optimizer step: `global_batch` sequences of `sequence` tokens, forward and backward pass, Adam update."""
 
     model: Model
     global_batch: int
     sequence: int
     precision: str = "bf16"
-    """Precision of the linear layers' matrix products; attention stays in bf16."""
+    """Precision of matrix products in linear layers; attention stays in bf16."""
     fused_attention: bool = True
-    """Whether scores stay on chip (FlashAttention-style); stacks before 2023 wrote them to memory."""
+    """Whether attention scores stay on chip (FlashAttention); if not, they are written to HBM."""
     adapter_rank: int = 0
-    """Rank of the low-rank adapters of attention that alone are trained (LoRA); 0 where all weights are."""
+    """Rank of LoRA adapters on attention, the only trained weights; 0 for full training."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Decode:
-    """One token for every sequence of a batch, with a KV cache of a given context."""
+    """One decode step: one token for each of `batch` sequences with `context` tokens in the KV cache."""
 
     model: Model
     batch: int
-    """Sequences decoded together, over all chips of the replica set."""
+    """Sequences decoded together, over all chips and replicas."""
     context: int
     weight_precision: str = "bf16"
     kv_precision: str = "bf16"
     product_precision: str = ""
-    """Precision of products with weights, per part as the storage; by default what the storage feeds."""
+    """Precision of products with weights, by part like `weight_precision`; default: that of the storage format."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Prefill:
-    """The prompts of a batch, read until each sequence has its first token."""
+    """Prefill of `batch` prompts of `prompt` tokens, until each sequence has its first token."""
 
     model: Model
     batch: int
-    """Sequences, over all chips of the replica set."""
+    """Sequences, over all chips and replicas."""
     prompt: int
     weight_precision: str = "bf16"
     kv_precision: str = "bf16"
     chunk: int = 0
-    """Tokens of a sequence per pass (chunked prefill); 0 for all at once."""
+    """Tokens of a sequence per pass (chunked prefill); 0 for the whole prompt."""
     cached: int = 0
-    """Tokens of each sequence that are in the cache already."""
+    """Tokens of each sequence already in the KV cache (prefix cache)."""
     product_precision: str = ""
-    """Precision of products with weights, per part as the storage; by default what the storage feeds."""
+    """Precision of products with weights, by part like `weight_precision`; default: that of the storage format."""
 
     @property
     def n_chunks(self) -> int:
-        """Passes over each prompt."""
+        """Number of passes per prompt."""
         return -(-self.prompt // self.chunk) if self.chunk else 1
 
 
@@ -187,7 +187,7 @@ Workload = Training | Prefill | Decode
 
 
 def products_of(workload: Workload, part: str = "mlp") -> str:
-    """Precision asked of the products of the linear layers of a part, by default those of the MLPs."""
+    """Requested precision of matrix products in the linear layers of a part ("mlp", "experts", ...)."""
     if isinstance(workload, Training):
         return workload.precision
     if workload.product_precision:
@@ -196,19 +196,19 @@ def products_of(workload: Workload, part: str = "mlp") -> str:
 
 
 def total_parameters(model: Model) -> int:
-    """All weights: blocks, embedding, head (once if tied), further tables and the last norm; heads ahead apart."""
+    """Number of weights: blocks, embedding, head (once if tied), tables, last norm; without `ahead` blocks."""
     tables = (1 if model.tied_embeddings else 2) * model.vocab * model.hidden + model.n_tables
     return sum(r.n * r.block.n_weights(model.hidden) for r in model.runs) + tables + model.hidden
 
 
 def active_parameters(model: Model) -> int:
-    """Weights that one token meets, tables whole."""
+    """Number of active weights per token, with whole embedding tables."""
     idle = sum(r.n * (r.block.n_weights(model.hidden) - r.block.visited_weights(model.hidden)) for r in model.runs)
     return total_parameters(model) - idle
 
 
 def shortened(model: Model, n_layers: int) -> Model:
-    """`model` with fewer blocks: kinds in proportion, the few of a kind first; the most frequent keeps at least one."""
+    """`model` with `n_layers` blocks, kinds in proportion; rare kinds keep their count, the commonest at least 1."""
     rare, most = sorted(model.runs, key=lambda r: r.n)[:-1], max(model.runs, key=lambda r: r.n)
     left, counts = n_layers, {}
     for r in rare:
@@ -220,11 +220,11 @@ def shortened(model: Model, n_layers: int) -> Model:
 
 
 RARE = 4
-"""A kind of block that another outnumbers so many times stands at the start, as dense blocks before experts do."""
+"""A kind of block outnumbered this many times counts as rare, such as dense blocks before mixtures of experts."""
 
 
 def parameters_by_part(model: Model) -> dict[str, int]:
-    """Weights by what they do; they add up to `total_parameters`."""
+    """Number of weights by part of the model; the parts add up to `total_parameters`."""
     h, table = model.hidden, model.vocab * model.hidden
     parts = {"mixers": 0, "routed experts": 0, "other MLPs": 0, "norms": h}
     for r in model.runs:
@@ -239,13 +239,13 @@ def parameters_by_part(model: Model) -> dict[str, int]:
 
 
 def ahead_parameters(model: Model) -> int:
-    """Weights of the blocks that predict further tokens, with matrix and norms. Source: [deepseek2024v3] eq. 21."""
+    """Weights of multi-token prediction blocks, with projection and norms. Source: [deepseek2024v3] eq. 21."""
     h = model.hidden
     return sum(r.n * (r.block.n_weights(h) + 2 * h * h + 3 * h) for r in model.ahead)
 
 
 def n_branches(model: Model) -> float:
-    """Results that a block adds to the residual stream, on average: two, attention and MLP, in most models."""
+    """Mean number of additions to the residual stream per block: two (attention, MLP) in most models."""
     return sum(share * b.n_branches for b, share in model.shares if not b.rests)
 
 
@@ -255,12 +255,12 @@ def moe_share(model: Model) -> float:
 
 
 def kv_B_per_token(model: Model, precision: str) -> float:
-    """Bytes that one token of context takes over all layers that keep it (the latent and rotary key if latent)."""
+    """KV-cache bytes per token of context over all layers (latent attention: latent vector and rotary key) [B]."""
     return sum(r.n * m.n_kv for r in model.runs for m in r.block.mixers) * n_element_bits(precision) / 8
 
 
 def state_B(mixer: AbstractMixer, kv_precision: str) -> float:
-    """Bytes that a mixer keeps per sequence however long: a recurrent state, or keys and values of an image."""
+    """Bytes per sequence that do not depend on its length: recurrent state, or keys and values of an image [B]."""
     if not isinstance(mixer, Recurrence):
         return mixer.n_state * n_element_bits(kv_precision if mixer.n_kv == 0 and mixer.kind == CROSS else "bf16") / 8
     return (mixer.n_recurrent * n_element_bits(mixer.state_format) + mixer.n_conv * n_element_bits("bf16")) / 8
@@ -270,16 +270,16 @@ CROSS = "cross attention"
 
 
 def state_B_per_sequence(model: Model) -> float:
-    """Bytes that a sequence takes however long it is, over all layers, with keys and values in bf16."""
+    """`state_B` over all layers, with keys and values in bf16 [B]."""
     return sum(r.n * state_B(m, "bf16") for r in model.runs for m in r.block.mixers)
 
 
 def forward_FLOP_per_token(model: Model, cached: float, queries: float) -> float:
-    """FLOP of one token's forward pass: 2 per weight it visits, and its products with what earlier tokens left.
+    """FLOP of the forward pass per token: 2 per visited weight, plus products with cached keys, values or state.
 
         F = 2 N + sum over mixers of 2 M;   attention: M = a (d + d_v) c
-    with N visited weights, a heads, d and d_v widths of a head's query and value, c positions attended to on average.
-    Source: [narayanan2021megatron] appendix for the terms; [deepseek2024v2] section 2.1 for values of another width.
+    with N visited weights, a heads, d and d_v head widths of query and value, c mean positions attended to.
+    Source: [narayanan2021megatron] appendix for the terms; [deepseek2024v2] section 2.1 for d_v other than d.
     """
     h, total = model.hidden, 2.0 * model.hidden * model.vocab
     for r in model.runs:

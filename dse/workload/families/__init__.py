@@ -1,4 +1,4 @@
-"""What the keys of each `model_type` mean: one function per kind of family, one table of types."""
+"""Readers of Hugging Face configurations by `model_type`: one function per family of models, one table of types."""
 
 from __future__ import annotations
 

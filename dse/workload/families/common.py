@@ -1,4 +1,4 @@
-"""Parts that many families share: attention with grouped heads, latent attention, MLPs, experts, patterns of layers."""
+"""Readers shared by many model families: grouped-query and latent attention, MLPs, experts, layer patterns."""
 
 from __future__ import annotations
 

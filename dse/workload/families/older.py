@@ -1,4 +1,4 @@
-"""Families that spell the same sizes in words of their own (2021 to 2024), or block by block (Nemotron).
+"""Families of 2021 to 2024 with their own key names for the same sizes, or one entry per block (Nemotron).
 
 Source: defaults of each type in [wolf2020transformers] release 5.24, or of the model's own repository.
 """

@@ -1,4 +1,4 @@
-"""Files of models that also see or hear: the language model, and what is left out [wolf2020transformers]."""
+"""Multimodal models: their language model, and the encoders that are left out [wolf2020transformers]."""
 
 from __future__ import annotations
 

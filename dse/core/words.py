@@ -7,6 +7,7 @@ LABELS = {
     "tokens_per_s": "tokens",
     "mfu_frac": "share of peak",
     "hottest_W": "hottest operator",
+    "work_W": "power left to operators",
     "hottest_operator_W": "hottest operator",
     "full_load_W": "full load",
     "full_load_bf16_W": "full-load BF16",

@@ -109,8 +109,8 @@ def tornado_figure(s: Sensitivity) -> Figure:
             ax.annotate(word, (move, row), (3 if move > 0 else -3, 0), textcoords="offset points", **side)
     ax.axvline(0, color=DESIGN, linewidth=0.8)
     ax.set_yticks(range(len(facts)), [scoped_label(p.name) for p in facts], fontsize=8)
-    title = "What the optimum rests on: the goal at both ends of each range; hollow where guessed or estimated"
-    ax.set(xlabel="change of the goal, first order; blue is better, red worse [%]")
+    title = "What the optimum rests on: the goal at both ends of each range"
+    ax.set(xlabel="change of the goal, first order [%]; blue is better, red worse; hollow: guessed or estimated")
     ax.margins(x=0.08)
     ax.set_title(title, fontsize=9.5)
     ax.grid(axis="x")

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..core.text import digits, label, percent, quantity_text, scoped_label, times, unit_of
+from ..core.text import label, percent, quantity_text, scoped_label, times, unit_of
 from ..explore.outcome import FEW, Risk, outcome_histogram, stands_out
 from ..study.metrics import DELIVERED
-from .risk import SHOWN_DRIVERS
+from .risk import SHOWN_DRIVERS, precision_text
 from .style import BAND, CONTEXT, DESIGN, HARMS, HELPS, REACHED, draw, plt
 
 BINS = 36
@@ -42,8 +42,9 @@ def verdict_figure(r: Risk) -> Figure:
         ax.annotate(text, (x, 1.13 * top), (4, 0), textcoords="offset points", fontsize=8.5, va="top")
     ax.set_ylim(0, 1.15 * top)
     share, error = r.probability(r.reached)
+    sure = precision_text(share, error, r.n).replace("+-", "±")
     reach = f"{times(r.target)} within reach" if r.target is not None else "Limits can be met"
-    ax.set_title(f"{reach} in {percent(share)} of the samples (±{digits(100 * error, 2)} points)")
+    ax.set_title(f"{reach} in {percent(share)} of the samples ({sure})")
     ax.set_ylabel("share of all samples [%]")
     what = f"{label(r.study.goal)} [{unit_of(r.study.goal)}]"
     if delivered:

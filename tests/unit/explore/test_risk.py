@@ -33,6 +33,8 @@ from dse.optimize.deadline import Deadline
 from dse.optimize.search import Search, run_search, search_of
 from dse.optimize.space import data_of, space_of
 from dse.report.risk import headline, risk_json, risk_view
+from dse.report.risk_figures import verdict_figure
+from dse.report.style import plt
 from dse.study.metrics import Limit
 from dse.study.study import load_study
 
@@ -163,6 +165,14 @@ def test_what_a_risk_study_reports():
     even = (bars.edges[-1] - bars.edges[0]) / 8
     assert np.sum(bars.share_frac * np.diff(bars.edges)) / even == pytest.approx(len(good) / r.n)
     assert np.sum((bars.share_frac * np.diff(bars.edges))[bars.reaches]) / even == pytest.approx(share)
+
+
+def test_a_figure_of_none_in_so_few_claims_no_certainty():
+    """Its title said "0 % of the samples (±0 points)" of twenty, where the terminal said within 15 points."""
+    figure = verdict_figure(dataclasses.replace(small(), target=20.0))
+    (title,) = (ax.get_title(loc="left") or ax.get_title() for ax in figure.axes)
+    plt.close(figure)
+    assert title.endswith("in 0 % of the samples (within 1.5 points, of so few)")
 
 
 def test_two_seeds_agree_within_two_points_at_2000_samples():

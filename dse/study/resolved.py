@@ -115,17 +115,16 @@ def _services(spec: PortfolioTable | None, folder: Path) -> tuple[dict[str, Serv
 
 
 def _owner(head: Head, asked: bool, may_ask: bool) -> Owner | None:
-    """Server and margin of a design, the study's or the baseline chip's; None if no metric can need them.
-
-    A study that says either may be asked later: by a front over what owning costs.
-    """
+    """Server and margin of a design, the study's or the baseline chip's; None if no metric can need them."""
     if may_ask and not asked:
         try:
             return owner_of(head.baseline, head.host, head.margin)
         except DseError:
             return None
-    if asked or head.host is not None or head.margin is not None:
+    if asked:
         return owner_of(head.baseline, head.host, head.margin)
+    if head.host is not None or head.margin is not None:
+        raise SpecError(f"study.host and study.margin serve {', '.join(OWNED)}; no goal or limit names one")
     return None
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from dse.core.errors import DseError, SpecError
-from dse.explore.ray import Rays
 from dse.study.convex import coordinates, ratio_rows
 from dse.study.study import load_study, study_from
 
@@ -163,17 +162,3 @@ def test_a_study_is_copied_as_any_record_is():
     assert dataclasses.replace(few, name=study.name, choices=study.choices) == study
     with pytest.raises(TypeError, match="limit"):
         dataclasses.replace(study, limit=())
-
-
-def test_a_front_over_what_owning_costs_takes_server_and_margin_of_the_study():
-    """They were refused where neither goal nor limit asks, and a chip that is bought has no margin to fall back on."""
-    raw = tomllib.loads((SHIPPED.parents[1] / "tests" / "data" / "tiny.toml").read_text())
-    raw["study"] |= {"host": "x86-8", "margin": 1.5}
-    rays = Rays(study_from(raw), ("delivered_time", "mean_cost_per_token_USD"))
-    owner = rays.space.study.owner
-    assert owner is not None and (owner.host, owner.margin) == ("x86-8", 1.5)
-    del raw["study"]["margin"], raw["study"]["host"]
-    assert study_from(raw).owner is None
-    raw["study"]["margin"] = 0.0
-    with pytest.raises(SpecError, match=r"study\.margin: 0.* must be positive"):
-        study_from(raw)

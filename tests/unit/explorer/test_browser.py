@@ -176,11 +176,8 @@ def test_pins_chips_and_exports(tab, tmp_path):
     page = tab()
     page.click("button:text-is('Pin')")
     page.select_option("select[aria-label='chip to compare']", "trainium2")
-    page.wait_for_selector("#comparison th:has-text('trainium2')")
-    heads = page.evaluate(
-        "[...document.querySelectorAll('#comparison th')].map((t) => t.firstChild?.textContent ?? '')"
-    )
-    assert heads == ["", "this design", "pin 1", "trainium3", "trainium2"]
+    heads = "[...document.querySelectorAll('#comparison th')].map((t) => t.firstChild?.textContent ?? '')"
+    comes(page, lambda: page.evaluate(heads) == ["", "this design", "pin 1", "trainium3", "trainium2"])
     for button, ending in (("TOML", ".toml"), ("Python", ".py"), ("CSV", ".csv")):
         with page.expect_download() as got:
             page.click(f"button:text-is('{button}')")

@@ -56,15 +56,21 @@ def read(kind: str, path: str | Path | None = None) -> pd.DataFrame:
     own, path = path is not None, DATA / f"{kind}.parquet" if path is None else Path(path)
     try:
         known = (*NEEDED[kind], *ALSO)
-        read_rows = read_objects if path.suffix in JSON else read_text
-        rows = pd.read_parquet(path) if path.suffix == ".parquet" else read_rows(path, known)
-        rows = tidied(as_rows(renamed(rows, known), path.stem), known) if own else rows
+        rows = _as_written(path, known)
+        rows = tidied(as_rows(renamed(rows, known), path.stem)) if own else rows
     except (OSError, ValueError) as error:
         raise SpecError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]}); {FORMS}") from error
     missing = [c for c in NEEDED[kind] if c not in rows.columns]
     if missing:
         raise SpecError(f"{path}: no column {', '.join(missing)}; a {kind} file has {', '.join(NEEDED[kind])} and more")
     return rows
+
+
+def _as_written(path: Path, known: tuple[str, ...]) -> pd.DataFrame:
+    """The table of a file, by its ending."""
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    return read_objects(path) if path.suffix in JSON else read_text(path, known)
 
 
 def complete(rows: pd.DataFrame) -> pd.DataFrame:

@@ -177,9 +177,9 @@ def renamed(rows: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:
     return rows.rename(columns=found)
 
 
-def tidied(rows: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:
-    """Rows with the columns, numbers, words and model sizes that the shipped tables have."""
-    rows = with_parted_metrics(with_plain_numbers(renamed(rows, known)))
+def tidied(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows under the usual columns with the numbers, words and model sizes that the shipped tables have."""
+    rows = with_parted_metrics(with_plain_numbers(rows))
     words = {c: rows[c].map(w, na_action="ignore") for c, w in WORDS.items() if c in rows and _is_text(rows[c])}
     return with_sizes(rows.assign(**words))
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from .reading import UNREADABLE
-from .spelling import METRICS, parted_metric, renamed
+from .spelling import METRICS, parted_metric
 
 JSON = (".json", ".jsonl", ".ndjson")
 """Endings of files that hold objects, in a list or one a line."""
@@ -17,7 +17,7 @@ SOME = ("model", "layers", "hidden", "heads"), ("concurrency", "batch")
 """A column that says, by row, what those behind it leave blank."""
 
 
-def read_objects(path: Path, known: tuple[str, ...]) -> pd.DataFrame:
+def read_objects(path: Path) -> pd.DataFrame:
     """The objects of a JSON file as rows, keys of inner objects behind a dot. ValueError for anything else.
 
     An object with a unit is a metric with its statistics, as GenAI-Perf writes them.
@@ -32,7 +32,7 @@ def read_objects(path: Path, known: tuple[str, ...]) -> pd.DataFrame:
         raise ValueError(str(error) or "nested too deeply") from None
     if table.empty:
         raise ValueError("no object")
-    return renamed(table.map(lambda x: str(x) if isinstance(x, bool | list) else x), known)
+    return table.map(lambda x: str(x) if isinstance(x, bool | list) else x)
 
 
 def _parsed(text: str) -> Any:

@@ -69,6 +69,12 @@ def test_metrics_and_collectives_under_other_names():
         ("p99_itl_ms", ("tpot", "p99", "ms")), ("step_time_s", ("step_time", "", "s")),
         ("busbw (GB/s)", ("busbw", "", "GB/s")), ("elapsed time per iteration (ms)", ("step_time", "", "ms")),
         ("ttft", ("ttft", "", "")), ("mean_acceptance_ms", ("mean_acceptance_ms", "", "")),
+        ("tokens/s/GPU", ("throughput_per_chip", "", "tokens/s/GPU")),
+        ("samples per second", ("throughput", "", "samples/s")),
+        ("tokens_per_second", ("throughput", "", "tokens_per_second")), ("TTFT p50 (ms)", ("ttft", "p50", "ms")),
+        ("throughput (tok/s/gpu)", ("throughput", "", "tok/s/gpu")), ("time_us", ("time", "", "us")),
+        ("TTFT (p99) [ms]", ("ttft", "p99", "ms")), ("TTFT (P50)", ("ttft", "p50", "")),
+        ("TFLOPS", ("throughput", "", "TFLOP/s")), ("E2EL", ("request_latency", "", "")),
     ],
 )  # fmt: skip
 def test_a_metric_may_tell_its_statistic_and_unit(said, meant):

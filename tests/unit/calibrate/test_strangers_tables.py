@@ -13,7 +13,7 @@ from dse.calibrate.measurements import read
 from dse.calibrate.operators import n_products
 from dse.calibrate.published import model_alias, preset_for
 from dse.calibrate.reading import readable, row_switch, weights_only
-from dse.calibrate.spelling import bytes_word, collective_word, parted_metric, unit_word, year_word
+from dse.calibrate.spelling import bytes_word, collective_word, unit_word, year_word
 from dse.calibrate.throughput import rate
 from dse.core.errors import SpecError
 
@@ -93,21 +93,6 @@ def test_steps_operators_and_collectives_with_units_in_the_header(tmp_path):
 )  # fmt: skip
 def test_names_of_chips(said, chip):
     assert (preset_for(said) or (None,))[0] == chip
-
-
-@pytest.mark.parametrize(
-    ("said", "meant"),
-    [
-        ("tokens/s/GPU", ("throughput_per_chip", "", "tokens/s/GPU")),
-        ("samples per second", ("throughput", "", "samples/s")),
-        ("tokens_per_second", ("throughput", "", "tokens_per_second")), ("TTFT p50 (ms)", ("ttft", "p50", "ms")),
-        ("throughput (tok/s/gpu)", ("throughput", "", "tok/s/gpu")), ("time_us", ("time", "", "us")),
-        ("TTFT (p99) [ms]", ("ttft", "p99", "ms")), ("TTFT (P50)", ("ttft", "p50", "")),
-        ("TFLOPS", ("throughput", "", "TFLOP/s")), ("E2EL", ("request_latency", "", "")),
-    ],
-)  # fmt: skip
-def test_names_of_metrics(said, meant):
-    assert parted_metric(said) == meant
 
 
 def test_units_years_sizes_and_collectives():

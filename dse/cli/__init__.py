@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -20,6 +21,8 @@ __getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs={"commands":
 
 INTERRUPTED = 130
 """Exit code of a program that Ctrl-C ended."""
+NEW_OBJECTS = 100_000
+"""Objects made between two searches for unreachable ones: loading packages makes many more, and all of them stay."""
 TOLD = "dse: interrupted\n"
 AGAIN_S = 0.01
 """Seconds after which Ctrl-C that was lost is repeated."""
@@ -64,6 +67,7 @@ def entry() -> int:
 
 def program() -> NoReturn:
     """`entry` as all that its process is for, which then ends at once."""
+    gc.set_threshold(NEW_OBJECTS)
     leave(entry())
 
 

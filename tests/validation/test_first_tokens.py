@@ -1,4 +1,4 @@
-"""First tokens under load: a steady queue against closed loops as benchmarks run them, all clients beginning at once."""
+"""First tokens under load: a steady queue against closed loops, whose clients all begin at once."""
 
 from __future__ import annotations
 

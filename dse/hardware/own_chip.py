@@ -52,7 +52,7 @@ def own_chip(path: Path) -> OwnThing:
     unsaid = {n: Sourced(n, value, value, value, "derived", "dse2026", "") for n, value in OPTIONAL.items()}
     every = unsaid | {f: fact for facts in load_receipts(CHIPS).values() for f, fact in facts.items()}
     try:
-        thing = own_thing(path, preset_receipts, every, OWN_SETTINGS, unsaid)
+        thing = own_thing(path, preset_receipts, every, OWN_SETTINGS, every)  # what its base lacks, it may have
     except SpecError:
         check_kind(read_toml(path), "chip", path)
         raise

@@ -6,6 +6,7 @@ import dse
 from dse.cli import main
 from dse.core.errors import DseError
 from dse.economy.presets import price_and_margin, rents
+from dse.hardware.chip import native_precisions
 from dse.hardware.presets import base_name, chip_receipts, chip_system
 from dse.physics.calibration import calibration_for, measured_band
 from dse.physics.evaluate import chip_technology
@@ -107,6 +108,21 @@ def test_a_chip_akin_to_a_preset_may_have_what_no_preset_says(own):
     """A design as it is exported: blank silicon, and another depth of its pipelines."""
     chip = dse.chip(own("blank_mm2 = 20.0", "pipeline_depth = 1.2"))
     assert float(chip.blank_mm2) == 20.0 and float(chip.pipeline_depth) == 1.2
+
+
+def test_an_area_has_its_unit_in_its_text(own):
+    """Before: "no unit", since the last letter of "mm2" is a digit."""
+    facts = {f.name: f.value for f in chip_receipts(own('die_area = "545 mm2"', 'blank = "3 mm2"', base="v100"))}
+    assert (facts["die_area_mm2"], facts["blank_mm2"]) == (545.0, 3.0)
+    with pytest.raises(DseError, match=r"die_area = '545': no unit"):
+        dse.chip(own('die_area = "545"', base="v100"))
+
+
+def test_a_chip_may_have_what_its_base_lacks_and_another_has(own):
+    """Before: V100 has no 8-bit products and Trainium3 no published die, so that no chip akin to them could say so."""
+    path = own("macs_fp8 = 2", 'narrow_products = "integer"', 'vendor_fp8 = "130 TFLOP/s"', base="v100")
+    assert native_precisions(dse.chip(path)) == ("bf16", "int8")
+    assert {f.name: f.value for f in chip_receipts(own('die_area = "400 mm2"'))}["die_area_mm2"] == 400.0
 
 
 def test_a_text_where_a_unit_wants_a_number_is_refused(own):

@@ -16,7 +16,7 @@ from ..core.provenance import OwnThing, Receipts, Sourced, load_receipts, number
 from ..core.shipped import check_kind
 from ..core.text import quantity_text, spelled, unit_of
 from ..technology.node import ByPrecision
-from ..technology.presets import link, memory, node
+from ..technology.presets import STACKED, link, memory, node, package, usual_package
 from .chip import NARROW_PRODUCTS, OPTIONAL, ROUNDING, Chip, shares_pool
 
 CHIPS = Path(__file__).parent / "data" / "chips.toml"
@@ -26,7 +26,7 @@ FAR, FAR_COUNT = 100.0, 10.0
 """Largest factor between a number and every preset, for quantities and for counts; a wrong prefix exceeds it."""
 WHOLE = ("n_", "rows", "cols", "cores_per_pool")
 """Prefixes of facts that are counts."""
-NAMED: dict[str, Callable[[str], object]] = {"node": node, "hbm": memory, "link": link}
+NAMED: dict[str, Callable[[str], object]] = {"node": node, "hbm": memory, "link": link, "package": package}
 """Facts that name a technology, with the function that looks it up."""
 OF_A_PRODUCT = ("die_area_mm2", "vendor_")
 """Prefixes of facts published for a product, which do not hold for a chip derived from it."""
@@ -47,10 +47,16 @@ def short_name(name: str) -> str:
     return Path(name).stem if is_own(name) else name
 
 
+def allowed_facts() -> Receipts:
+    """Every fact that a chip file may state, with the value of some preset or the default where no preset states it."""
+    unsaid = {n: Sourced(n, value, value, value, "derived", "dse2026", "") for n, value in OPTIONAL.items()}
+    unsaid["package"] = Sourced("package", STACKED, math.nan, math.nan, "derived", "dse2026", "")
+    return unsaid | {f: fact for facts in load_receipts(CHIPS).values() for f, fact in facts.items()}
+
+
 def own_chip(path: Path) -> OwnThing:
     """The chip in a user's file; SpecError as `own_thing`, or for a number more than `FAR` from every preset."""
-    unsaid = {n: Sourced(n, value, value, value, "derived", "dse2026", "") for n, value in OPTIONAL.items()}
-    every = unsaid | {f: fact for facts in load_receipts(CHIPS).values() for f, fact in facts.items()}
+    every = allowed_facts()
     try:
         thing = own_thing(path, preset_receipts, every, OWN_SETTINGS, every)  # what its base lacks, it may have
     except SpecError:
@@ -121,7 +127,8 @@ def chip_facts(chip: Chip) -> dict[str, float | str]:
             elif not dataclasses.is_dataclass(value):
                 facts[field.name] = float(value)
     facts.pop("name")
-    return {n: v for n, v in facts.items() if OPTIONAL.get(n) != v}
+    usual = {**OPTIONAL, "package": usual_package(chip.hbm)}
+    return {n: v for n, v in facts.items() if usual.get(n) != v}
 
 
 def chip_toml(chip: Chip, where: str) -> str:
@@ -134,7 +141,7 @@ def chip_toml(chip: Chip, where: str) -> str:
 
 
 ZERO_ALLOWED = ("macs_", "instruction_", "spare_frac", "transfer_start", "die_to_die_bandwidth", "in_network_reduction",
-                "shared_port", "near_sram",
+                "shared_port", "near_sram", "blank",
                 "scaleup_switch")  # fmt: skip
 """Prefixes of facts that may be zero; every other number must be positive."""
 CHOICES = {"lane_kind": ("simd", "simt"), "sram_kind": ("scratchpad", "cache"), "kind": ("torus", "switched"),

@@ -7,9 +7,10 @@ from dse.cli import main
 from dse.core.errors import DseError
 from dse.economy.presets import price_and_margin, rents
 from dse.hardware.chip import native_precisions
-from dse.hardware.presets import base_name, chip_receipts, chip_system
+from dse.hardware.own_chip import chip_toml
+from dse.hardware.presets import base_name, chip_names, chip_receipts, chip_system
 from dse.physics.calibration import calibration_for, measured_band
-from dse.physics.evaluate import chip_technology
+from dse.physics.evaluate import chip_technology, silicon
 from dse.workload.transformer import Decode
 
 
@@ -123,6 +124,45 @@ def test_a_chip_may_have_what_its_base_lacks_and_another_has(own):
     path = own("macs_fp8 = 2", 'narrow_products = "integer"', 'vendor_fp8 = "130 TFLOP/s"', base="v100")
     assert native_precisions(dse.chip(path)) == ("bf16", "int8")
     assert {f.name: f.value for f in chip_receipts(own('die_area = "400 mm2"'))}["die_area_mm2"] == 400.0
+
+
+CARD = (
+    'hbm = "GDDR6"',
+    "n_stacks = 8",
+    'hbm_bandwidth = "320 GB/s"',
+    'hbm_capacity = "16 GiB"',
+    'power_limit = "70 W"',
+)
+
+
+def test_a_card_with_memory_on_the_board_has_no_interposer_and_rests_below_its_power(own):
+    """Before: T4 (70 W, idle 10) stood on silicon bridges, and at rest drew 73 W, so that no command took it."""
+    t4 = dse.chip(own(*CARD, "n_cores = 40", 'clock = "1.59 GHz"', base="v100"))
+    tech = chip_technology(t4)
+    made = silicon(t4, tech)
+    assert (t4.package, tech.package.name) == ("FCBGA", "FCBGA")
+    rest_W = float(made.static_W) * (1.0 + float(tech.package.voltage_loss_frac))
+    assert rest_W == pytest.approx(35, abs=3)
+    bridged = silicon(t4, chip_technology(t4, "CoWoS-L"))
+    assert float(bridged.static_W) * 1.1 > 70
+    assert float(made.money.package_USD) < 0.1 * float(bridged.money.package_USD)
+
+
+def test_a_file_may_name_its_package_which_else_follows_its_memory(own):
+    assert dse.chip(own('package = "CoWoS-S"')).package == "CoWoS-S"
+    assert dse.chip(own('hbm = "HBM3"', base="l40s")).package == "CoWoS-L"
+    assert {n for n in chip_names() if dse.chip(n).package == "FCBGA"} == {
+        "a40", "l40s", "rtx-pro-6000", "mtia-v2", "inferentia1",
+    }  # fmt: skip
+    with pytest.raises(DseError, match=r"package = 'CoWoS-X': unknown package 'CoWoS-X'"):
+        dse.chip(own('package = "CoWoS-X"'))
+
+
+def test_a_written_chip_keeps_its_package(own, tmp_path):
+    mine = dse.chip(own('package = "CoWoS-S"'))
+    (tmp_path / "again.toml").write_text(chip_toml(mine, "a test"))
+    assert dse.chip(tmp_path / "again.toml").package == "CoWoS-S"
+    assert "package" not in chip_toml(dse.chip("l40s"), "a test")
 
 
 def test_a_text_where_a_unit_wants_a_number_is_refused(own):

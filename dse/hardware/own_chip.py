@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import DseError, SpecError
-from ..core.files import read_toml
+from ..core.files import is_there, read_toml
 from ..core.provenance import OwnThing, Receipts, Sourced, load_receipts, number, own_thing, pick
 from ..core.shipped import check_kind
 from ..core.text import quantity_text, spelled, unit_of
@@ -62,15 +62,44 @@ def own_chip(path: Path) -> OwnThing:
     except SpecError:
         check_kind(read_toml(path), "chip", path)
         raise
+    thing = dataclasses.replace(thing, own={n: _beside(path, fact) for n, fact in thing.own.items()})
     for fact in thing.own.values():
+        _check_built(path, thing.written[fact.name], fact)
         _check_usual(path, thing.written[fact.name], fact)
         if fact.name in NAMED:
             _check_named(path, fact)
     return thing
 
 
+def _beside(path: Path, fact: Sourced) -> Sourced:
+    """A fact that names a file of technology, found from where the command runs or else beside the chip's file."""
+    named = str(fact.value)
+    if fact.name not in NAMED or not is_own(named) or is_there(Path(named)):
+        return fact
+    return dataclasses.replace(fact, value=str(path.parent / named))
+
+
+OFF_DIE = ("n_stacks", "hbm_bandwidth_Bps", "hbm_capacity_B")
+"""Facts of the memory off the dies, which no modelled chip is without."""
+
+
+def _check_built(path: Path, key: str, fact: Sourced) -> None:
+    """SpecError for kinds of chips that no fact describes: all memory on the die, or a die beyond the reticle."""
+    said = f"{path}: {key} = {quantity_text(fact.name, fact.value) if fact.value else 0}"
+    if (fact.name in OFF_DIE and fact.value == 0) or (fact.name == "hbm" and str(fact.value).lower() == "none"):
+        raise SpecError(
+            f"{said}; a chip without memory off its dies is not modelled: a step reads weights and KV there"
+        )
+    reticle_mm2 = float(package(STACKED).reticle_mm2)
+    if fact.name == "die_area_mm2" and isinstance(fact.value, float) and fact.value > reticle_mm2:
+        most = quantity_text(fact.name, reticle_mm2)
+        raise SpecError(
+            f"{said}; one exposure prints {most}, so give the area of one of n_dies (a whole wafer is not modelled)"
+        )
+
+
 def _check_named(path: Path, fact: Sourced) -> None:
-    """SpecError for an unknown process node, memory or link."""
+    """SpecError for an unknown process node, memory, link or package."""
     try:
         NAMED[fact.name](str(fact.value))
     except DseError as error:

@@ -102,7 +102,7 @@ def headline(s: Solution) -> str:
 
 
 def product(name: str) -> str:
-    """A preset name as a product's: "trainium3" becomes "Trainium3", "mi300x" "MI300X"; a user's file as it is named."""
+    """A preset as its product: "trainium3" becomes "Trainium3", "mi300x" "MI300X"; a user's file by its own name."""
     if is_own(name):
         return short_name(name)
     head, _, tail = name.partition("-")

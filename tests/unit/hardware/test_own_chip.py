@@ -60,6 +60,10 @@ def test_plain_values_have_units_and_the_rest_is_the_base(own):
         ('hbm = "HBM9"', ["hbm = 'HBM9'", "did you mean HBM4"]),
         ('link = "NVLink9"', ["link = 'NVLink9'", "did you mean NVLink6"]),
         ('clock_GHz = 2.0\nclock = "2.1 GHz"', ["clock = '2.1 GHz'", "another key"]),
+        ('hbm = "none"', ["hbm = none", "without memory off its dies is not modelled"]),
+        ("n_stacks = 0", ["n_stacks = 0", "without memory off its dies is not modelled"]),
+        ('hbm_bandwidth = "0 GB/s"', ["hbm_bandwidth = 0", "without memory off its dies is not modelled"]),
+        ('die_area = "46225 mm2"', ["die_area = 46,200 mm2", "one exposure prints 858 mm2", "n_dies"]),
         ('power_limit = "1 horse"', ["power_limit = '1 horse'", "kW, MW, GW"]),
     ],
 )
@@ -156,6 +160,13 @@ def test_a_file_may_name_its_package_which_else_follows_its_memory(own):
     }  # fmt: skip
     with pytest.raises(DseError, match=r"package = 'CoWoS-X': unknown package 'CoWoS-X'"):
         dse.chip(own('package = "CoWoS-X"'))
+
+
+def test_technology_of_ones_own_lies_beside_the_chips_file(own, tmp_path):
+    """Before: looked for where the command ran, unlike a chip's system."""
+    (tmp_path / "gddr6x.toml").write_text('[gddr6x]\nbase = "GDDR6"\nstack_bandwidth = "84 GB/s"\n')
+    mine = dse.chip(own('hbm = "gddr6x.toml"', "n_stacks = 12", base="l40s"))
+    assert float(chip_technology(mine).memory.stack_bandwidth_Bps) == 84e9 and mine.package == "FCBGA"
 
 
 def test_a_written_chip_keeps_its_package(own, tmp_path):

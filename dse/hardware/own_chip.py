@@ -16,7 +16,7 @@ from ..core.provenance import OwnThing, Receipts, Sourced, load_receipts, number
 from ..core.shipped import check_kind
 from ..core.text import quantity_text, spelled, unit_of
 from ..technology.node import ByPrecision
-from ..technology.presets import STACKED, link, memory, node, package, usual_package
+from ..technology.presets import STACKED, link, memory, node, node_names, package, usual_package
 from .chip import NARROW_PRODUCTS, OPTIONAL, ROUNDING, Chip, shares_pool
 
 CHIPS = Path(__file__).parent / "data" / "chips.toml"
@@ -103,7 +103,9 @@ def _check_named(path: Path, fact: Sourced) -> None:
     try:
         NAMED[fact.name](str(fact.value))
     except DseError as error:
-        raise SpecError(f"{path}: {fact.name} = {spelled(fact.value)}: {error}") from error
+        # the nearest name need not be the nearest node: N28 is 28 nm, N2 two
+        known = f"; nodes are {', '.join(node_names())}" if fact.name == "node" else ""
+        raise SpecError(f"{path}: {fact.name} = {spelled(fact.value)}: {error}{known}") from error
 
 
 def _check_usual(path: Path, key: str, fact: Sourced) -> None:

@@ -57,6 +57,7 @@ def test_plain_values_have_units_and_the_rest_is_the_base(own):
         ("n_cores = 1.5", ["n_cores = 1.5", "whole number"]),
         ("n_stacks = 1000", ["n_stacks = 1,000", "2 to 16"]),
         ('node = "N1"', ["node = 'N1'", "did you mean N16"]),
+        ('node = "N28"', ["node = 'N28'", "nodes are N7, N5", "N16"]),
         ('hbm = "HBM9"', ["hbm = 'HBM9'", "did you mean HBM4"]),
         ('link = "NVLink9"', ["link = 'NVLink9'", "did you mean NVLink6"]),
         ('clock_GHz = 2.0\nclock = "2.1 GHz"', ["clock = '2.1 GHz'", "another key"]),

@@ -44,7 +44,8 @@ class Chips:
             own_terms(name)
             chip(name)  # facts alone would not show that it cannot be built
         facts = [dataclasses.asdict(f) for f in chip_receipts(name)]
-        answer = {"name": name, "facts": facts, "vendor_totals": disagreement_lines(name)}
+        estimates = {k: v for k, v in chip_numbers(name).items() if k.endswith("_estimate")}
+        answer = {"name": name, "facts": facts, "vendor_totals": disagreement_lines(name), "estimates": estimates}
         show(self.json, lambda: answer, lambda _: chip_view(name))
         return 0
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from pathlib import Path
@@ -180,7 +181,7 @@ def _plain_fact(key: str, value: Any, known: Receipts, what: str, file: str) -> 
     if not isinstance(value, str) and not _is_number(value):
         raise SpecError(f"{key} = {spelled(value)}: expected a number, or a text with its unit")
     unit = unit_of(full)
-    bare = not (isinstance(value, str) and value.strip()[-1:].isalnum() and not value.strip()[-1:].isdecimal())
+    bare = not isinstance(value, str) or re.fullmatch(r"[-+0-9.eE]*", value.strip())  # "mm2" ends in a digit as well
     if bare and unit not in ("", "frac") and key == stems[full]:
         raise SpecError(f"{key} = {spelled(value)}: no unit; write it as a text, or name it {full}")
     try:

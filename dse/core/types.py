@@ -121,7 +121,7 @@ def _fields(kind: type[eqx.Module]) -> tuple[dict[str, None], dict[str, Any]]:
     return dict.fromkeys(f.name for f in fields), defaults
 
 
-NAMES = ("name", "node", "hbm", "link")
+NAMES = ("name", "node", "hbm", "link", "package")
 """Fields of records that name a thing, where they hold a text."""
 
 

@@ -15,7 +15,7 @@ from ..core.types import as_float
 from ..core.units import positive
 from ..hardware.fabrics import build_fabric, system_facts
 from ..hardware.own_chip import is_own, own_chip
-from ..hardware.presets import base_name, usual_system
+from ..hardware.presets import base_name, chip_names, usual_system
 from ..hardware.system import System
 from ..technology.presets import build
 from .job import Economy
@@ -68,6 +68,10 @@ def carbon(node: str) -> Carbon:
     return build(Carbon, {**_facts("carbon", node), **_facts("carbon", COMMON)}, node)
 
 
+TERMS = 'host = "x86-8" and price = "30 kUSD" or margin = 1.5'
+"""Lines of a chip file that say how it reaches its owner, as messages name them."""
+
+
 def chip_facts(chip_name: str) -> Receipts:
     """How a chip reaches its owner: its host, and its price or its maker's margin; UnknownNameError without such facts.
 
@@ -75,6 +79,9 @@ def chip_facts(chip_name: str) -> Receipts:
     where neither says anything of what is missing.
     """
     if not is_own(chip_name):
+        if chip_name in chip_names() and chip_name not in load_receipts(DATA / FILES["chip in a fleet"]):
+            remedy = f'make a file of your own with base = "{chip_name}", {TERMS}'
+            raise ReceiptError(f"{chip_name}: no price of this chip in a fleet; {remedy}")
         return _facts("chip in a fleet", chip_name)
     said = {k: f for k, f in _said(chip_name).items() if k != "rent_USD"}
     if "host" in said and len(said) > 1:
@@ -84,7 +91,7 @@ def chip_facts(chip_name: str) -> Receipts:
         inherited = _facts("chip in a fleet", base)
     except UnknownNameError as error:
         told = f"{chip_name}: no facts about its base {base} in a fleet"
-        raise ReceiptError(f'{told}; add host = "x86-8" and price = "30 kUSD" or margin = 1.5') from error
+        raise ReceiptError(f"{told}; add {TERMS}") from error
     usual = {k: f for k, f in inherited.items() if k == "host" or (k == "margin" and "price_USD" not in said)}
     return {**usual, **said}
 

@@ -15,6 +15,7 @@ from ..core.errors import PlanError, RoomError
 from ..core.frames import page
 from ..core.kept import kept_record
 from ..core.program import is_traced, meanwhile
+from ..core.text import in_unit
 from ..core.types import Stacked, stack_records
 from ..hardware.chip import Chip
 from ..hardware.presets import chip as preset_chip
@@ -185,6 +186,6 @@ def _check_memory(d: StepDemand, chip: Chip, plan: Plan) -> None:
     need, have = float(d.memory_B), float(usable_B(chip))
     if need > have:
         raise RoomError(
-            f"{plan_text(plan)} needs {need / 2**30:.1f} GiB per chip and {chip.name} offers {have / 2**30:.1f} GiB "
+            f"{plan_text(plan)} needs {in_unit(need, 'B', 4)} per chip and {chip.name} offers {in_unit(have, 'B', 4)} "
             f"({usable_frac():.0%} of its HBM); use more chips, more tp or pp, ZeRO or recompute"
         )

@@ -158,6 +158,10 @@ def step_parts(e: Evaluation) -> list[tuple[str, float]]:
     ]
 
 
+RESIDUE = 1e-12
+"""Shares below this are what rounding leaves of the difference of two times, and nothing waits for them."""
+
+
 def binding(e: Evaluation, ops: tuple[Operator, ...]) -> list[tuple[str, float]]:
     """Share of the step time by what binds it, largest first; operators count for the limit that binds them."""
     step = float(e.step_s)
@@ -165,7 +169,7 @@ def binding(e: Evaluation, ops: tuple[Operator, ...]) -> list[tuple[str, float]]
     for op in ops:
         name = "compute" if op.bound == "tile" else op.bound
         shares[name] = shares.get(name, 0.0) + op.seconds / step
-    return sorted(((n, s) for n, s in shares.items() if s > 0), key=lambda x: -x[1])
+    return sorted(((n, s) for n, s in shares.items() if s > RESIDUE), key=lambda x: -x[1])
 
 
 def spent(d: StepDemand, chip: Chip, c: Calibration) -> dict[str, float]:

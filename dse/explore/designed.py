@@ -18,7 +18,7 @@ from ..lowering.served import asked_demand, phase_under
 from ..lowering.tiling import array_shape
 from ..optimize.solution import Solution, WorkloadReport
 from ..physics.evaluate import Silicon, chip_technology
-from ..physics.power import full_load_power_W
+from ..physics.power import full_load_power_W, power_W
 from ..study.metrics import METRICS, OWNED, Load, chip_state, silicon_of
 from ..study.study import Study
 from ..workload.requests import Requests
@@ -36,6 +36,12 @@ class Cloud:
 def chip_silicon(chip: Chip, package: str | None = None) -> Silicon:
     """Area, supply and cost of a chip, in its own package or another."""
     return silicon_of(chip, chip_technology(chip, package) if package else chip_technology(chip))
+
+
+def rest_W(chip: Chip) -> float:
+    """Package power of a chip that does nothing, delivery losses included [W]."""
+    tech = chip_technology(chip)
+    return float(power_W(np.zeros(()), np.ones(()), chip_silicon(chip).static_W, tech))
 
 
 WHITE_SPACE = "white space"

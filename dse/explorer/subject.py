@@ -186,7 +186,8 @@ def chip_at_hand(subject: Subject, at: AtHand, drawn: Sequence[float]) -> Chip:
 def chip_file(subject: Subject, at: AtHand, plans: Plans) -> str:
     """The chip at hand as a file that every command takes."""
     drawn = [w["power_W"] for w in read_chip(subject, at, plans).get("works", [])]
-    text = chip_toml(chip_at_hand(subject, at, drawn), f"dse explore {subject.asked}")
+    made = dataclasses.replace(chip_at_hand(subject, at, drawn), package=subject.study.package)
+    text = chip_toml(made, f"dse explore {subject.asked}")
     within = subject.study.baseline
     named = f"base = {json.dumps(base_name(within.chip.name))}\nsystem = {json.dumps(within.name)}"
     head, table, facts = text.partition("]\n")
@@ -224,7 +225,7 @@ def subject_of_chip(system: System, workload: Workload, phase: str) -> Subject:
     study = recorded(
         name=name, baseline=system, workloads={phase: (workload, system.n_chips)},
         free=tuple(Free(n, v / REACH, v * REACH) for n, v in values.items()), choices=(built,),
-        limits=(Limit(POWER, "at_most", float(chip.power_limit_W)),), goal=DELIVERED, package="CoWoS-L",
+        limits=(Limit(POWER, "at_most", float(chip.power_limit_W)),), goal=DELIVERED, package=chip.package,
         scaleout_Bps=float(chip.scaleout_bandwidth_per_dir_Bps),
     )  # fmt: skip
     ground, here = ground_of(study), [Structure(array_shape(chip.core.tensor))]

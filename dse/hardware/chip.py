@@ -11,6 +11,7 @@ from ..core.errors import SpecError
 from ..core.frames import AbstractShown
 from ..core.types import FloatLike, Scalar, as_float
 from ..technology.node import PRECISION_BITS, PRECISIONS, ByPrecision
+from ..technology.presets import STACKED
 
 NARROW_PRODUCTS = {"float": ("fp8",), "integer": ("int8",), "both": ("fp8", "int8")}
 """Precisions that run at the 8-bit rate of a matrix unit, by what its narrow products are."""
@@ -104,6 +105,7 @@ class Chip(AbstractShown, eqx.Module):
     nominal_clock_Hz: Scalar = eqx.field(converter=as_float)
     """Clock of the pipeline at the node's nominal voltage."""
     n_stacks: Scalar = eqx.field(converter=as_float)
+    """Memory stacks per package; of memory on the board, channels of 16 bits (LPDDR) or devices of 32 (GDDR)."""
     hbm_bandwidth_Bps: Scalar = eqx.field(converter=as_float)
     """Off-chip memory bandwidth of the package, reads plus writes."""
     hbm_capacity_B: Scalar = eqx.field(converter=as_float)
@@ -120,6 +122,9 @@ class Chip(AbstractShown, eqx.Module):
     """Datapath stages over those of the pipeline whose clock is `nominal_clock_Hz`."""
     blank_mm2: Scalar = eqx.field(converter=as_float, default=0.0)
     """Empty silicon of a die, added so that heat spreads or a required area is met."""
+    package: str = eqx.field(static=True, default=STACKED)
+    """What its dies are mounted on, a name in the technology data; where a file names none, what its memory asks for:
+    "FCBGA" for GDDR and LPDDR, which stand on the board, "CoWoS-L" for stacks."""
 
 
 def sides(written: str, what: str) -> tuple[int, int]:

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import DseError, SpecError
-from ..core.files import read_toml
+from ..core.files import is_there, read_toml
 from ..core.provenance import OwnThing, Receipts, Sourced, load_receipts, number, own_thing, pick
 from ..core.shipped import check_kind
 from ..core.text import quantity_text, spelled, unit_of
 from ..technology.node import ByPrecision
-from ..technology.presets import link, memory, node
+from ..technology.presets import STACKED, link, memory, node, node_names, package, usual_package
 from .chip import NARROW_PRODUCTS, OPTIONAL, ROUNDING, Chip, shares_pool
 
 CHIPS = Path(__file__).parent / "data" / "chips.toml"
@@ -26,7 +26,7 @@ FAR, FAR_COUNT = 100.0, 10.0
 """Largest factor between a number and every preset, for quantities and for counts; a wrong prefix exceeds it."""
 WHOLE = ("n_", "rows", "cols", "cores_per_pool")
 """Prefixes of facts that are counts."""
-NAMED: dict[str, Callable[[str], object]] = {"node": node, "hbm": memory, "link": link}
+NAMED: dict[str, Callable[[str], object]] = {"node": node, "hbm": memory, "link": link, "package": package}
 """Facts that name a technology, with the function that looks it up."""
 OF_A_PRODUCT = ("die_area_mm2", "vendor_")
 """Prefixes of facts published for a product, which do not hold for a chip derived from it."""
@@ -47,28 +47,65 @@ def short_name(name: str) -> str:
     return Path(name).stem if is_own(name) else name
 
 
+def allowed_facts() -> Receipts:
+    """Every fact that a chip file may state, with the value of some preset or the default where no preset states it."""
+    unsaid = {n: Sourced(n, value, value, value, "derived", "dse2026", "") for n, value in OPTIONAL.items()}
+    unsaid["package"] = Sourced("package", STACKED, math.nan, math.nan, "derived", "dse2026", "")
+    return unsaid | {f: fact for facts in load_receipts(CHIPS).values() for f, fact in facts.items()}
+
+
 def own_chip(path: Path) -> OwnThing:
     """The chip in a user's file; SpecError as `own_thing`, or for a number more than `FAR` from every preset."""
-    unsaid = {n: Sourced(n, value, value, value, "derived", "dse2026", "") for n, value in OPTIONAL.items()}
-    every = unsaid | {f: fact for facts in load_receipts(CHIPS).values() for f, fact in facts.items()}
+    every = allowed_facts()
     try:
-        thing = own_thing(path, preset_receipts, every, OWN_SETTINGS, unsaid)
+        thing = own_thing(path, preset_receipts, every, OWN_SETTINGS, every)  # what its base lacks, it may have
     except SpecError:
         check_kind(read_toml(path), "chip", path)
         raise
+    thing = dataclasses.replace(thing, own={n: _beside(path, fact) for n, fact in thing.own.items()})
     for fact in thing.own.values():
+        _check_built(path, thing.written[fact.name], fact)
         _check_usual(path, thing.written[fact.name], fact)
         if fact.name in NAMED:
             _check_named(path, fact)
     return thing
 
 
+def _beside(path: Path, fact: Sourced) -> Sourced:
+    """A fact that names a file of technology, found from where the command runs or else beside the chip's file."""
+    named = str(fact.value)
+    if fact.name not in NAMED or not is_own(named) or is_there(Path(named)):
+        return fact
+    return dataclasses.replace(fact, value=str(path.parent / named))
+
+
+OFF_DIE = ("n_stacks", "hbm_bandwidth_Bps", "hbm_capacity_B")
+"""Facts of the memory off the dies, which no modelled chip is without."""
+
+
+def _check_built(path: Path, key: str, fact: Sourced) -> None:
+    """SpecError for kinds of chips that no fact describes: all memory on the die, or a die beyond the reticle."""
+    said = f"{path}: {key} = {quantity_text(fact.name, fact.value) if fact.value else 0}"
+    if (fact.name in OFF_DIE and fact.value == 0) or (fact.name == "hbm" and str(fact.value).lower() == "none"):
+        raise SpecError(
+            f"{said}; a chip without memory off its dies is not modelled: a step reads weights and KV there"
+        )
+    reticle_mm2 = float(package(STACKED).reticle_mm2)
+    if fact.name == "die_area_mm2" and isinstance(fact.value, float) and fact.value > reticle_mm2:
+        most = quantity_text(fact.name, reticle_mm2)
+        raise SpecError(
+            f"{said}; one exposure prints {most}, so give the area of one of n_dies (a whole wafer is not modelled)"
+        )
+
+
 def _check_named(path: Path, fact: Sourced) -> None:
-    """SpecError for an unknown process node, memory or link."""
+    """SpecError for an unknown process node, memory, link or package."""
     try:
         NAMED[fact.name](str(fact.value))
     except DseError as error:
-        raise SpecError(f"{path}: {fact.name} = {spelled(fact.value)}: {error}") from error
+        # the nearest name need not be the nearest node: N28 is 28 nm, N2 two
+        known = f"; nodes are {', '.join(node_names())}" if fact.name == "node" else ""
+        raise SpecError(f"{path}: {fact.name} = {spelled(fact.value)}: {error}{known}") from error
 
 
 def _check_usual(path: Path, key: str, fact: Sourced) -> None:
@@ -121,7 +158,8 @@ def chip_facts(chip: Chip) -> dict[str, float | str]:
             elif not dataclasses.is_dataclass(value):
                 facts[field.name] = float(value)
     facts.pop("name")
-    return {n: v for n, v in facts.items() if OPTIONAL.get(n) != v}
+    usual = {**OPTIONAL, "package": usual_package(chip.hbm)}
+    return {n: v for n, v in facts.items() if usual.get(n) != v}
 
 
 def chip_toml(chip: Chip, where: str) -> str:
@@ -134,7 +172,7 @@ def chip_toml(chip: Chip, where: str) -> str:
 
 
 ZERO_ALLOWED = ("macs_", "instruction_", "spare_frac", "transfer_start", "die_to_die_bandwidth", "in_network_reduction",
-                "shared_port", "near_sram",
+                "shared_port", "near_sram", "blank",
                 "scaleup_switch")  # fmt: skip
 """Prefixes of facts that may be zero; every other number must be positive."""
 CHOICES = {"lane_kind": ("simd", "simt"), "sram_kind": ("scratchpad", "cache"), "kind": ("torus", "switched"),

@@ -17,6 +17,7 @@ from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, te
 from ..core.text import quantity_text
 from ..core.types import as_float
 from ..technology.node import PRECISIONS, ByPrecision
+from ..technology.presets import usual_package
 from .chip import OPTIONAL, Chip, Core, TensorEngine, peak_FLOPps
 from .fabrics import MOST_SCALEUP, SYSTEMS, build_fabric, fabric_names, most_scaleup_Bps, system_facts
 from .own_chip import CHIPS, check_physical, check_together, facts_of, is_own, own_chip, preset_receipts
@@ -47,7 +48,8 @@ def build_chip(name: str, receipts: Receipts) -> Chip:
     core = Core(tensor=tensor, **numbers(Core, but=("tensor",)))  # type: ignore[arg-type]
     texts = ("node", "hbm", "link", "lane_kind", "sram_kind")
     named = {t: text(receipts, t) for t in texts}
-    return Chip(name=name, core=core, **named, **numbers(Chip, but=("name", "core", *texts)))  # type: ignore[arg-type]
+    named["package"] = text_or(receipts, "package", "") or usual_package(named["hbm"])
+    return Chip(name=name, core=core, **named, **numbers(Chip, but=("name", "core", *named)))  # type: ignore[arg-type]
 
 
 def chip(name_or_path: str | Path) -> Chip:

@@ -9,16 +9,25 @@ from ..core.schemas import Schema, both_names, field_docs, one_of, quantity_sche
 from ..core.text import unit_of
 from .chip import Chip, Core, TensorEngine
 from .fabrics import fabric_names
-from .own_chip import CHIPS, OWN_SETTINGS, ZERO_ALLOWED
+from .own_chip import CHIPS, OWN_SETTINGS, ZERO_ALLOWED, allowed_facts
 
+BASE = "Preset that all other facts come from, and the software with its calibration."
+PUBLISHED = {
+    "die_area_mm2": "Published area of one compute die, to compare with the modelled one and to price the die by.",
+    "vendor_fp32_FLOPps": "Dense matrix peak that the vendor states in FP32, to compare with the product formula.",
+    "vendor_bf16_FLOPps": "Dense matrix peak that the vendor states in BF16 or FP16, likewise.",
+    "vendor_fp8_FLOPps": "Dense matrix peak that the vendor states in FP8 or INT8, likewise.",
+    "vendor_fp4_FLOPps": "Dense matrix peak that the vendor states in FP4, likewise.",
+}
+"""Meaning of facts that no record has, by name."""
 BY_PRECISION = {"macs_": "macs_per_cycle", "granule_contract_": "granule_contract"}
 """Prefixes of facts with one number per precision, and the field they fill."""
 
 
 def chip_schema() -> Schema:
     """JSON Schema of a chip file: one table, complete or with a preset as its `base`."""
-    facts = {f: fact for facts in load_receipts(CHIPS).values() for f, fact in facts.items()}
-    docs = {**field_docs(TensorEngine), **field_docs(Core), **field_docs(Chip)}
+    facts = allowed_facts()
+    docs = {**PUBLISHED, **field_docs(TensorEngine), **field_docs(Core), **field_docs(Chip)}
     named = {key: _fact_schema(facts[full], docs) for key, full in both_names(facts).items()}
     other_units = {
         rf"^{re.escape(n.removesuffix(unit_of(n)))}[A-Za-z0-9]+$": {"anyOf": [{"type": "number"}, _receipt(["number"])]}
@@ -27,7 +36,7 @@ def chip_schema() -> Schema:
     }
     table = {
         "type": "object",
-        "properties": {"base": one_of(load_receipts(CHIPS)), **_settings(), **named},
+        "properties": {"base": {"description": BASE, **one_of(load_receipts(CHIPS))}, **_settings(), **named},
         "patternProperties": other_units,
         "additionalProperties": False,
     }
@@ -37,7 +46,7 @@ def chip_schema() -> Schema:
 
 def _settings() -> dict[str, Schema]:
     about = {
-        "system": one_of(fabric_names(), ".toml"),
+        "system": {"description": "Fabric that joins the chips.", **one_of(fabric_names(), ".toml")},
         "host": {"type": "string", "description": "Server that it stands in."},
         "price": {"description": "What a buyer pays for the package.", **quantity_schema("USD")},
         "margin": {"type": "number", "description": "What its maker adds to the cost of a package."},
@@ -57,8 +66,8 @@ def _fact_schema(fact: Sourced, docs: dict[str, str]) -> Schema:
         plain["anyOf"][0] = {"type": "number", "minimum": 0}
     found = [f[fact.name].value for f in load_receipts(CHIPS).values() if fact.name in f]
     numbers = [x for x in found if not isinstance(x, str)]
-    usual = {"x-unit": plain["x-unit"], "x-presets": [min(numbers), max(numbers)]}
-    return {**head, "anyOf": [*plain["anyOf"], _receipt(["number"])], **usual}
+    usual = {"x-presets": [min(numbers), max(numbers)]} if numbers else {}  # no preset states what has a default
+    return {**head, "anyOf": [*plain["anyOf"], _receipt(["number"])], "x-unit": plain["x-unit"], **usual}
 
 
 def _receipt(kinds: list[str]) -> Schema:

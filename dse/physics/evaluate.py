@@ -144,12 +144,12 @@ def evaluate_demand(
     )
 
 
-def chip_technology(chip: Chip, package: str = "CoWoS-L") -> Technology:
-    """Technology of a chip from the names in its record (node, HBM, link); spare cores mean harvested dies.
+def chip_technology(chip: Chip, package: str = "") -> Technology:
+    """Technology of a chip from the names in its record, in its own `package` or another; spares: harvested dies.
 
     SpecError: the clock is beyond what the node reaches at its highest supply voltage.
     """
-    tech = technology(chip.node, chip.hbm, chip.link, package=package)
+    tech = technology(chip.node, chip.hbm, chip.link, package=package or chip.package)
     if not is_traced(chip):
         _check_clock(chip, tech)
     return dataclasses.replace(tech, package=harvested(tech.package, chip.spare_frac))

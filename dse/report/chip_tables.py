@@ -10,8 +10,8 @@ from rich.text import Text
 
 from ..core.files import picked
 from ..core.provenance import Sourced
-from ..core.text import digits, in_unit, label, percent, quantity_text, span
-from ..explore.designed import chip_silicon
+from ..core.text import digits, in_unit, label, percent, quantity_text, span, times
+from ..explore.designed import chip_silicon, rest_W
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
 from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
 from ..study.metrics import METRICS, chip_state
@@ -22,7 +22,7 @@ from .tables import table_of
 def chip_numbers(name: str) -> dict[str, Any]:
     """The line of a chip in the overview, canonical units; what this package's models say beside what is published."""
     c, published = chip(name), {f.name: f.value for f in chip_receipts(name)}
-    peaks = {f"peak_{p}_FLOPps": _peak(c, p) for p in PEAKS}
+    peaks = {f"peak_{p}_FLOPps": _peak(c, p) for p in ("fp32", *PEAKS)}
     return {
         "name": name,
         "node": c.node,
@@ -32,6 +32,7 @@ def chip_numbers(name: str) -> dict[str, Any]:
         "die_mm2_estimate": float(chip_silicon(c).die_mm2),
         "die_mm2_published": published.get("die_area_mm2"),
         "full_load_W_estimate": max(_full_load_W(c, p) for p in native_precisions(c) if p in LOADED),
+        "rest_W_estimate": rest_W(c),
     }
 
 
@@ -87,7 +88,27 @@ def receipts_table(facts: list[Sourced], title: str) -> Table:
 
 def chip_view(name: str) -> RenderableType:
     """Every fact of a chip, guesses first, and where the vendor's totals differ from the product formula."""
-    return Group(receipts_table(chip_receipts(name), name), *(Text(x) for x in disagreement_lines(name)))
+    lines = [*disagreement_lines(name), *estimate_lines(chip_numbers(name))]
+    return Group(receipts_table(chip_receipts(name), name), *(Text(x) for x in lines))
+
+
+def estimate_lines(n: dict[str, Any]) -> list[str]:
+    """What the models make of a chip's facts, beside what is published; `n` as from `chip_numbers`."""
+    die, known, dies = n["die_mm2_estimate"], n["die_mm2_published"], "" if n["n_dies"] == 1 else "each of its dies "
+    beside = "" if known is None else f", {times(die / known)} the published {in_unit(known, 'mm2')}"
+    loads = f"full load {in_unit(n['full_load_W_estimate'], 'W')} of {in_unit(n['power_limit_W'], 'W')}"
+    lines = [
+        f"By this model: {dies}{in_unit(die, 'mm2')}{beside}; {loads}, {in_unit(n['rest_W_estimate'], 'W')} at rest"
+    ]
+    if known is not None and not 1 / FAR_OFF <= die / known <= FAR_OFF:
+        lines.append("An area this far off means that the facts do not describe it; check the node, SRAM and cores")
+    peak, read = n["peak_bf16_FLOPps"] or n["peak_fp32_FLOPps"], n["hbm_bandwidth_Bps"]
+    told = f"{in_unit(peak, 'FLOPps')} over {in_unit(read, 'Bps')} of memory"
+    return [*lines, f"Machine balance {digits(peak / read)} FLOP/B, {told}"]
+
+
+FAR_OFF = 1.7
+"""Ratio of modelled to published area beyond that of every chip that comes along."""
 
 
 def disagreement_lines(name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ def write_results(folder: Path, study_text: str, solution: Solution) -> None:
     """Write `solution.json`, `manifest.json` and, where there is a design, `chip.toml` into `folder`."""
     write_json(folder / "solution.json", solution_json(solution))
     if solution.chip is not None:
-        text = chip_toml(solution.chip, f"the study {solution.study.name}, solution.json beside this file")
+        made = dataclasses.replace(solution.chip, package=solution.study.package)
+        text = chip_toml(made, f"the study {solution.study.name}, solution.json beside this file")
         write_whole(folder / "chip.toml", lambda place: place.write_text(text, encoding="utf-8"))
     write_json(folder / "manifest.json", study_manifest(study_text, solution.study, solution.choice))
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from ..core.text import digits, in_unit, label, percent, quantity_text, times, unit_of
 from ..explore.designed import COUNTED, compared, waits
 from ..hardware.chip import Chip
-from ..hardware.own_chip import short_name
+from ..hardware.own_chip import is_own, short_name
 from ..optimize.solution import SMALLEST_PRICE, LimitReport, Solution, WorkloadReport, is_priced
 from ..study.convex import Kind
 from ..study.design import SEATED, Choice
@@ -102,7 +102,9 @@ def headline(s: Solution) -> str:
 
 
 def product(name: str) -> str:
-    """A preset name as a product's: "trainium3" becomes "Trainium3", "mi300x" "MI300X", "tpu-v4" "TPU v4"."""
+    """A preset as its product: "trainium3" becomes "Trainium3", "mi300x" "MI300X"; a user's file by its own name."""
+    if is_own(name):
+        return short_name(name)
     head, _, tail = name.partition("-")
     if head == "tpu":
         return f"TPU {tail}"

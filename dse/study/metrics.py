@@ -21,7 +21,7 @@ from ..hardware.chip import Chip, peak_FLOPps
 from ..physics.area import Area, interposer_mm2
 from ..physics.evaluate import Silicon, chip_technology, silicon
 from ..physics.money import Money, inverse_yield, total_USD
-from ..physics.power import full_load_power_W
+from ..physics.power import full_load_W
 from ..technology.presets import Technology
 from .design import FREE
 
@@ -192,8 +192,7 @@ def _full_load_W(s: State, precision: str) -> FloatLike:
 def _loaded_W(
     precision: str, chip: Chip, tech: Technology, area: Area, die_mm2: FloatLike, supply_V: FloatLike
 ) -> FloatLike:
-    parts = full_load_power_W(chip, tech, precision, area, die_mm2, supply_V)
-    return sum(parts.values(), start=jnp.zeros(()))
+    return full_load_W(chip, tech, precision, area, die_mm2, supply_V)
 
 
 @compiled

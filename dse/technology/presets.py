@@ -26,6 +26,8 @@ DATA = Path(__file__).parent / "data"
 FILES = {"node": "nodes.toml", "memory": "memories.toml", "link": "links.toml", "package": "packages.toml"}
 DIE_TO_DIE = "UCIe-A"
 """Links between compute dies unless told otherwise."""
+STACKED, ON_BOARD = "CoWoS-L", "FCBGA"
+"""Package unless told otherwise of dies beside stacks of memory, and of those whose memory stands on the board."""
 
 
 class Technology(AbstractShown, eqx.Module):
@@ -104,7 +106,12 @@ def package(name: str) -> Package:
     return _record(Package, "package", name)
 
 
-def technology(node: str, memory: str, link: str, die_to_die: str = DIE_TO_DIE, package: str = "CoWoS-L") -> Technology:
+def usual_package(memory_name: str) -> str:
+    """Package of a chip that names none: with bridges of silicon if its memory stands beside the dies, else without."""
+    return STACKED if float(memory(memory_name).footprint_mm2) > 0 else ON_BOARD
+
+
+def technology(node: str, memory: str, link: str, die_to_die: str = DIE_TO_DIE, package: str = STACKED) -> Technology:
     """A technology from the names of its parts; raises UnknownNameError with near matches."""
     return Technology(
         node=_record(Node, "node", node),

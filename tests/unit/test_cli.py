@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from dse.cli import main
+from dse.hardware.presets import chip_names
+from dse.report.chip_tables import FAR_OFF, chip_numbers
 
 slow = pytest.mark.slow
 TINY = Path(__file__).parents[1] / "data" / "tiny.toml"
@@ -206,6 +208,30 @@ def test_one_chip_lists_guesses_first_and_vendor_totals(capsys):
     assert main(["chips", "trainium2", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)["facts"]
     assert facts[0]["kind"] == "guess" and {"value", "low", "high", "source", "where"} <= set(facts[0])
+
+
+def test_one_chip_tells_what_the_models_make_of_its_facts(capsys, tmp_path):
+    """Before: only the table of all presets did, so that nobody saw what became of a file of one's own."""
+    assert main(["chips", "l40s"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    # 362 TFLOP/s / 864 GB/s = 419
+    assert "1.13x the published 609 mm2" in out and "of 350 W, 40 W at rest" in out
+    assert "Machine balance 419 FLOP/B, 362 TFLOP/s over 864 GB/s" in out and "far off" not in out
+    path = tmp_path / "tiles.toml"
+    path.write_text('[tiles]\nbase = "l40s"\nn_cores = 1400\ncores_per_pool = 1400\n')
+    assert main(["chips", str(path)]) == 0
+    assert "far off" not in capsys.readouterr().out  # nothing is published of it
+    path.write_text(path.read_text() + 'die_area = "823 mm2"\n')
+    assert main(["chips", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["estimates"]["die_mm2_estimate"] > 1400
+    assert main(["chips", str(path)]) == 0
+    assert "facts do not describe it" in " ".join(capsys.readouterr().out.split())
+
+
+def test_no_preset_is_called_far_off():
+    numbers = [chip_numbers(n) for n in chip_names()]
+    ratios = [n["die_mm2_estimate"] / n["die_mm2_published"] for n in numbers if n["die_mm2_published"]]
+    assert len(ratios) > 20 and all(1 / FAR_OFF < r < FAR_OFF for r in ratios)
 
 
 def test_cite(capsys):

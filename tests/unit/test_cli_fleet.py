@@ -45,7 +45,7 @@ def test_fleet_json_and_table_agree(capsys):
     ("argv", "words"),
     [
         (["cost", "h10"], ["unknown", "h10"]),
-        (["cost", "maia-100"], ["chip in a fleet", "maia-100"]),
+        (["cost", "maia-100"], ["chip in a fleet", 'base = "maia-100"', "host =", "price ="]),
         (["cost", "h100", "--precision", "fp8"], ["--precision", "--against"]),
         (["cost", "trainium2", "--against", "h100", "--in", "0"], ["0 tokens in", "at least 1"]),
         (["cost", "h100", "--against", "h100"], ["--against", "another chip"]),

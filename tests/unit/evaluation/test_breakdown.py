@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from dse.evaluation import breakdown
 from dse.evaluation.assembly import chip_reference
 from dse.evaluation.breakdown import binding, find, spent, step_parts
 from dse.hardware.presets import system
@@ -24,6 +25,13 @@ def finding(request):
     if request.param == "training":
         return find(system("trn3-gen2-144", 4), TRAINING, parse_plan("tp=2,dp=2"))
     return find(system("trn3-gen2-144", 4), DECODE, parse_plan("tp=4"))
+
+
+def test_nothing_waits_for_what_rounding_leaves(finding, monkeypatch):
+    """Before: "data-parallel traffic 2e-14 %" of a decode step on one chip."""
+    left = [*step_parts(finding.evaluation), ("data-parallel traffic", 2e-16 * float(finding.evaluation.step_s))]
+    monkeypatch.setattr(breakdown, "step_parts", lambda _: left)
+    assert min(share for _, share in binding(finding.evaluation, finding.operators)) > 1e-12
 
 
 def test_parts_and_shares_add_up_to_the_step(finding):

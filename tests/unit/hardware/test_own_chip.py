@@ -6,9 +6,11 @@ import dse
 from dse.cli import main
 from dse.core.errors import DseError
 from dse.economy.presets import price_and_margin, rents
-from dse.hardware.presets import base_name, chip_receipts, chip_system
+from dse.hardware.chip import native_precisions
+from dse.hardware.own_chip import chip_toml
+from dse.hardware.presets import base_name, chip_names, chip_receipts, chip_system
 from dse.physics.calibration import calibration_for, measured_band
-from dse.physics.evaluate import chip_technology
+from dse.physics.evaluate import chip_technology, silicon
 from dse.workload.transformer import Decode
 
 
@@ -55,9 +57,14 @@ def test_plain_values_have_units_and_the_rest_is_the_base(own):
         ("n_cores = 1.5", ["n_cores = 1.5", "whole number"]),
         ("n_stacks = 1000", ["n_stacks = 1,000", "2 to 16"]),
         ('node = "N1"', ["node = 'N1'", "did you mean N16"]),
+        ('node = "N28"', ["node = 'N28'", "nodes are N7, N5", "N16"]),
         ('hbm = "HBM9"', ["hbm = 'HBM9'", "did you mean HBM4"]),
         ('link = "NVLink9"', ["link = 'NVLink9'", "did you mean NVLink6"]),
         ('clock_GHz = 2.0\nclock = "2.1 GHz"', ["clock = '2.1 GHz'", "another key"]),
+        ('hbm = "none"', ["hbm = none", "without memory off its dies is not modelled"]),
+        ("n_stacks = 0", ["n_stacks = 0", "without memory off its dies is not modelled"]),
+        ('hbm_bandwidth = "0 GB/s"', ["hbm_bandwidth = 0", "without memory off its dies is not modelled"]),
+        ('die_area = "46225 mm2"', ["die_area = 46,200 mm2", "one exposure prints 858 mm2", "n_dies"]),
         ('power_limit = "1 horse"', ["power_limit = '1 horse'", "kW, MW, GW"]),
     ],
 )
@@ -107,6 +114,67 @@ def test_a_chip_akin_to_a_preset_may_have_what_no_preset_says(own):
     """A design as it is exported: blank silicon, and another depth of its pipelines."""
     chip = dse.chip(own("blank_mm2 = 20.0", "pipeline_depth = 1.2"))
     assert float(chip.blank_mm2) == 20.0 and float(chip.pipeline_depth) == 1.2
+
+
+def test_an_area_has_its_unit_in_its_text(own):
+    """Before: "no unit", since the last letter of "mm2" is a digit."""
+    facts = {f.name: f.value for f in chip_receipts(own('die_area = "545 mm2"', 'blank = "3 mm2"', base="v100"))}
+    assert (facts["die_area_mm2"], facts["blank_mm2"]) == (545.0, 3.0)
+    with pytest.raises(DseError, match=r"die_area = '545': no unit"):
+        dse.chip(own('die_area = "545"', base="v100"))
+
+
+def test_a_chip_may_have_what_its_base_lacks_and_another_has(own):
+    """Before: V100 has no 8-bit products and Trainium3 no published die, so that no chip akin to them could say so."""
+    path = own("macs_fp8 = 2", 'narrow_products = "integer"', 'vendor_fp8 = "130 TFLOP/s"', base="v100")
+    assert native_precisions(dse.chip(path)) == ("bf16", "int8")
+    assert {f.name: f.value for f in chip_receipts(own('die_area = "400 mm2"'))}["die_area_mm2"] == 400.0
+
+
+CARD = (
+    'hbm = "GDDR6"',
+    "n_stacks = 8",
+    'hbm_bandwidth = "320 GB/s"',
+    'hbm_capacity = "16 GiB"',
+    'power_limit = "70 W"',
+)
+
+
+def test_a_card_with_memory_on_the_board_has_no_interposer_and_rests_below_its_power(own):
+    """Before: T4 (70 W, idle 10) stood on silicon bridges, and at rest drew 73 W, so that no command took it."""
+    t4 = dse.chip(own(*CARD, "n_cores = 40", 'clock = "1.59 GHz"', base="v100"))
+    tech = chip_technology(t4)
+    made = silicon(t4, tech)
+    assert (t4.package, tech.package.name) == ("FCBGA", "FCBGA")
+    rest_W = float(made.static_W) * (1.0 + float(tech.package.voltage_loss_frac))
+    assert rest_W == pytest.approx(35, abs=3)
+    bridged = silicon(t4, chip_technology(t4, "CoWoS-L"))
+    assert float(bridged.static_W) * 1.1 > 70
+    assert float(made.money.package_USD) < 0.1 * float(bridged.money.package_USD)
+
+
+def test_a_file_may_name_its_package_which_else_follows_its_memory(own):
+    assert dse.chip(own('package = "CoWoS-S"')).package == "CoWoS-S"
+    assert dse.chip(own('hbm = "HBM3"', base="l40s")).package == "CoWoS-L"
+    assert {n for n in chip_names() if dse.chip(n).package == "FCBGA"} == {
+        "a40", "l40s", "rtx-pro-6000", "mtia-v2", "inferentia1",
+    }  # fmt: skip
+    with pytest.raises(DseError, match=r"package = 'CoWoS-X': unknown package 'CoWoS-X'"):
+        dse.chip(own('package = "CoWoS-X"'))
+
+
+def test_technology_of_ones_own_lies_beside_the_chips_file(own, tmp_path):
+    """Before: looked for where the command ran, unlike a chip's system."""
+    (tmp_path / "gddr6x.toml").write_text('[gddr6x]\nbase = "GDDR6"\nstack_bandwidth = "84 GB/s"\n')
+    mine = dse.chip(own('hbm = "gddr6x.toml"', "n_stacks = 12", base="l40s"))
+    assert float(chip_technology(mine).memory.stack_bandwidth_Bps) == 84e9 and mine.package == "FCBGA"
+
+
+def test_a_written_chip_keeps_its_package(own, tmp_path):
+    mine = dse.chip(own('package = "CoWoS-S"'))
+    (tmp_path / "again.toml").write_text(chip_toml(mine, "a test"))
+    assert dse.chip(tmp_path / "again.toml").package == "CoWoS-S"
+    assert "package" not in chip_toml(dse.chip("l40s"), "a test")
 
 
 def test_a_text_where_a_unit_wants_a_number_is_refused(own):

@@ -16,11 +16,12 @@ from dse.lowering.demand import demand
 from dse.lowering.plan import Plan
 from dse.physics.area import block_areas
 from dse.physics.calibration import default_calibration
-from dse.physics.evaluate import chip_technology, evaluate_demand
+from dse.physics.evaluate import chip_technology, evaluate_demand, silicon
 from dse.physics.power import (
     crossing_B,
     energy_J,
     full_load_power_W,
+    full_load_W,
     operand_B,
     power_W,
     static_W,
@@ -308,3 +309,31 @@ def test_no_step_draws_more_than_full_load(trn2, lowered):
     volt = supply_V(chip_.clock_Hz, chip_.nominal_clock_Hz, t.node)
     most = sum(float(x) for x in full_load_power_W(chip_, t, "bf16", area, jnp.asarray(265.0), volt).values())
     assert float(e.power_W) < most
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "lanes_W"),
+    [
+        # 142 SMs x 128 lanes x 2.49 GHz x 4.71 pJ (N4) = 213 W, beside 95 + 50 W of matrix products
+        ("l40s", "fp8", 213.0),
+        # 78 x 128 x 1.853 GHz x 4.71 pJ = 87 W: the cut-down tensor cores draw less
+        ("h20", "fp8", 87.0),
+        # 132 x 128 x 1.83 GHz x 4.71 pJ = 146 W, less than the tensor cores
+        ("h100", "fp8", 146.0),
+        # an NPU's engines run at once
+        ("trainium2", "fp8", None),
+    ],
+)
+def test_a_multithreaded_core_draws_what_its_hungrier_engine_does(name, precision, lanes_W):
+    """Before: only the matrix unit counted, so that cards for graphics drew half of their TDP at most."""
+    c = chip(name)
+    tech = chip_technology(c)
+    s = silicon(c, tech)
+    on = c, tech, precision, s.area, s.die_mm2, s.supply_V
+    parts = {k: float(x) for k, x in full_load_power_W(*on).items()}
+    assert float(full_load_W(*on)) == pytest.approx(sum(parts.values()))
+    matrix = parts["tensor"] + parts["sram"]
+    if lanes_W is None:
+        assert parts["vector"] > 0
+    else:
+        assert matrix + parts["vector"] == pytest.approx(max(matrix, lanes_W), rel=0.03)

@@ -75,6 +75,11 @@ def test_infeasible_studies_say_what_to_do(relaxations, goal, words):
     assert words in str(last)
 
 
+def test_a_users_chip_is_named_as_its_file():
+    """Before: "4.4x C/l4.toml's HBM bandwidth"."""
+    assert product("c/l4.toml") == "l4"
+
+
 def test_names():
     assert [product(n) for n in ("trainium3", "h100", "a100-80", "tpu-v5p")] == [
         "Trainium3",

@@ -29,7 +29,7 @@ def test_the_promised_names_exist():
         presets.link_names()
     )
     assert {"UCIe-S", "UCIe-A", "NV-HBI"} <= set(presets.link_names())
-    assert presets.package_names() == ("CoWoS-S", "CoWoS-L", "CoWoS-L-2027")
+    assert presets.package_names() == ("CoWoS-S", "CoWoS-L", "CoWoS-L-2027", "FCBGA")
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERYTHING)

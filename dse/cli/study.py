@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from ..core.errors import SpecError
 from ..core.shipped import shipped
 from ..report.terminal import progress, show, start_jax
+from . import INTERRUPTED
 from .flags import FIGURE, FIGURES, FLAG, JSON, RESULTS, SECONDS, STUDY
+
+if TYPE_CHECKING:
+    from ..optimize.solution import Solution
+    from ..study.study import Study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +47,8 @@ class Optimize:
         """Solve, write, show."""
         start_jax()
         from ..core.files import results_folder
-        from ..optimize.deadline import Deadline
-        from ..optimize.near import near
         from ..optimize.solution import solution_json
         from ..optimize.solve import solve, solve_continuous
-        from ..optimize.whatif import what_if
         from ..report.results import write_results
         from ..report.screen import solution_view
         from ..study.study import load_study
@@ -56,14 +60,8 @@ class Optimize:
             if self.continuous:
                 solution = solve_continuous(study, tell, limit_s=self.seconds)
             else:
-                solution = solve(study, tell, gap_frac=self.gap, limit_s=self.seconds)
-            more, found = Deadline(self.seconds), {}
-            if self.what_if:
-                found["what_ifs"] = what_if(study, solution.limits, progress=tell, deadline=more)
-            if self.near > 0 and solution.chip is not None:
-                found["near"] = near(study, solution.goal, self.near, progress=tell, deadline=more)
-            left = (*solution.unfinished, *more.undone)
-            solution = dataclasses.replace(solution, **found, unfinished=left)
+                solution = solve(study, tell, gap_frac=self.gap, limit_s=self.seconds, may_stop=True)
+            solution = solution if solution.stopped else self._more(study, solution, tell)
         write_results(folder, text, solution)
         show(self.json, lambda: solution_json(solution), lambda width: solution_view(solution, width), f"{folder}/")
         if self.figures and solution.chip is not None:
@@ -71,7 +69,26 @@ class Optimize:
                 from ..report.figures import write_figures
 
                 write_figures(solution, folder)
+        if solution.stopped:
+            print(f"dse: {solution.stopped_text}", file=sys.stderr)
+            return INTERRUPTED
         return 1 if solution.chip is None else 0
+
+    def _more(self, study: Study, solution: Solution, tell: Callable[[str], None]) -> Solution:
+        """The solution with what was asked besides; Ctrl-C ends that, but loses nothing that was found before."""
+        from ..optimize.deadline import Deadline
+        from ..optimize.near import near
+        from ..optimize.whatif import what_if
+
+        more, found = Deadline(self.seconds), {}
+        try:
+            if self.what_if:
+                found["what_ifs"] = what_if(study, solution.limits, progress=tell, deadline=more)
+            if self.near > 0 and solution.chip is not None:
+                found["near"] = near(study, solution.goal, self.near, progress=tell, deadline=more)
+        except KeyboardInterrupt:
+            found["stopped"] = True
+        return dataclasses.replace(solution, **found, unfinished=(*solution.unfinished, *more.undone))
 
 
 @dataclasses.dataclass(frozen=True)

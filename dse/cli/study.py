@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
@@ -15,10 +14,6 @@ from ..core.shipped import shipped
 from ..report.terminal import progress, show, start_jax
 from . import INTERRUPTED
 from .flags import FIGURE, FIGURES, FLAG, JSON, RESULTS, SECONDS, STUDY
-
-if TYPE_CHECKING:
-    from ..optimize.solution import Solution
-    from ..study.study import Study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +42,7 @@ class Optimize:
         """Solve, write, show."""
         start_jax()
         from ..core.files import results_folder
+        from ..optimize.beside import with_more
         from ..optimize.solution import solution_json
         from ..optimize.solve import solve, solve_continuous
         from ..report.results import write_results
@@ -61,7 +57,8 @@ class Optimize:
                 solution = solve_continuous(study, tell, limit_s=self.seconds)
             else:
                 solution = solve(study, tell, gap_frac=self.gap, limit_s=self.seconds, may_stop=True)
-            solution = solution if solution.stopped else self._more(study, solution, tell)
+            if not solution.stopped:
+                solution = with_more(solution, self.what_if, self.near, self.seconds, tell)
         write_results(folder, text, solution)
         show(self.json, lambda: solution_json(solution), lambda width: solution_view(solution, width), f"{folder}/")
         if self.figures and solution.chip is not None:
@@ -73,22 +70,6 @@ class Optimize:
             print(f"dse: {solution.stopped_text}", file=sys.stderr)
             return INTERRUPTED
         return 1 if solution.chip is None else 0
-
-    def _more(self, study: Study, solution: Solution, tell: Callable[[str], None]) -> Solution:
-        """The solution with what was asked besides; Ctrl-C ends that, but loses nothing that was found before."""
-        from ..optimize.deadline import Deadline
-        from ..optimize.near import near
-        from ..optimize.whatif import what_if
-
-        more, found = Deadline(self.seconds), {}
-        try:
-            if self.what_if:
-                found["what_ifs"] = what_if(study, solution.limits, progress=tell, deadline=more)
-            if self.near > 0 and solution.chip is not None:
-                found["near"] = near(study, solution.goal, self.near, progress=tell, deadline=more)
-        except KeyboardInterrupt:
-            found["stopped"] = True
-        return dataclasses.replace(solution, **found, unfinished=(*solution.unfinished, *more.undone))
 
 
 @dataclasses.dataclass(frozen=True)

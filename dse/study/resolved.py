@@ -39,10 +39,11 @@ class Owner:
     margin: float
 
 
-def fields_of(raw: dict[str, Any], folder: Path, own: Own) -> dict[str, Any]:
-    """The fields of `Study` from the tables in `raw`; raises as `load_study`."""
+def fields_of(raw: dict[str, Any], folder: Path, own: Own, asks: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields of `Study` from the tables in `raw`; `asks` and errors as those of `load_study`."""
     check_own(own)
     names = (*METRICS, *(name for name, _ in own))
+    asks = tuple(full_name(x, names, "metric") for x in asks)
     try:
         spec = StudyFile.model_validate(raw)
     except pydantic.ValidationError as error:
@@ -61,7 +62,7 @@ def fields_of(raw: dict[str, Any], folder: Path, own: Own) -> dict[str, Any]:
     built = built_state(spec.built.chip, head.package) if spec.built else None
     now = cache(lambda: chip_state(baseline.chip))
     limits = tuple(limit_of(x, i, now, built, names) for i, x in enumerate(spec.limits))
-    asked = {goal, *(x.metric for x in limits)}
+    asked = {goal, *asks, *(x.metric for x in limits)}
     free = tuple(free_of(k, lo, hi) for k, (lo, hi) in spec.free.items())
     choices = choices_of(spec.choices, baseline, built, at_home=bool(asked & set(OF_RACK)))
     check_multiples(free, choices)
@@ -86,7 +87,7 @@ def fields_of(raw: dict[str, Any], folder: Path, own: Own) -> dict[str, Any]:
         "streams": head.streams,
         "built": spec.built.chip if spec.built else "",
         "own": own,
-        "written": Written(raw, folder),
+        "written": Written(raw, folder, asks),
     }
 
 
@@ -124,7 +125,7 @@ def _owner(head: Head, baseline: System, asked: bool, may_ask: bool) -> Owner | 
     if asked:
         return owner_of(baseline, head.host, head.margin)
     if head.host is not None or head.margin is not None:
-        raise SpecError(f"study.host and study.margin serve {', '.join(OWNED)}; no goal or limit names one")
+        raise SpecError(f"study.host and study.margin serve {', '.join(OWNED)}; no goal, limit or axis names one")
     return None
 
 

@@ -191,7 +191,7 @@ def _menu(
         if w.shape in position:
             rows.append((i, position[w.shape], 0, 0.0, 0.0))
         for chunk in _chunks(requests):
-            ride = make.chunked_reader(requests, w, chunk, ref)
+            ride = make.chunked_reader(requests, w, chunk, ref, policy.n_drafted)
             if ride is not None:
                 rows.append((i, len(readers), 1, 0.0, 0.0))
                 readers.append(ride)

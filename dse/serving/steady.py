@@ -112,14 +112,16 @@ def steady_state(
         TTFT = wait(S, rho) + rest of the pass under way + S
     The prefill makes the first token, so a sequence writes out - 1. By Little's law the engine takes
     n / ((out - 1) TPOT) requests per second, so n prefills start while one sequence writes; at the percentile it meets
-    n + z sqrt(n). Engines apart run at a load of their own, and are as many as the decode
-    engine's requests keep busy; moving the cache delays the second token only.
+    n + z sqrt(n). Passes that hold a chunk draft and verify as others do: their t_prompt includes both. Engines apart
+    run at a load of their own, and are as many as the decode engine's requests keep busy; moving the cache delays the
+    second token only.
     Source: [yu2022orca] for batching per pass; [agrawal2024sarathi] for chunks that ride on decode passes;
     [zhong2024distserve] and [patel2024splitwise] for engines apart; [kleinrock1975] for Little's law and M/G/1.
     Assumes: Poisson arrivals, first come first served, a prefill at a time per rank, many engines if apart.
     """
     beat = decode.pass_s * (1.0 + e.draft_frac)
-    service = jnp.asarray(e.n_passes * prompt.pass_s)
+    drafting = e.together_frac * e.draft_frac * decode.pass_s
+    service = jnp.asarray(e.n_passes * (prompt.pass_s + drafting))
     mean_service = jnp.sum(e.share_frac * service)
     cv2 = jnp.sum(e.share_frac * jnp.square(service)) / jnp.square(mean_service) - 1.0
     tpot, worst = token_times_s(e, beat, service, quantile_frac)

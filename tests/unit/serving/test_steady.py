@@ -71,6 +71,17 @@ def test_chunks_by_hand():
     assert float(p.load_frac) == pytest.approx(50 / (200 * 0.030) * 0.120)
 
 
+def test_chunks_beside_drafts_by_hand():
+    """Passes of 10 ms after 2 ms of drafting, 2 tokens each: 6 ms a token; a pass of 30 ms with a chunk drafts too.
+
+    So 4 chunks delay by 4 x 20 ms, 6 + 80 x 50 / 200 = 26 ms a token, and a prompt is under way for 4 x 32 ms.
+    """
+    e = engine(together_frac=1.0, n_passes=np.full(1, 4.0), draft_frac=0.2, n_accepted=2.0)
+    p = state(e, 0.010, [0.030])
+    assert float(p.tpot_mean_s) == pytest.approx(0.026)
+    assert float(p.load_frac) == pytest.approx(50 / (200 * 0.026) * 0.128)
+
+
 def test_chunks_that_need_more_passes_than_there_are_never_settle():
     """At 50 sequences and 200 tokens one pass in 4 may carry a chunk of a prompt of 1 pass; 5 passes do not fit."""
     p = state(engine(together_frac=1.0, n_passes=np.full(1, 5.0)), 0.010, [0.0101])

@@ -58,11 +58,12 @@ class FrontCommand:
         from ..study.study import load_study
 
         check_count("points of a front", self.points, 2, MOST_POINTS)  # before points of an earlier run are cleared
-        deadline, study = Deadline(self.seconds), load_study(self.study)
+        asked = tuple(m.strip() for m in self.metrics.split(","))
+        deadline, study = Deadline(self.seconds), load_study(self.study, asks=asked)
         marked = NAMED if self.chips is None else tuple(chips_of(self.chips))
         for chip_name in marked:
             preset_chip(chip_name)
-        names = checked_metrics(study, tuple(m.strip() for m in self.metrics.split(",")))
+        names = checked_metrics(study, asked)
         folder = front_folder(results_folder(self.results, study.name), names)
         found = self._solved(study, names, folder, deadline)
         write_front(folder, shipped(self.study).read_text(encoding="utf-8"), found)

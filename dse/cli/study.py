@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import tyro
 from ..core.errors import SpecError
 from ..core.shipped import shipped
 from ..report.terminal import progress, show, start_jax
+from . import INTERRUPTED
 from .flags import FIGURE, FIGURES, FLAG, JSON, RESULTS, SECONDS, STUDY
 
 
@@ -40,11 +42,9 @@ class Optimize:
         """Solve, write, show."""
         start_jax()
         from ..core.files import results_folder
-        from ..optimize.deadline import Deadline
-        from ..optimize.near import near
+        from ..optimize.beside import with_more
         from ..optimize.solution import solution_json
         from ..optimize.solve import solve, solve_continuous
-        from ..optimize.whatif import what_if
         from ..report.results import write_results
         from ..report.screen import solution_view
         from ..study.study import load_study
@@ -56,14 +56,9 @@ class Optimize:
             if self.continuous:
                 solution = solve_continuous(study, tell, limit_s=self.seconds)
             else:
-                solution = solve(study, tell, gap_frac=self.gap, limit_s=self.seconds)
-            more, found = Deadline(self.seconds), {}
-            if self.what_if:
-                found["what_ifs"] = what_if(study, solution.limits, progress=tell, deadline=more)
-            if self.near > 0 and solution.chip is not None:
-                found["near"] = near(study, solution.goal, self.near, progress=tell, deadline=more)
-            left = (*solution.unfinished, *more.undone)
-            solution = dataclasses.replace(solution, **found, unfinished=left)
+                solution = solve(study, tell, gap_frac=self.gap, limit_s=self.seconds, may_stop=True)
+            if not solution.stopped:
+                solution = with_more(solution, self.what_if, self.near, self.seconds, tell)
         write_results(folder, text, solution)
         show(self.json, lambda: solution_json(solution), lambda width: solution_view(solution, width), f"{folder}/")
         if self.figures and solution.chip is not None:
@@ -71,6 +66,9 @@ class Optimize:
                 from ..report.figures import write_figures
 
                 write_figures(solution, folder)
+        if solution.stopped:
+            print(f"dse: {solution.stopped_text}", file=sys.stderr)
+            return INTERRUPTED
         return 1 if solution.chip is None else 0
 
 

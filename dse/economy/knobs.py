@@ -6,11 +6,11 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable
 
-from ..core.provenance import Sourced
+from ..core.provenance import Receipts, Sourced
 from ..technology.presets import receipts
 from .ownership import recovery
 from .owning import Deal
-from .presets import OWNER, chip_facts, receipts_of
+from .presets import JOINS, OVERHEAD, OWNER, SWITCH_W, chip_facts, receipts_of, standing_facts
 from .reliability import Reliability, sparing
 
 TECHNOLOGY = {
@@ -51,8 +51,13 @@ class Turned:
 
 def knobs(d: Deal) -> list[Knob]:
     """Every fact with a range behind a chip's cost of ownership."""
+    standing = _standing(d)
+    replaced = {REPLACES[f] for f in standing if f in REPLACES}
     names = {"host": d.economy.host.name, "owner": OWNER, "reliability": d.economy.reliability.name}
-    found = [Knob(kind, name, f) for kind, name in names.items() for f in receipts_of(kind, name)]
+    found = [
+        Knob(kind, name, f) for kind, name in names.items() for f in receipts_of(kind, name) if f.name not in replaced
+    ]
+    found += [Knob("system", d.system_name, f) for f in standing.values()]
     parts = {"node": d.chip.node, "memory": d.chip.hbm, "package": d.tech.package.name}
     for kind, wanted in TECHNOLOGY.items():
         found += [Knob(kind, parts[kind], f) for f in receipts(kind, parts[kind]) if f.name in wanted]
@@ -60,6 +65,16 @@ def knobs(d: Deal) -> list[Knob]:
     own = chip_facts(d.chip.name)
     found += [Knob("chip", d.chip.name, own[deciding])] if deciding in own else []
     return [k for k in found if not isinstance(k.fact.value, str) and k.fact.low < k.fact.high]
+
+
+REPLACES = {**dict.fromkeys(JOINS, "scaleup_USD_per_Bps"), OVERHEAD: OVERHEAD}
+"""Facts of a system, and the fact of a server that each replaces."""
+
+
+def _standing(d: Deal) -> Receipts:
+    """Facts of the system that a deal's cost rests on."""
+    facts = standing_facts(d.system_name, d.economy.host.name) if d.system_name else {}
+    return {n: f for n, f in facts.items() if n in (*REPLACES, SWITCH_W)}
 
 
 def turn(d: Deal, knob: Knob, value: float) -> Deal:
@@ -74,6 +89,8 @@ def turn(d: Deal, knob: Knob, value: float) -> Deal:
         new = dataclasses.replace(part, **{name: value}) if same else part
         spares = sparing(new.spare_frac) if isinstance(new, Reliability) else e.sparing
         return dataclasses.replace(d, economy=dataclasses.replace(e, sparing=spares, **{knob.kind: new}))
+    if knob.kind == "system":
+        return _turned_system(d, knob, value) if knob.thing == d.system_name else d
     if knob.kind in TECHNOLOGY:
         part = getattr(d.tech, knob.kind)
         new = dataclasses.replace(part, **{name: value}) if part.name == knob.thing else part
@@ -83,6 +100,17 @@ def turn(d: Deal, knob: Knob, value: float) -> Deal:
     if name == "price_USD":
         return dataclasses.replace(d, price_USD=value)
     return dataclasses.replace(d, economy=dataclasses.replace(e, margin=value))
+
+
+def _turned_system(d: Deal, knob: Knob, value: float) -> Deal:
+    """`d` with one fact of its system at `value`; cables and switches are parts of one price."""
+    e, name = d.economy, knob.fact.name
+    if name == SWITCH_W:
+        rack = dataclasses.replace(e.rack, switch_W_per_Bps=value)  # type: ignore[arg-type]
+        return dataclasses.replace(d, economy=dataclasses.replace(e, rack=rack))
+    more = float(e.host.scaleup_USD_per_Bps) + value - float(knob.fact.value) if name in JOINS else value
+    new = dataclasses.replace(e.host, **{REPLACES[name]: more})
+    return dataclasses.replace(d, economy=dataclasses.replace(e, host=new))
 
 
 def turned(answer: Callable[[Deal, Deal], float], first: Deal, second: Deal) -> list[Turned]:

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 
 from ..core.errors import DseError, ReceiptError, UnknownNameError
 from ..core.frames import AbstractShown
-from ..core.provenance import Sourced
+from ..core.provenance import Sourced, text_or
 from ..core.types import FloatLike, Scalar, as_float
 from ..hardware.chip import Chip
+from ..hardware.fabrics import system_facts
 from ..hardware.presets import chip_receipts, chip_system
 from ..hardware.system import System
 from ..physics.evaluate import chip_technology, silicon
@@ -41,6 +42,8 @@ class Deal(AbstractShown, eqx.Module):
     """Area of one compute die: published if known, else modelled."""
     price_USD: Scalar = eqx.field(converter=as_float)
     """Price of the package; 0 for a chip made in-house, whose owner pays manufacturing cost times margin."""
+    system_name: str = eqx.field(static=True, default="")
+    """System that the chip stands in, a preset or the path of a file."""
 
 
 class Purchase(AbstractShown, eqx.Module):
@@ -73,7 +76,7 @@ def deal(system: System, margin: float | None = None) -> Deal:
     if margin is not None:
         price, own = None, margin
     around = economy(system, chip.node, 1.0 if own is None else own)
-    return Deal(chip, tech, around, die, UNPRICED if price is None else price)  # type: ignore[arg-type]
+    return Deal(chip, tech, around, die, UNPRICED if price is None else price, system.name)  # type: ignore[arg-type]
 
 
 def rented_deal(system: System) -> tuple[Deal, str]:
@@ -85,10 +88,11 @@ def rented_deal(system: System) -> tuple[Deal, str]:
         return deal(system), ""
     except DseError:
         chip, tech = system.chip, chip_technology(system.chip)
-        around = economy(system, chip.node, 1.0, host_name=USUAL_HOST)
+        name = text_or(system_facts(system.name), "host", USUAL_HOST)
+        around = economy(system, chip.node, 1.0, host_name=name)
         die = float(silicon(chip, tech).die_mm2)
-        told = f"no facts about {chip.name} in a fleet: its failures are those in a server {USUAL_HOST}, a guess"
-        return Deal(chip, tech, around, die, UNPRICED), told  # type: ignore[arg-type]
+        told = f"no facts about {chip.name} in a fleet: its failures are those in a server {name}, a guess"
+        return Deal(chip, tech, around, die, UNPRICED, system.name), told  # type: ignore[arg-type]
 
 
 def package_USD(d: Deal) -> Money:

@@ -13,7 +13,7 @@ from ..core.errors import DseError, ReceiptError, SpecError, UnknownNameError
 from ..core.provenance import Receipts, Sourced, load_receipts, number, number_or, pick, text, text_or
 from ..core.types import as_float
 from ..core.units import positive
-from ..hardware.fabrics import build_fabric, system_facts
+from ..hardware.fabrics import build_fabric, stated_facts, system_facts
 from ..hardware.own_chip import is_own, own_chip
 from ..hardware.presets import base_name, chip_names, usual_system
 from ..hardware.system import System
@@ -90,6 +90,8 @@ def chip_facts(chip_name: str) -> Receipts:
     try:
         inherited = _facts("chip in a fleet", base)
     except UnknownNameError as error:
+        if said and "host" in system_facts(usual_system(chip_name)):
+            return said
         told = f"{chip_name}: no facts about its base {base} in a fleet"
         raise ReceiptError(f"{told}; add {TERMS}") from error
     usual = {k: f for k, f in inherited.items() if k == "host" or (k == "margin" and "price_USD" not in said)}
@@ -161,13 +163,38 @@ def n_blast_chips(system: System, host_: Host) -> float:
 def economy(
     system: System, node: str, margin: float, n_pool_chips: float | None = None, host_name: str | None = None
 ) -> Economy:
-    """What surrounds the chips of `system`, made on `node`; UnknownNameError without such a host or facts of it."""
-    around = host(host_name or default_host(system.chip.name))
-    own = ownership()
-    rack = Rack(float(system.fabric.n_chips), 0.0)  # type: ignore[arg-type]
-    scope = (margin, n_blast_chips(system, around), float(n_pool_chips or system.n_chips), rack)
-    fails = reliability()
+    """What surrounds the chips of `system`, made on `node`; `host_name`: another server than the system's.
+
+    UnknownNameError: no such host, or no facts of it. SpecError: as `server_name`.
+    """
+    name = server_name(system, host_name)
+    facts = standing_facts(system.name, name)
+    around, own, fails = _with_facts(host(name), facts), ownership(), reliability()
+    scope = (margin, n_blast_chips(system, around), float(n_pool_chips or system.n_chips), _rack(system.name, facts))
     return Economy(around, own, recovery(own), fails, sparing(fails.spare_frac), carbon(node), *scope)  # type: ignore[arg-type]
+
+
+def server_name(system: System, asked: str | None = None) -> str:
+    """The server around a system's chips: `asked`, else the chip file's, the system's, or the chip's usual one.
+
+    SpecError: a user's system file names one server, and the chip file or `asked` another.
+    """
+    chip_name, own = system.chip.name, stated_facts(system.name)
+    said = asked or (text_or(_said(chip_name), "host", "") if is_own(chip_name) else "")
+    if said and said != text_or(own, "host", said):
+        raise SpecError(
+            f"{system.name}: host = '{text(own, 'host')}', but the chip stands in '{said}'; keep one of both"
+        )
+    return said or text_or(system_facts(system.name), "host", "") or default_host(chip_name)
+
+
+def standing_facts(system_name: str, host_name: str) -> Receipts:
+    """Facts of a system about its cables, switches and racks that hold around a server.
+
+    All of them around its own server; around another, those that the user's system file states itself.
+    """
+    facts = system_facts(system_name)
+    return facts if host_name == text_or(facts, "host", host_name) else stated_facts(system_name)
 
 
 def around_receipts(host_name: str, node: str) -> list[tuple[str, Sourced]]:
@@ -197,7 +224,11 @@ SWITCH_W = "scaleup_switch_W_per_Bps"
 def system_host(system_name: str, usual: str) -> Host:
     """The server in a system (else `usual`), scale-up cables and switches included, its overhead without those."""
     facts = system_facts(system_name)
-    inside = host(text_or(facts, "host", usual))
+    return _with_facts(host(text_or(facts, "host", usual)), facts)
+
+
+def _with_facts(inside: Host, facts: Receipts) -> Host:
+    """A server with the cables, switches and overhead of its system, where the system has facts of them."""
     joins = [number(facts, f) for f in JOINS if f in facts]
     if joins:
         inside = eqx.tree_at(lambda h: h.scaleup_USD_per_Bps, inside, as_float(sum(joins)))
@@ -207,8 +238,12 @@ def system_host(system_name: str, usual: str) -> Host:
 
 def system_rack(system_name: str) -> Rack:
     """Rack of a system: chips and shared switches; default one scale-up domain per rack."""
-    facts = system_facts(system_name)
-    n = number_or(facts, "n_rack_chips", float(build_fabric(system_name, facts).n_chips))
+    return _rack(system_name, system_facts(system_name))
+
+
+def _rack(system_name: str, facts: Receipts) -> Rack:
+    every = system_facts(system_name)
+    n = number_or(every, "n_rack_chips", float(build_fabric(system_name, every).n_chips))
     return Rack(n, number_or(facts, SWITCH_W, 0.0))  # type: ignore[arg-type]
 
 

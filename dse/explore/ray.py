@@ -101,7 +101,7 @@ class Rays:
         extra = tuple(Limit(m, "at_most", FREE_CAP) for m in self.metrics)
         owner = self.study.owner
         if owner is None and any(m in OWNED for m in self.metrics):
-            owner = owner_of(self.study.baseline.chip.name)
+            owner = owner_of(self.study.baseline)
         return space_of(dataclasses.replace(self.study, limits=(*own, *extra), owner=owner))
 
     @cached_property

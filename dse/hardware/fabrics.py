@@ -10,7 +10,18 @@ from functools import cache
 from pathlib import Path
 
 from ..core.errors import SpecError
-from ..core.provenance import Receipts, Sourced, load_receipts, number, number_or, own_thing, pick, text, worst_first
+from ..core.provenance import (
+    OwnThing,
+    Receipts,
+    Sourced,
+    load_receipts,
+    number,
+    number_or,
+    own_thing,
+    pick,
+    text,
+    worst_first,
+)
 from .own_chip import CHIPS, check_physical, is_own
 from .system import Fabric
 
@@ -38,6 +49,11 @@ def system_receipts(name: str) -> list[Sourced]:
     return worst_first(list(system_facts(name).values()))
 
 
+def stated_facts(name: str) -> Receipts:
+    """Facts that a user's system file states itself, without those of its base; none for a preset."""
+    return dict(_own_thing(Path(name)).own) if is_own(name) else {}
+
+
 def own_system(path: Path) -> Receipts:
     """Facts of the one system in a user's file, complete or with a preset as its `base`.
 
@@ -47,14 +63,18 @@ def own_system(path: Path) -> Receipts:
         scaleup_switch_W_per_GBps = 0.2
     SpecError (with file and key): more than one table, an unknown key or base, a physically impossible fact.
     """
-    every = {f: fact for facts in _every().values() for f, fact in facts.items()}
-    thing = own_thing(path, lambda base: pick(_every(), "system", base), every, may_add=every)
+    thing = _own_thing(path)
     facts = {**thing.inherited, **thing.own}
     try:
         build_fabric(thing.name, facts)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
     return facts
+
+
+def _own_thing(path: Path) -> OwnThing:
+    every = {f: fact for facts in _every().values() for f, fact in facts.items()}
+    return own_thing(path, lambda base: pick(_every(), "system", base), every, may_add=every)
 
 
 def build_fabric(name: str, receipts: Receipts) -> Fabric:

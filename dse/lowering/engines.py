@@ -198,13 +198,13 @@ def reader(requests: Requests, shape: Shape, ref: Reference) -> Reader:
     return Reader(shape, 0, (1,) * len(demands), tuple(demands))
 
 
-def chunked_reader(requests: Requests, writer: Writer, chunk: int, ref: Reference) -> Reader | None:
-    """Reader of prompts in chunks within the decode passes of `writer`; None for a pipeline."""
+def chunked_reader(requests: Requests, writer: Writer, chunk: int, ref: Reference, n_drafted: int = 0) -> Reader | None:
+    """Reader of prompts in chunks within the passes of `writer`, drafted tokens included; None for a pipeline."""
     shape, array = writer.shape, array_shape(writer.shape.system.chip.core.tensor)
     decode, plan = decode_of(requests, shape, writer.n_sequences, requests.mean_context)
     whole = prefills(requests, shape, chunk)
     try:
-        demands = [chunk_demand(decode, p, plan, shape.system, array, ref) for p in whole]
+        demands = [chunk_demand(decode, p, plan, shape.system, array, ref, n_drafted + 1) for p in whole]
     except PlanError:
         return None
     return Reader(shape, chunk, tuple(p.n_chunks for p in whole), tuple(demands))

@@ -56,15 +56,19 @@ def beside(a: Op, b: Op, share_frac: float) -> Op:
     )  # fmt: skip
 
 
-def chunk_ops(decode: Decode, prefill: Prefill, plan: Plan, lanes: float, fixed: bool = False) -> list[Placed]:
-    """Operators of one pass that writes a token for every sequence and reads the mean chunk of `prefill`.
+def chunk_ops(
+    decode: Decode, prefill: Prefill, plan: Plan, lanes: float, fixed: bool = False, n_tokens: int = 1
+) -> list[Placed]:
+    """Operators of one pass over `n_tokens` of every sequence, usually one, and the mean chunk of `prefill`.
 
     Source: [agrawal2023sarathi] section 4. Assumes: programs of fixed shapes treat all tokens as those of one prompt.
     """
     e = decode.model.experts
     n_experts = e.n_experts / plan.ep if e is not None else 1.0
-    both = zip(serving_ops(decode, plan, lanes, fixed), serving_ops(prefill, plan, lanes, fixed), strict=True)
-    joined = {x.op.name: x.op for x in linears(prefill, plan, _joined(decode, prefill, plan), fixed)} if fixed else {}
+    written = verify_ops(decode, n_tokens, plan, lanes, fixed)
+    both = zip(written, serving_ops(prefill, plan, lanes, fixed), strict=True)
+    tokens = _joined(decode, prefill, plan, n_tokens)
+    joined = {x.op.name: x.op for x in linears(prefill, plan, tokens, fixed)} if fixed else {}
     placed = []
     for a, b in both:
         share = b.share / a.share
@@ -78,18 +82,16 @@ def chunk_ops(decode: Decode, prefill: Prefill, plan: Plan, lanes: float, fixed:
     return placed
 
 
-def _joined(decode: Decode, prefill: Prefill, plan: Plan) -> Pass:
+def _joined(decode: Decode, prefill: Prefill, plan: Plan, n_tokens: int) -> Pass:
     """Tokens of both phases as those of one prompt; what they attend to does not count."""
-    tokens = rank_pass(decode, plan).tokens + rank_pass(prefill, plan).tokens / plan.cp
+    tokens = rank_pass(decode, plan, n_tokens).tokens + rank_pass(prefill, plan).tokens / plan.cp
     return Pass(1.0, tokens, 0.0)
 
 
 def verify_ops(decode: Decode, n_tokens: int, plan: Plan, lanes: float, fixed: bool = False) -> list[Placed]:
     """Operators of a pass that verifies `n_tokens` of every sequence at once. Source: [leviathan2023] section 2.3."""
-    wide = dataclasses.replace(decode, batch=decode.batch * n_tokens)
-    one_plan, many_plan = (dataclasses.replace(plan, micro_batch=w.batch // plan.dp) for w in (decode, wide))
     placed = []
-    one, many = serving_ops(decode, one_plan, lanes, fixed), serving_ops(wide, many_plan, lanes, fixed)
+    one, many = serving_ops(decode, plan, lanes, fixed), serving_ops(decode, plan, lanes, fixed, n_tokens)
     for a, b in zip(one, many, strict=True):
         op = dataclasses.replace(b.op, hbm_B=a.op.hbm_B) if b.op.kind.meets_the_past else b.op
         placed.append(dataclasses.replace(b, op=op))
@@ -110,18 +112,19 @@ def _together(a: TrafficDemand, b: TrafficDemand) -> TrafficDemand:
 
 
 def chunk_demand(
-    decode: Decode, prefill: Prefill, plan: Plan, system: System, array: ArrayShape, ref: Reference
+    decode: Decode, prefill: Prefill, plan: Plan, system: System, array: ArrayShape, ref: Reference, n_tokens: int = 1
 ) -> StepDemand:
-    """Coefficients of one pass that writes a token for every sequence and reads a mean chunk of every rank's prompt.
+    """Coefficients of one pass over `n_tokens` of every sequence, and over a mean chunk of every rank's prompt.
 
     One prompt per data-parallel rank; PlanError for a pipeline, or a plan that divides neither.
     """
     if plan.pp > 1:
         raise PlanError(f"chunks ride on decode passes without a pipeline only, not with pp={plan.pp}")
-    d = serving_demand(decode, plan, system, array, ref)
+    d = serving_demand(decode, plan, system, array, ref, n_tokens)
     p = serving_demand(prefill, dataclasses.replace(plan, micro_batch=prefill.batch // plan.dp), system, array, ref)
     layers = float(layers_per_stage(plan, decode.model))
-    mixed = _with_ops(d, chunk_ops(decode, prefill, plan, n_lanes(system, array), ref.fixed_shapes), layers, array)
+    placed = chunk_ops(decode, prefill, plan, n_lanes(system, array), ref.fixed_shapes, n_tokens)
+    mixed = _with_ops(d, placed, layers, array)
     return dataclasses.replace(mixed, tensor=_together(d.tensor, p.tensor), shard=p.shard)
 
 
@@ -129,13 +132,8 @@ def verify_demand(
     decode: Decode, n_tokens: int, plan: Plan, system: System, array: ArrayShape, ref: Reference
 ) -> StepDemand:
     """Coefficients of one pass over `n_tokens` tokens of every sequence; plain decode for one."""
-    d = serving_demand(decode, plan, system, array, ref)
+    many = serving_demand(decode, plan, system, array, ref, n_tokens)
     if n_tokens == 1:
-        return d
-    wide = dataclasses.replace(decode, batch=decode.batch * n_tokens)
-    many = serving_demand(wide, dataclasses.replace(plan, micro_batch=wide.batch // plan.dp), system, array, ref)
+        return many
     layers = float(layers_per_stage(plan, decode.model))
-    verify = _with_ops(
-        many, verify_ops(decode, n_tokens, plan, n_lanes(system, array), ref.fixed_shapes), layers, array
-    )
-    return dataclasses.replace(verify, memory_B=d.memory_B)
+    return _with_ops(many, verify_ops(decode, n_tokens, plan, n_lanes(system, array), ref.fixed_shapes), layers, array)

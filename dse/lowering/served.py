@@ -35,6 +35,7 @@ def asked_plans(workload: Asked, system: System, streams: bool = False) -> list[
         return _free_plans(workload, system, sizes, streams)
     if not isinstance(workload, Requests):
         return plans(workload, system, streams=streams)
+    workload.check_decodes()
     every = (s.plan for s in shapes(system, workload) if s.plan.pp == 1)
     return [dataclasses.replace(p, micro_batch=n) for p in every for n in sizes]
 
@@ -67,10 +68,11 @@ def asked_demand(workload: Asked, plan: Plan, system: System, ref: Reference, ar
 
 
 def served_demand(requests: Requests, plan: Plan, system: System, ref: Reference, array: ArrayShape) -> StepDemand:
-    """Coefficients of one decode pass with its share of n / out prefills per rank.
+    """Coefficients of one decode pass with its share of n / (out - 1) prefills per rank.
 
-    With n sequences per rank (`micro_batch` of the plan) and out tokens each; `step_time` of the sum is the mean time
-    per output token with prompts first, except that exposed communication is that of both phases together.
+    With n sequences per rank (`micro_batch` of the plan) and out tokens each, the first of which its prefill makes;
+    `step_time` of the sum is the mean time per later token with prompts first, except that exposed communication is
+    that of both phases together.
     Source: [yu2022orca] for batching per pass; Little's law as in `serving.steady_state`.
     Assumes: engines of `plan` fill the system; a prompt at a time per rank.
     """
@@ -84,13 +86,12 @@ def served_demand(requests: Requests, plan: Plan, system: System, ref: Reference
     stored = requests.weight_precision, requests.kv_precision
     for kind in requests.lengths:
         prefill = Prefill(requests.model, plan.dp, kind.prompt, *stored)
-        due = plan.micro_batch / requests.n_output * kind.share_frac
+        due = plan.micro_batch / requests.n_decoded * kind.share_frac
         d = _followed(d, demand(prefill, shape.plan, part, ref, array), due)
     memory = writer_memory(requests, shape, plan.micro_batch, MEMORY_QUANTILE_FRAC)
     engines = system.n_chips / n_chips
-    return dataclasses.replace(
-        d, memory_B=np.asarray(memory.total), tokens=np.asarray(plan.micro_batch * plan.dp * engines)
-    )
+    tokens = plan.micro_batch * plan.dp * engines * requests.n_output / requests.n_decoded
+    return dataclasses.replace(d, memory_B=np.asarray(memory.total), tokens=np.asarray(tokens))
 
 
 def _followed(d: StepDemand, p: StepDemand, n: float) -> StepDemand:

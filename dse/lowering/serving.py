@@ -25,10 +25,10 @@ PARTIAL_B = 4.0
 
 @cache
 def _rank(
-    workload: Serving, plan: Plan, array: ArrayShape, lanes: float, fixed: bool
+    workload: Serving, plan: Plan, array: ArrayShape, lanes: float, fixed: bool, n_each: int
 ) -> tuple[RankOps, np.ndarray, np.ndarray, Stream | None]:
     """Operators of a pass on a rank, tiled, whether each belongs to the head, its share, and their stream."""
-    placed, stream = serving_ops(workload, plan, lanes, fixed), None
+    placed, stream = serving_ops(workload, plan, lanes, fixed, n_each), None
     if plan.order == "stream":
         placed, stream = streamed(placed, training=False)
     head = np.asarray([p.phase == "head" for p in placed])
@@ -70,13 +70,17 @@ def n_lanes(system: System, array: ArrayShape) -> float:
     return array.rows if system.chip.lane_kind == "simd" else 1.0
 
 
-def serving_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
-    """Coefficients of reading all prompts, or of a token per sequence; PlanError where the plan does not fit."""
+def serving_demand(
+    workload: Serving, plan: Plan, system: System, array: ArrayShape, ref: Reference, n_each: int = 1
+) -> StepDemand:
+    """Coefficients of reading all prompts, or of `n_each` tokens per sequence; PlanError where the plan fits not."""
     check_plan(plan, workload, system)
-    return pass_demand(workload, plan, system, array, ref)
+    return pass_demand(workload, plan, system, array, ref, n_each)
 
 
-def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
+def pass_demand(
+    workload: Serving, plan: Plan, system: System, array: ArrayShape, ref: Reference, n_each: int = 1
+) -> StepDemand:
     """As `serving_demand` for a plan nobody checked, such as one that ran with padded heads.
 
     A prompt passes the stages chunk by chunk and waits for (pp - 1) others. A decode step is one turn of every group
@@ -84,16 +88,16 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
     Source: [agrawal2023sarathi] sections 3 and 4 for chunks and their bubbles.
     """
     workload = as_run(workload, array)
-    model, p = workload.model, rank_pass(workload, plan)
+    model, p = workload.model, rank_pass(workload, plan, n_each)
     layers, decode = float(layers_per_stage(plan, model)), isinstance(workload, Decode)
-    ops, head, shares, stream = _rank(workload, plan, array, n_lanes(system, array), ref.fixed_shapes)
+    ops, head, shares, stream = _rank(workload, plan, array, n_lanes(system, array), ref.fixed_shapes, n_each)
     runs = np.where(head, 1.0, layers) * shares
     macs = runs @ ops.macs
     inside = plan.tp * plan.cp * plan.dp * 2 <= system.fabric.n_chips
     hop = send(p.tokens / (1 if decode else plan.cp) * model.hidden * ACTIVATION_B, inside)
     groups = n_groups(workload, plan)
     n_passes = float(groups if isinstance(workload, Decode) else groups * workload.n_chunks)
-    new = 1 if isinstance(workload, Decode) else workload.prompt
+    new = n_each if isinstance(workload, Decode) else workload.prompt
     cached = workload.context - 1.0 if isinstance(workload, Decode) else workload.cached
     none = traffic_demand(Traffic())
     return host_record(

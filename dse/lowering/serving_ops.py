@@ -44,11 +44,14 @@ def n_groups(workload: Serving, plan: Plan) -> int:
     return min(plan.pp, max(workload.batch // plan.dp, 1))
 
 
-def rank_pass(workload: Serving, plan: Plan) -> Pass:
-    """The pass of the mean chunk of a prompt, or of one token per sequence, on a rank of `plan`."""
+def rank_pass(workload: Serving, plan: Plan, n_each: int = 1) -> Pass:
+    """The pass of the mean chunk of a prompt, or of `n_each` tokens per decoding sequence, on a rank of `plan`.
+
+    Several tokens of a sequence that one pass verifies are in the same group, and count as sequences of their own.
+    """
     sequences = workload.batch / plan.dp / n_groups(workload, plan)
     if isinstance(workload, Decode):
-        return Pass(sequences, 1.0, workload.context - 1.0)
+        return Pass(sequences * n_each, 1.0, workload.context - 1.0)
     queries = workload.prompt / workload.n_chunks
     return Pass(sequences, queries, workload.cached + (workload.prompt - queries) / 2)
 
@@ -136,14 +139,16 @@ def _mixer(mixer: AbstractMixer, workload: Serving, plan: Plan, p: Pass, lanes: 
     return found
 
 
-def serving_ops(workload: Serving, plan: Plan, lanes: float = 1.0, fixed: bool = False) -> list[Placed]:
+def serving_ops(
+    workload: Serving, plan: Plan, lanes: float = 1.0, fixed: bool = False, n_each: int = 1
+) -> list[Placed]:
     """Operators of block and head for one pass on one rank, with the share of blocks or passes that have them.
 
     The head runs on the last token of each sequence. `lanes` of a vector engine take a row of scores each (1: rows are
-    split over threads); `fixed` as in `routed.of_fixed_shape`.
+    split over threads); `fixed` as in `routed.of_fixed_shape`, `n_each` as in `rank_pass`.
     Source: [shoeybi2019] section 3: without sequence parallelism tensor ranks keep norms and residuals whole.
     """
-    model, p = workload.model, rank_pass(workload, plan)
+    model, p = workload.model, rank_pass(workload, plan, n_each)
     tokens = p.tokens / (1 if isinstance(workload, Decode) else plan.cp)
     split = dataclasses.replace(p, queries=tokens / p.sequences)
     placed = linears(workload, plan, split, fixed)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.files import picked
-from ..core.text import enough_text, label, quantity_text
+from ..core.text import enough_text, label, percent, quantity_text
 from ..hardware.chip import Chip
 from ..lowering.plan import Plan
 from ..physics.evaluate import Evaluation, Silicon
@@ -30,9 +30,7 @@ class Status(enum.Enum):
 
     OPTIMAL = "optimal: every term is log-log convex and the gap to the lower bound is closed"
     LOCAL = "local: no certificate, since some term is not proved log-log convex or the solve did not close its gap"
-    UNFINISHED = (
-        "unfinished: time ran out before the best design that can be built was proved; the gap says what is left"
-    )
+    UNFINISHED = "unfinished: it ended before the best design that can be built was proved; the gap says what is left"
     INFEASIBLE = "infeasible: no design meets all limits; see the cheapest relaxation"
 
 
@@ -228,6 +226,17 @@ class Solution:
     """A full rack of the design, if the study chooses or limits racks."""
     unfinished: tuple[str, ...] = ()
     """Parts of the search that were skipped for lack of time, in words."""
+    stopped: bool = False
+    """Whether Ctrl-C ended the search."""
+
+    @property
+    def stopped_text(self) -> str:
+        """What is said of a search that Ctrl-C ended; empty where it ended by itself."""
+        if not self.stopped:
+            return ""
+        proved = None if self.certificate is None else self.certificate.overall
+        gap = "unknown" if proved is None or not math.isfinite(proved.gap) else percent(max(proved.gap, 0.0))
+        return f"stopped, gap {gap}"
 
     @property
     def delivered(self) -> float:
@@ -278,6 +287,7 @@ def solution_json(solution: Solution) -> dict[str, Any]:
         ],
         "relaxations": [dataclasses.asdict(r) for r in s.relaxations],
         "unfinished": list(s.unfinished),
+        **({"stopped": s.stopped_text} if s.stopped else {}),
     }
     if s.what_ifs:
         each = (dataclasses.asdict(w) for w in s.what_ifs)

@@ -69,11 +69,13 @@ def solve(
     *,
     gap_frac: float = GAP_FRAC,
     limit_s: float = LIMIT_S,
+    may_stop: bool = False,
 ) -> Solution:
     """The best design with whole counts, with certificate and prices of limits; or, if infeasible, what to relax.
 
     `gap_frac`: relative optimality gap at which branch and bound stops; `limit_s`: its time limit, after the continuous
     search, which has as much and at least `LIMIT_S`. `space`: the lowered study, if available; `progress` gets text.
+    `may_stop`: Ctrl-C during branch and bound ends it with the best design so far, `stopped`, instead of being raised.
     Prices are those of the continuous optimum of the same choice and plans. SpecError: gap or time not positive.
     """
     check_stop(gap_frac, limit_s)
@@ -81,7 +83,7 @@ def solve(
     meanwhile(lambda: prepare_hulls(search))
     candidates = run_search(search)
     chips = [c for c in candidates if c.log_goal < np.inf]
-    tree = Tree(tables_of(search), gap_frac, Deadline(limit_s), lambda p: progress(progress_text(p)))
+    tree = Tree(tables_of(search), gap_frac, Deadline(limit_s), lambda p: progress(progress_text(p)), may_stop=may_stop)
     proof = tree.run(chips)
     if proof.best is None:
         return without_design(search, candidates, proof)
@@ -92,7 +94,8 @@ def solve(
     if (best.choice_index, index) not in search.seen:
         solve_points(search, [(best.choice_index, index)])
     progress("proving that every term is log-log convex")
-    return report_of(search, best, search.seen[best.choice_index, index], overall(search, proof))
+    found = report_of(search, best, search.seen[best.choice_index, index], overall(search, proof))
+    return dataclasses.replace(found, stopped=proof.stopped)
 
 
 def solve_continuous(

@@ -53,6 +53,8 @@ class Proof:
     tables: tuple[PlanTable, ...]
     finished: bool
     """Whether the asked gap was reached (or infeasibility proved), rather than time used up."""
+    stopped: bool = False
+    """Whether Ctrl-C ended it."""
 
     @property
     def end(self) -> Progress:
@@ -79,12 +81,26 @@ class Tree:
     closed_bound: float = math.inf
     """Least bound of the regions given up because the best design is close enough."""
     log: list[Progress] = dataclasses.field(default_factory=list)
+    may_stop: bool = False
+    """Whether Ctrl-C ends the search with the best design so far, where there is one, instead of being raised."""
 
     def __post_init__(self) -> None:
         self.incumbent = Incumbent(self.tables)
 
     def run(self, chips: Sequence[Candidate] = ()) -> Proof:
         """Branch until the gap is closed or time is up; plans are priced at `chips`, solved designs, first."""
+        try:
+            proves, stopped = self._run(chips), False
+        except KeyboardInterrupt:
+            if not self.may_stop or self.incumbent.best is None:
+                raise
+            proves, stopped = False, True
+            self._tell_stopped()
+        tables, done = self.tables.of_workloads, proves and self.closes(self._bound())
+        return Proof(self.incumbent.best, tuple(self.log), tables, done, stopped)
+
+    def _run(self, chips: Sequence[Candidate]) -> bool:
+        """The search itself; whether its bounds prove anything."""
         self.incumbent.improve(
             [c.choice_index for c in chips],
             np.asarray([c.optimum.z for c in chips]),
@@ -107,8 +123,12 @@ class Tree:
                 break
         if not self.log:
             self._tell(0.0, 0, proves)
-        tables, done = self.tables.of_workloads, proves and self.closes(self._bound())
-        return Proof(self.incumbent.best, tuple(self.log), tables, done)
+        return proves
+
+    def _tell_stopped(self) -> None:
+        """Progress with the best design: regions of a batch left midway are in no heap, so the last bound stands."""
+        last = self.log[-1] if self.log else Progress(0.0, 0, len(self.open), math.inf, 0.0)
+        self.log.append(dataclasses.replace(last, best=math.exp(self.incumbent.log_goal)))
 
     def _tell(self, seconds: float, n_regions: int, proves: bool) -> None:
         best, bound = (math.exp(x) for x in (self.incumbent.log_goal, self._bound() if proves else -math.inf))

@@ -46,8 +46,9 @@ def solution_view(s: Solution, width: int = WIDE) -> RenderableType:
     asked = (what_if_table(s), "") if s.what_ifs else ()
     asked += (near_table(s), "") if s.near else ()
     asked += tuple(unfinished(s.unfinished))
+    stopped = (Text(f"{s.stopped_text}: the best design so far", style="bold yellow"),) if s.stopped else ()
     return Group(
-        Text(headline(s), style="bold"), "", middle, "", *delivered, *rack_lines(s), *asked, *stand_ins(s),
+        Text(headline(s), style="bold"), *stopped, "", middle, "", *delivered, *rack_lines(s), *asked, *stand_ins(s),
         *certificate_lines(s),
         guesses_text(s),
     )  # fmt: skip

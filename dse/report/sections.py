@@ -222,8 +222,13 @@ def plain(a: Any) -> str:
 
 def unfinished(a: Any) -> str:
     """What an answer lacks because time was up; nothing where it lacks nothing."""
-    left = a.get("unfinished") if isinstance(a, dict) else None
-    return paragraph(f"Unfinished: time was up. Left out: {'; '.join(map(str, left))}.", "lead") if left else ""
+    if not isinstance(a, dict):
+        return ""
+    ended, left = a.get("stopped"), a.get("unfinished")
+    said = paragraph(f"{ended}: the best design so far.", "lead") if ended else ""
+    return said + (
+        paragraph(f"Unfinished: time was up. Left out: {'; '.join(map(str, left))}.", "lead") if left else ""
+    )
 
 
 SECTIONS: dict[str, tuple[str, Callable[[Any], str]]] = {

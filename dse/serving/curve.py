@@ -146,7 +146,9 @@ def serving_curve(
     pair every decoding with every prompt-reading plan at several loads.
     Source: [pope2022] section 4 for the trade between batch, latency and throughput.
     PlanError: no plan divides the model, or not even one request fits in memory (with the shortfall).
+    SpecError: every answer is one token.
     """
+    requests.check_decodes()
     tech, c = chip_technology(system.chip), calibration_for(system.chip.name, requests)
     static_W = silicon(system.chip, tech).static_W
     check_rest(system.chip, tech, static_W)
@@ -189,7 +191,7 @@ def _menu(
         if w.shape in position:
             rows.append((i, position[w.shape], 0, 0.0, 0.0))
         for chunk in _chunks(requests):
-            ride = make.chunked_reader(requests, w, chunk, ref)
+            ride = make.chunked_reader(requests, w, chunk, ref, policy.n_drafted)
             if ride is not None:
                 rows.append((i, len(readers), 1, 0.0, 0.0))
                 readers.append(ride)

@@ -44,7 +44,7 @@ class Engine(eqx.Module):
     """Data-parallel ranks, each with a queue of its own."""
     n_chips: Each = eqx.field(converter=as_float)
     n_output: Each = eqx.field(converter=as_float)
-    """Mean tokens out of a request."""
+    """Mean tokens out of a request, above 1; the first is made by its prefill."""
     n_accepted: Each = eqx.field(converter=as_float)
     """Tokens per decode pass and sequence: 1 without speculative decoding."""
     draft_frac: Each = eqx.field(converter=as_float)
@@ -107,28 +107,31 @@ def steady_state(
 
         t_0  = t_decode (1 + draft) / accepted                  token time that nothing disturbs
         x    = n_pass t_prompt - [together] n_pass t_decode      what a prefill delays the sequences that write
-        TPOT = t_0 + x n / out                                   a sequence meets n prefills while it writes
-        rho  = S n / (out TPOT),  S = n_pass t_prompt            share of time a prefill is under way
+        TPOT = t_0 + x n / (out - 1)                             a sequence meets n prefills while it writes
+        rho  = S n / ((out - 1) TPOT),  S = n_pass t_prompt      share of time a prefill is under way
         TTFT = wait(S, rho) + rest of the pass under way + S
-    By Little's law the engine takes n / (out TPOT) requests per second, so n prefills start while one sequence writes;
-    at the percentile it meets n + z sqrt(n). Engines apart run at a load of their own, and are as many as the decode
-    engine's requests keep busy; moving the cache delays the second token only.
+    The prefill makes the first token, so a sequence writes out - 1. By Little's law the engine takes
+    n / ((out - 1) TPOT) requests per second, so n prefills start while one sequence writes; at the percentile it meets
+    n + z sqrt(n). Passes that hold a chunk draft and verify as others do: their t_prompt includes both. Engines apart
+    run at a load of their own, and are as many as the decode engine's requests keep busy; moving the cache delays the
+    second token only.
     Source: [yu2022orca] for batching per pass; [agrawal2024sarathi] for chunks that ride on decode passes;
     [zhong2024distserve] and [patel2024splitwise] for engines apart; [kleinrock1975] for Little's law and M/G/1.
     Assumes: Poisson arrivals, first come first served, a prefill at a time per rank, many engines if apart.
     """
     beat = decode.pass_s * (1.0 + e.draft_frac)
-    service = jnp.asarray(e.n_passes * prompt.pass_s)
+    drafting = e.together_frac * e.draft_frac * decode.pass_s
+    service = jnp.asarray(e.n_passes * (prompt.pass_s + drafting))
     mean_service = jnp.sum(e.share_frac * service)
     cv2 = jnp.sum(e.share_frac * jnp.square(service)) / jnp.square(mean_service) - 1.0
     tpot, worst = token_times_s(e, beat, service, quantile_frac)
-    requests = e.n_sequences / (e.n_output * tpot)
+    requests = e.n_sequences / ((e.n_output - 1.0) * tpot)
     load = jnp.where(e.apart_frac > 0, e.prompt_load_frac, requests * mean_service)
     under_way = (1.0 - e.apart_frac) * beat
     last = service_quantile_s(service, jnp.asarray(e.share_frac), quantile_frac)
     engines = requests * e.n_ranks * mean_service / (load * e.n_prompt_ranks)
     apart_chips = e.apart_frac * engines * e.n_prompt_chips
-    rate = e.n_ranks * e.n_sequences / tpot / (e.n_chips + apart_chips)
+    rate = e.n_ranks * requests * e.n_output / (e.n_chips + apart_chips)
     watts = power_W(token_energy_J(e, decode, prompt), 1.0 / rate, static_W, tech)
     return ServingPoint(
         tpot_s=worst,
@@ -145,24 +148,25 @@ def steady_state(
 
 
 def token_times_s(e: Engine, beat_s: FloatLike, service_s: Array, quantile_frac: FloatLike) -> tuple[Array, Array]:
-    """Mean time per output token, and its quantile over requests [s]."""
+    """Mean time per output token after the first, and its quantile over requests [s]."""
     alone = beat_s / e.n_accepted
     delays = jnp.maximum(service_s - e.together_frac * e.n_passes * beat_s, 0.0)
     delay = (1.0 - e.apart_frac) * jnp.sum(e.share_frac * delays)
     moved = e.apart_frac * e.transfer_s
-    worst = alone + (delay * n_peak(e.n_sequences, ndtri(jnp.asarray(quantile_frac, dtype=float))) + moved) / e.n_output
-    return jnp.asarray(alone + delay * e.n_sequences / e.n_output), jnp.asarray(worst)
+    n_met, written = n_peak(e.n_sequences, ndtri(jnp.asarray(quantile_frac, dtype=float))), e.n_output - 1.0
+    worst = alone + (delay * n_met + moved) / written
+    return jnp.asarray(alone + delay * e.n_sequences / written), jnp.asarray(worst)
 
 
 def token_energy_J(e: Engine, decode: Passes, prompt: Passes) -> FloatLike:
-    """Dynamic energy of all chips per token out: a decode pass and its share of a prefill, riding or apart [J]."""
+    """Dynamic energy of all chips per token out: the decode passes and the prefill of a request over its tokens [J]."""
     writing = decode.energy_J * (1.0 + e.draft_frac) * e.n_chips / (e.n_accepted * e.n_sequences * e.n_ranks)
     chips, ranks = (
         jnp.where(e.apart_frac > 0, apart, own)
         for apart, own in ((e.n_prompt_chips, e.n_chips), (e.n_prompt_ranks, e.n_ranks))
     )
     reading = e.n_passes * jnp.maximum(prompt.energy_J - e.together_frac * decode.energy_J, 0.0) * chips / ranks
-    return writing + jnp.sum(e.share_frac * reading) / e.n_output
+    return (writing * (e.n_output - 1.0) + jnp.sum(e.share_frac * reading)) / e.n_output
 
 
 FULL_LOAD_FRAC = 1.0 - 2.0**-26

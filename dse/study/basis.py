@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterable
 
 from ..core.errors import DseError
 from ..core.provenance import Sourced
-from ..economy.presets import FILES, around_receipts, receipts_of
+from ..economy.presets import (
+    FILES,
+    JOINS,
+    OVERHEAD,
+    SWITCH_W,
+    around_receipts,
+    receipts_of,
+    standing_facts,
+)
 from ..hardware.fabrics import system_receipts
 from ..hardware.presets import chip_receipts
 from ..lowering.activations import footprint_receipts
@@ -84,8 +92,16 @@ def around_basis(study: Study, choice: Choice) -> list[Basis]:
     seated = [Basis(f"system {choice.system}", f) for f in system_receipts(choice.system)] if choice.system else []
     if study.owner is None:
         return seated
+    if not choice.system:
+        standing = standing_facts(study.baseline.name, study.owner.host)
+        seated = [Basis(f"system {study.baseline.name}", standing[f]) for f in OWNING if f in standing]
+        return [*seated, *owner_basis(study.owner.host, choice.node)]
     named = [str(b.fact.value) for b in seated if b.fact.name == "host"]
     return [*seated, *owner_basis(named[0] if named else study.owner.host, choice.node)]
+
+
+OWNING = ("host", *JOINS, OVERHEAD, SWITCH_W)
+"""Facts of a system that its cost of ownership rests on."""
 
 
 def study_basis(study: Study, choice: Choice | None) -> list[Basis]:

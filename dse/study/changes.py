@@ -42,6 +42,8 @@ class Written:
     """Of the form of a TOML file."""
     folder: Path
     """Where the file of a portfolio is looked for."""
+    asks: tuple[str, ...] = ()
+    """Metrics that it was told will be asked for, beyond goal and limits."""
 
 
 def changed_tables(

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.types import FloatLike
 from ..economy.job import Economy, Job, job_of
-from ..economy.presets import default_host, economy, in_rack, price_and_margin
+from ..economy.presets import economy, price_and_margin
 from ..evaluation.assembly import chip_reference, evaluate
 from ..hardware.chip import Chip
 from ..hardware.system import System
@@ -61,7 +61,6 @@ def _owned(system: System, workload: Workload) -> tuple[Economy, Job]:
     if price is not None:  # the buyer's margin over what the model says that the package costs
         margin = price / float(total_USD(silicon(system.chip, chip_technology(system.chip)).money))
     around = economy(system, system.chip.node, margin or 1.0, system.n_chips)
-    around = in_rack(around, system, default_host(name))
     return around, job_of(workload, system.n_chips, around.reliability)
 
 

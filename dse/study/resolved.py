@@ -14,7 +14,7 @@ from ..core.files import is_there
 from ..core.schemas import complaints
 from ..core.text import stem_of
 from ..core.units import positive
-from ..economy.presets import default_host, host, price_and_margin
+from ..economy.presets import host, price_and_margin, server_name
 from ..hardware.fabrics import system_facts
 from ..hardware.presets import base_name, chip_system, usual_system
 from ..hardware.presets import chip as preset_chip
@@ -39,10 +39,11 @@ class Owner:
     margin: float
 
 
-def fields_of(raw: dict[str, Any], folder: Path, own: Own) -> dict[str, Any]:
-    """The fields of `Study` from the tables in `raw`; raises as `load_study`."""
+def fields_of(raw: dict[str, Any], folder: Path, own: Own, asks: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields of `Study` from the tables in `raw`; `asks` and errors as those of `load_study`."""
     check_own(own)
     names = (*METRICS, *(name for name, _ in own))
+    asks = tuple(full_name(x, names, "metric") for x in asks)
     try:
         spec = StudyFile.model_validate(raw)
     except pydantic.ValidationError as error:
@@ -61,7 +62,7 @@ def fields_of(raw: dict[str, Any], folder: Path, own: Own) -> dict[str, Any]:
     built = built_state(spec.built.chip, head.package) if spec.built else None
     now = cache(lambda: chip_state(baseline.chip))
     limits = tuple(limit_of(x, i, now, built, names) for i, x in enumerate(spec.limits))
-    asked = {goal, *(x.metric for x in limits)}
+    asked = {goal, *asks, *(x.metric for x in limits)}
     free = tuple(free_of(k, lo, hi) for k, (lo, hi) in spec.free.items())
     choices = choices_of(spec.choices, baseline, built, at_home=bool(asked & set(OF_RACK)))
     check_multiples(free, choices)
@@ -76,7 +77,7 @@ def fields_of(raw: dict[str, Any], folder: Path, own: Own) -> dict[str, Any]:
         "goal": goal,
         "package": head.package,
         "scaleout_Bps": float(baseline.chip.scaleout_bandwidth_per_dir_Bps) if share is None else share,
-        "owner": _owner(head, bool(asked & set(OWNED)), bool(own)),
+        "owner": _owner(head, baseline, bool(asked & set(OWNED)), bool(own)),
         "services": services,
         "longest_s": {
             n: s for n, w in spec.workloads.items() if (s := getattr(w, "tpot", getattr(w, "ttft", None))) is not None
@@ -86,7 +87,7 @@ def fields_of(raw: dict[str, Any], folder: Path, own: Own) -> dict[str, Any]:
         "streams": head.streams,
         "built": spec.built.chip if spec.built else "",
         "own": own,
-        "written": Written(raw, folder),
+        "written": Written(raw, folder, asks),
     }
 
 
@@ -114,23 +115,23 @@ def _services(spec: PortfolioTable | None, folder: Path) -> tuple[dict[str, Serv
     return services, {name: (s.requests, spec.chips) for name, s in services.items()}
 
 
-def _owner(head: Head, asked: bool, may_ask: bool) -> Owner | None:
+def _owner(head: Head, baseline: System, asked: bool, may_ask: bool) -> Owner | None:
     """Server and margin of a design, the study's or the baseline chip's; None if no metric can need them."""
     if may_ask and not asked:
         try:
-            return owner_of(head.baseline, head.host, head.margin)
+            return owner_of(baseline, head.host, head.margin)
         except DseError:
             return None
     if asked:
-        return owner_of(head.baseline, head.host, head.margin)
+        return owner_of(baseline, head.host, head.margin)
     if head.host is not None or head.margin is not None:
-        raise SpecError(f"study.host and study.margin serve {', '.join(OWNED)}; no goal or limit names one")
+        raise SpecError(f"study.host and study.margin serve {', '.join(OWNED)}; no goal, limit or axis names one")
     return None
 
 
-def owner_of(chip_name: str, host_name: str | None = None, margin: str | float | None = None) -> Owner:
-    """The given host and margin, or those of a chip; SpecError where the chip's maker does not tell its margin."""
-    name = host_name or default_host(chip_name)
+def owner_of(system: System, host_name: str | None = None, margin: str | float | None = None) -> Owner:
+    """The given host and margin, or those of a chip in its system; SpecError where its maker's margin is not known."""
+    chip_name, name = system.chip.name, server_name(system, host_name)
     host(name)
     if margin is not None:
         return Owner(name, positive(margin, "", "study.margin"))

@@ -98,6 +98,7 @@ class Study:
         choices: Mapping[str, Any] | tuple[Choice, ...] | None = None,
         folder: str | Path = ".",
         metrics: Mapping[str, Metric] | None = None,
+        asks: Iterable[str] = (),
         **more: Any,
     ):
         """A study from Python values; keys, units and defaults are those of the TOML file.
@@ -113,13 +114,14 @@ class Study:
             folder: folder of a portfolio file.
             metrics: your own, JAX functions of a `State` that return a positive number, for `minimise` and `limits`,
                 named with their unit at the end. One that is not proved log-log convex makes the answer "local".
+            asks: metrics that will be asked for besides, such as the axes of a front over what owning costs.
             more: other keys of `[study]`, such as `system` and `scaleout_per_dir`, and `portfolio`.
 
         Records, as from `dataclasses.replace`, are used as given. SpecError: as `load_study`, or a malformed limit.
         """
         if isinstance(baseline, System):
-            records = {"name": name, "baseline": baseline, "free": free, "workloads": workloads, "limits": limits}
-            vars(self).update(vars(recorded(**records, choices=choices, **more)))
+            more |= {"name": name, "baseline": baseline, "free": free, "workloads": workloads, "limits": limits}
+            vars(self).update(vars(recorded(choices=choices, **more)))
             return
         raw: dict[str, Any] = {k: more.pop(k) for k in ("portfolio",) if k in more}
         raw |= {
@@ -129,7 +131,7 @@ class Study:
             "workloads": workload_tables(workloads),
             "limits": limit_tables(limits),
         }
-        vars(self).update(vars(study_from(raw, Path(folder), tuple((metrics or {}).items()))))
+        vars(self).update(vars(study_from(raw, Path(folder), tuple((metrics or {}).items()), tuple(asks))))
 
     def changed(self, *, metrics: Mapping[str, Metric] | None = None, **changes: Any) -> Study:
         """A copy with changes, checked like a new study.
@@ -139,11 +141,10 @@ class Study:
         `free`: new bounds, a fixed value, or None to remove a number; `choices`; `workloads` by name (None removes
         one); keys of `[study]`. SpecError: as `load_study`, or a study that was modified other than by this method.
         """
-        old = self.written
-        if old is None or study_from(old.tables, old.folder, self.own) != self:
+        if (old := self.written) is None or study_from(old.tables, old.folder, self.own, old.asks) != self:
             raise SpecError(f"{self.name}: changed since it was written; make it anew, then change that")
         own = tuple({**dict(self.own), **(metrics or {})}.items())
-        return study_from(changed_tables(old.tables, **changes), old.folder, own)
+        return study_from(changed_tables(old.tables, **changes), old.folder, own, old.asks)
 
     @property
     def _asks(self) -> Asks:
@@ -160,9 +161,8 @@ class Study:
     @property
     def deadlines_s(self) -> list[float]:
         """Upper limit on the step time of each workload: its own, or the promised TPOT; else infinite."""
-        promised = {n: s.promise.tpot_s for n, s in self.services.items() if s.promise.tpot_s is not None}
-        longest = promised | self.longest_s
-        return [longest.get(n, float("inf")) for n in self.workloads]
+        longest = {n: s.promise.tpot_s for n, s in self.services.items() if s.promise.tpot_s is not None}
+        return [(longest | self.longest_s).get(n, float("inf")) for n in self.workloads]
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -210,24 +210,24 @@ class Study:
         return tuple(dict.fromkeys(c.system for c in self.choices))
 
 
-def load_study(path: str | Path) -> Study:
+def load_study(path: str | Path, asks: Iterable[str] = ()) -> Study:
     """The study in a TOML file, or a shipped study by its bare name; `dse schema study` lists every key.
 
-    SpecError: a missing or malformed file, unknown or missing keys (with near matches), a wrong unit, bounds out of
-    order; it names file, key, value and the allowed values.
+    `asks`: metrics asked for besides goal and limits, as axes of a front; keys that nothing reads are refused.
+    SpecError, which names file, key, value and what is allowed: a missing or malformed file, unknown or missing keys
+    (with near matches), a wrong unit, bounds out of order.
     """
-    path = shipped(path)
-    raw = read_toml(path)
+    raw = read_toml(path := shipped(path))
     check_kind(raw, "study", path)
     try:
-        return study_from(raw, path.parent)
+        return study_from(raw, path.parent, asks=tuple(asks))
     except DseError as error:
         raise SpecError(f"{path}: {error}") from error
 
 
-def study_from(raw: dict[str, Any], folder: Path = Path(), own: Own = ()) -> Study:
-    """The study in a mapping of the form of the TOML file, a portfolio file in `folder`; raises as `load_study`."""
-    study = recorded(**fields_of(raw, folder, own))
+def study_from(raw: dict[str, Any], folder: Path = Path(), own: Own = (), asks: tuple[str, ...] = ()) -> Study:
+    """The study in a mapping of the form of the TOML file, a portfolio file in `folder`; else as `load_study`."""
+    study = recorded(**fields_of(raw, folder, own, asks))
     for (name, (_, n_chips)), system in product(study.workloads.items(), study.system_names):
         try:
             study.at_size(n_chips, system)  # fills or divides its domain

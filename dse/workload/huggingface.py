@@ -177,8 +177,8 @@ def reading(raw: Config, place: str, name: str, beside: Config | None = None) ->
     experts = next((f.text("expert_dtype", default="") for f in (inner, outer) if f.has("expert_dtype")), "")
     body: Body = FAMILIES[kind](inner)
     seen = outer if inner is outer or is_inside(outer) else inner
-    ignored = (*_ignored(seen, kind), *cache_note(quantised))
     stored = stored_as(quantised, place, body, experts)
+    ignored = (*_ignored(seen, kind), *cache_note(quantised), *stored.notes)
     model = Model(
         name=name, hidden=body.hidden, vocab=body.vocab, runs=runs_of(body.blocks), tied_embeddings=body.tied,
         norm_passes=body.norm_passes, max_context=body.max_context, dropout=body.dropout, n_tables=body.n_tables,

@@ -54,6 +54,11 @@ class Requests:
         return sum(x.share_frac * x.output for x in self.lengths)
 
     @property
+    def n_decoded(self) -> float:
+        """Mean tokens of an answer that decode passes write: all but the first, which the prefill makes."""
+        return self.n_output - 1.0
+
+    @property
     def n_prompt(self) -> float:
         """Mean prompt length [tokens]."""
         return sum(x.share_frac * x.prompt for x in self.lengths)
@@ -67,11 +72,26 @@ class Requests:
     def mean_context(self) -> int:
         """Mean context of the sequences that decode at one time [tokens].
 
-            sum_i p_i o_i (l_i + o_i / 2) / sum_i p_i o_i
-        with shares p, prompts l and outputs o: long outputs decode longer, so they have more weight.
+            sum_i p_i (o_i - 1) (l_i + o_i / 2) / sum_i p_i (o_i - 1)
+        with shares p, prompts l and outputs o: long outputs decode longer, so they have more weight. Where every
+        answer is one token none decodes; the mean of all requests then.
         """
-        total = sum(x.share_frac * x.output * (x.prompt + x.output / 2) for x in self.lengths)
-        return math.ceil(total / self.n_output)
+        weights = [x.share_frac * (x.output - 1 if self.decodes else 1) for x in self.lengths]
+        total = sum(w * (x.prompt + x.output / 2) for w, x in zip(weights, self.lengths, strict=True))
+        return math.ceil(total / sum(weights))
+
+    @property
+    def decodes(self) -> bool:
+        """Whether any answer has more than the token that its prefill makes."""
+        return any(x.output > 1 for x in self.lengths)
+
+    def check_decodes(self) -> None:
+        """SpecError where every answer is one token: then nothing decodes, and there is no time per token."""
+        if not self.decodes:
+            raise SpecError(
+                f"answers of one token from {self.model.name}: the prefill makes the first token, so nothing decodes; "
+                "give 2 tokens out or more, or ask for the prefill phase alone"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,8 @@ from dse.economy.fleet_run import fleet_run, goodput_by_size, simulated
 from dse.economy.job import job_of
 from dse.economy.knobs import Turned, band, knobs, turn, turned
 from dse.economy.owning import capital_parts, deal, hours, package_USD, purchase, token_upkeep
-from dse.economy.presets import in_rack, observed
+from dse.economy.presets import host, observed
+from dse.economy.server import Rack
 from dse.hardware.presets import system
 from dse.lowering.plan import parse_plan
 from dse.serving.comparison import Timed, common_precision, compare
@@ -73,10 +74,11 @@ def test_a_torus_keeps_less_per_chip_held():
 
 def test_electricity_of_an_hour_by_hand():
     """0.75 of 700 W x 1.5 and 1.152 TB/s x 70 W per TB/s of switches: 868 W x 1.14 x 0.0826 USD/kWh = 0.0817 USD."""
-    s = system("trn3-gen2-144")
-    d = deal(s)
-    racked = dataclasses.replace(d, economy=in_rack(d.economy, s, "graviton4-4"))
-    for owned, watts in ((d, 0.75 * 700 * 1.6), (racked, 0.75 * 700 * 1.5 + 1152 * 0.07)):
+    d = deal(system("trn3-gen2-144"))
+    alone = dataclasses.replace(
+        d, economy=dataclasses.replace(d.economy, host=host("graviton4-4"), rack=Rack(72.0, 0.0))
+    )
+    for owned, watts in ((alone, 0.75 * 700 * 1.6), (d, 0.75 * 700 * 1.5 + 1152 * 0.07)):
         assert float(purchase(owned).rate.energy_USD_per_s) * 3600 == pytest.approx(watts / 1e3 * 1.14 * 0.0826)
 
 

@@ -139,3 +139,40 @@ def test_a_pass_of_fixed_shapes_blocks_the_tokens_of_both_kinds_together():
     decode, prefill = dse.Decode(oss, 32, 2000), dse.Prefill(oss, 1, 2048, chunk=512)
     (up,) = (p.op for p in chunk_ops(decode, prefill, Plan(micro_batch=32), 1.0, True) if p.op.name == "expert up")
     assert up.products[0].moving * up.products[0].count == pytest.approx(128 * 512, rel=1e-6)
+
+
+@pytest.mark.parametrize("n_sequences", [1, 2, 4])
+def test_drafted_tokens_of_a_sequence_pass_a_pipeline_together(n_sequences):
+    """Four tokens of each sequence in one group: weights are read once per group, and stages without one idle.
+
+    As groups of their own, the tokens of one sequence read the weights of a stage four times: 73 GB in all, not 18.
+    """
+    plan = Plan(tp=2, pp=4, micro_batch=n_sequences)
+    decode = dse.Decode(dse.model("llama-3.3-70b"), n_sequences, 4000)
+    one, four = (verify_demand(decode, n, plan, SYSTEM, ARRAY, REF) for n in (1, 4))
+    assert float(four.n_micro) == float(one.n_micro) == n_sequences
+    assert float(four.bubble_micro) == 4 - n_sequences
+    read_B = [float(step_time(d, SYSTEM.chip, C).hbm_B) for d in (one, four)]
+    assert read_B[0] < read_B[1] < 1.01 * read_B[0]
+    assert np.asarray(four.macs) == pytest.approx(4 * np.asarray(one.macs))
+    assert float(four.tokens) == 4 * n_sequences and float(four.pipeline.sent_B) == 4 * float(one.pipeline.sent_B)
+
+
+def test_four_drafted_tokens_visit_the_experts_of_four():
+    """Of 128 experts a token visits 4: one sequence's four tokens read those of four sequences' one token each."""
+    model, plan = dse.model("gpt-oss-120b"), Plan(tp=2, pp=4, micro_batch=1)
+    drafted = verify_demand(dse.Decode(model, 1, 4000), 4, plan, SYSTEM, ARRAY, REF)
+    plain = verify_demand(dse.Decode(model, 16, 4000), 1, dataclasses.replace(plan, micro_batch=16), SYSTEM, ARRAY, REF)
+    assert float(plain.n_micro) == 4 and np.asarray(drafted.macs) == pytest.approx(np.asarray(plain.macs))
+    assert seconds(drafted) == pytest.approx(seconds(plain), rel=0.02)  # 4 turns each; the cache of four is read more
+
+
+def test_chunks_ride_on_passes_that_verify():
+    """A pass over four tokens of every sequence and a chunk does the work of both."""
+    model = dse.model("llama-3.3-70b")
+    decode, chunk = dse.Decode(model, 64, 2150), dse.Prefill(model, 1, 512, chunk=512)
+    plain, drafting = (chunk_demand(decode, chunk, PLAN, SYSTEM, ARRAY, REF, n) for n in (1, 4))
+    verify, own = verify_demand(decode, 4, PLAN, SYSTEM, ARRAY, REF), demand(chunk, PLAN, SYSTEM, REF, ARRAY)
+    assert np.asarray(drafting.macs) == pytest.approx(np.asarray(verify.macs) + np.asarray(own.macs))
+    assert max(seconds(plain), seconds(verify)) < seconds(drafting)
+    assert float(drafting.tensor.sent_B) == pytest.approx(float(verify.tensor.sent_B) + float(own.tensor.sent_B))

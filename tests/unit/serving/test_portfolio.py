@@ -60,8 +60,8 @@ def test_weights_left_out_are_stored_as_the_model_file_says(tmp_path):
 
 
 def test_mean_context_weighs_long_answers_by_their_stay():
-    """300 tokens after 2,000 and 800 after 8,000, four to one: (240 x 2150 + 160 x 8400) / 400 = 4650."""
-    assert load_portfolio(SHIPPED).services[0].requests.mean_context == 4650
+    """299 decoded after 2,000 and 799 after 8,000, four to one: (239.2 x 2150 + 159.8 x 8400) / 399 = 4653.1."""
+    assert load_portfolio(SHIPPED).services[0].requests.mean_context == 4654
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,10 @@ def test_fleet_has_the_fewest_chips():
 
 
 def test_a_model_in_service_takes_a_decode_pass_and_its_share_of_prefills():
-    """One chip, no communication: 64 sequences of 200 tokens out, so 64/200 prefills fall due per pass."""
+    """One chip, no communication: 64 sequences of 200 tokens out.
+
+    The prefill makes the first, so 64/199 prefills fall due per pass, and each brings a token of its own.
+    """
     system = dse.system("dgx-h100", 1)
     requests = Requests(dse.model("llama-3.1-8b"), (Length(1000, 200),))
     c, chip = default_calibration("h100"), system.chip
@@ -130,9 +133,9 @@ def test_a_model_in_service_takes_a_decode_pass_and_its_share_of_prefills():
     prefill = demand(dse.Prefill(model, 1, 1000), dse.Plan(), system, ref)
     each, both = (float(step_time(d, chip, c).total_s) for d in (decode, served))
     once = float(step_time(prefill, chip, c).total_s) - float(c.request_s)
-    assert both == pytest.approx(each + 64 / 200 * once, rel=1e-9)
-    assert float(served.tokens) == 64
-    assert np.asarray(served.macs) == pytest.approx(np.asarray(decode.macs) + 64 / 200 * np.asarray(prefill.macs))
+    assert both == pytest.approx(each + 64 / 199 * once, rel=1e-9)
+    assert float(served.tokens) == pytest.approx(64 * 200 / 199)
+    assert np.asarray(served.macs) == pytest.approx(np.asarray(decode.macs) + 64 / 199 * np.asarray(prefill.macs))
 
 
 def test_engines_that_fill_a_system_share_its_tokens():

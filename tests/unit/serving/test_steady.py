@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import dse
+from dse.core.errors import SpecError
 from dse.lowering.engines import SCHEDULERS, Policy
 from dse.physics.evaluate import chip_technology
 from dse.serving.curve import Promise, STEADY_s, serving_curve
@@ -21,9 +22,12 @@ LOSS = 1.0 + float(TECH.package.voltage_loss_frac)
 
 
 def engine(**changes) -> Engine:
-    """50 sequences on one rank of 4 chips, 200 tokens out, one kind of prompt read in one pass."""
+    """50 sequences on one rank of 4 chips, one kind of prompt read in one pass, 201 tokens out.
+
+    The prefill makes the first token, decode passes the other 200.
+    """
     usual = {
-        "n_sequences": 50.0, "n_ranks": 1.0, "n_chips": 4.0, "n_output": 200.0, "n_accepted": 1.0, "draft_frac": 0.0,
+        "n_sequences": 50.0, "n_ranks": 1.0, "n_chips": 4.0, "n_output": 201.0, "n_accepted": 1.0, "draft_frac": 0.0,
         "n_passes": np.ones(1), "share_frac": np.ones(1), "together_frac": 0.0, "apart_frac": 0.0,
         "n_prompt_ranks": 1.0, "n_prompt_chips": 4.0, "prompt_load_frac": 0.0, "transfer_s": 0.0, "request_s": 0.0,
     }  # fmt: skip
@@ -43,13 +47,13 @@ def state(e: Engine, decode_s: float, prompt_s: list[float], decode_J=0.0, promp
 def test_prompts_first_by_hand():
     """Decode 10 ms, prefill 100 ms: a sequence meets 50 prefills in 200 tokens, 10 + 100 x 50 / 200 = 35 ms a token.
 
-    50 / (200 x 0.035) = 7.14 requests/s keep the engine busy 71 % of the time; 50 / 0.035 / 4 = 357 tokens/s a chip.
+    50 / (200 x 0.035) = 7.14 requests/s keep the engine busy 71 % of the time, and 201 tokens each are 359 a chip.
     M/D/1 waits 0.714 x 100 / (2 x 0.286) = 125 ms, then half a decode pass and the prefill.
     """
     p = state(engine(), 0.010, [0.100])
     assert float(p.tpot_mean_s) == pytest.approx(0.035)
     assert float(p.load_frac) == pytest.approx(50 / (200 * 0.035) * 0.1)
-    assert float(p.chip_tokens_per_s) == pytest.approx(50 / 0.035 / 4)
+    assert float(p.chip_tokens_per_s) == pytest.approx(50 / (200 * 0.035) * 201 / 4)
     assert float(p.ttft_mean_s) == pytest.approx(0.125 + 0.005 + 0.100)
     assert float(p.tpot_s) == pytest.approx(0.035)  # the median of a count is its mean
 
@@ -67,6 +71,17 @@ def test_chunks_by_hand():
     assert float(p.load_frac) == pytest.approx(50 / (200 * 0.030) * 0.120)
 
 
+def test_chunks_beside_drafts_by_hand():
+    """Passes of 10 ms after 2 ms of drafting, 2 tokens each: 6 ms a token; a pass of 30 ms with a chunk drafts too.
+
+    So 4 chunks delay by 4 x 20 ms, 6 + 80 x 50 / 200 = 26 ms a token, and a prompt is under way for 4 x 32 ms.
+    """
+    e = engine(together_frac=1.0, n_passes=np.full(1, 4.0), draft_frac=0.2, n_accepted=2.0)
+    p = state(e, 0.010, [0.030])
+    assert float(p.tpot_mean_s) == pytest.approx(0.026)
+    assert float(p.load_frac) == pytest.approx(50 / (200 * 0.026) * 0.128)
+
+
 def test_chunks_that_need_more_passes_than_there_are_never_settle():
     """At 50 sequences and 200 tokens one pass in 4 may carry a chunk of a prompt of 1 pass; 5 passes do not fit."""
     p = state(engine(together_frac=1.0, n_passes=np.full(1, 5.0)), 0.010, [0.0101])
@@ -76,23 +91,40 @@ def test_chunks_that_need_more_passes_than_there_are_never_settle():
 def test_apart_by_hand():
     """Nothing delays decoding: 10 ms, 25 requests/s. An engine that reads at 100 ms is busy half the time with 5/s.
 
-    So 5 such engines of 4 chips stand beside the 4 that decode: 5,000 tokens/s over 24 chips. Moving the cache takes
-    20 ms once in 200 tokens.
+    So 5 such engines of 4 chips stand beside the 4 that decode: 25 x 201 tokens/s over 24 chips. Moving the cache
+    takes 20 ms once in the 200 tokens after the first.
     """
     e = engine(apart_frac=1.0, prompt_load_frac=0.5, transfer_s=0.020)
     p = state(e, 0.010, [0.100])
     assert float(p.tpot_mean_s) == pytest.approx(0.010)
     assert float(p.tpot_s) == pytest.approx(0.010 + 0.020 / 200)
-    assert float(p.chip_tokens_per_s) == pytest.approx(5000 / 24)
+    assert float(p.chip_tokens_per_s) == pytest.approx(25 * 201 / 24)
     assert float(p.prompt_chips_frac) == pytest.approx(20 / 24)
     assert float(p.ttft_mean_s) == pytest.approx(0.050 + 0.100)  # 0.5 x 100 / (2 x 0.5) and the prefill
 
 
 def test_energy_by_hand():
-    """A decode pass of 2 J on 4 chips over 50 tokens and 6 J of prefill on 4 chips over 200: 0.16 + 0.12 J a token."""
+    """A decode pass of 2 J on 4 chips over 50 tokens, 200 times, and 6 J of prefill on 4 chips: 32 + 24 J for 201."""
     p = state(engine(), 0.010, [0.100], decode_J=2.0, prompt_J=(6.0,))
-    assert float(p.tokens_per_J) == pytest.approx(1 / (0.28 * LOSS))
-    assert float(p.power_W) == pytest.approx(0.28 * LOSS * 50 / 0.035 / 4)
+    assert float(p.tokens_per_J) == pytest.approx(201 / (56.0 * LOSS))
+    assert float(p.power_W) == pytest.approx(56.0 * LOSS * 50 / (200 * 0.035) / 4)
+
+
+def test_the_prefill_makes_the_first_token():
+    """3 tokens out: 2 decode passes of 10 ms and a 1 ms prefill for each of 10 sequences.
+
+    A sequence meets 10 prefills in 2 passes: 10 + 10 / 2 = 15 ms a token, 30 ms in all. So 10 / 0.030 = 333 requests/s
+    and 1000 tokens/s; counting a third pass would say 40 ms and 750.
+    """
+    p = state(engine(n_sequences=10.0, n_output=3.0, n_chips=1.0), 0.010, [0.001])
+    assert float(p.tpot_mean_s) == pytest.approx(0.015)
+    assert float(p.chip_tokens_per_s) == pytest.approx(1000.0)
+    assert float(p.load_frac) == pytest.approx(1000 / 3 * 0.001)
+
+
+def test_answers_of_one_token_decode_nothing():
+    with pytest.raises(SpecError, match="the prefill makes the first token, so nothing decodes"):
+        serving_curve(dse.system("dgx-h100", 1), Requests(REQUESTS.model, (Length(1000, 1),)), Promise(), Policy())
 
 
 def test_kinds_of_request_by_hand():

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dse.cli import main
 from dse.core.errors import DseError, SpecError
+from dse.explore.ray import Rays
 from dse.study.convex import coordinates, ratio_rows
 from dse.study.study import load_study, study_from
 
@@ -162,3 +164,45 @@ def test_a_study_is_copied_as_any_record_is():
     assert dataclasses.replace(few, name=study.name, choices=study.choices) == study
     with pytest.raises(TypeError, match="limit"):
         dataclasses.replace(study, limit=())
+
+
+def owned(**head):
+    """The tiny study, whose goal and limits ask for no owner, with what an owner says."""
+    raw = tomllib.loads((SHIPPED.parents[1] / "tests" / "data" / "tiny.toml").read_text())
+    return {**raw, "study": {**raw["study"], **head}}
+
+
+def test_a_front_over_what_owning_costs_takes_server_and_margin_of_the_study():
+    """They were refused where neither goal nor limit asks, though the front does."""
+    axes = ("delivered_time", "cost_per_token")
+    study = study_from(owned(host="x86-8", margin=1.5), asks=axes)
+    owner = Rays(study, ("delivered_time", "mean_cost_per_token_USD")).space.study.owner
+    assert owner is not None and (owner.host, owner.margin) == ("x86-8", 1.5)
+    assert study.changed(name="other").owner == owner
+    assert study_from(owned(), asks=axes).owner != owner and study_from(owned()).owner is None
+    with pytest.raises(SpecError, match=r"study\.margin: 0.* must be positive"):
+        study_from(owned(margin=0.0), asks=axes)
+
+
+def test_a_server_that_no_axis_reads_is_refused_as_before():
+    for asks in ((), ("delivered_time", "package_cost")):
+        with pytest.raises(SpecError, match="no goal, limit or axis names one"):
+            study_from(owned(host="x86-8"), asks=asks)
+    with pytest.raises(DseError, match="unknown metric 'cost_per_tokn'"):
+        study_from(owned(host="x86-8"), asks=("cost_per_tokn",))
+
+
+def test_the_command_says_what_its_axes_read(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.toml").write_text(
+        (SHIPPED.parents[1] / "tests" / "data" / "tiny.toml").read_text().replace("[study]", "[study]\nmargin = 1.5", 1)
+    )
+    seen = []
+    monkeypatch.setattr(
+        "dse.cli.front.FrontCommand._solved", lambda _, study, names, *more: seen.append(study) or 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        main(["front", "tiny.toml", "--metrics", "delivered_time,cost_per_token"])
+    assert seen[0].owner.margin == 1.5
+    assert main(["front", "tiny.toml"]) == 2
+    assert "no goal, limit or axis names one" in capsys.readouterr().err

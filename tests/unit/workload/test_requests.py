@@ -21,16 +21,23 @@ def requests(*lengths, **more):
 def test_means_of_two_kinds_by_hand():
     """Three in four ask 1000 for 200, one in four 4000 for 1000.
 
-    Out 0.75 x 200 + 0.25 x 1000 = 400; in 0.75 x 1000 + 0.25 x 4000 = 1750. Of 400 tokens that are written, 150 stand
-    at 1000 + 100 on average and 250 at 4000 + 500: (150 x 1100 + 250 x 4500) / 400 = 3225.
+    Out 0.75 x 200 + 0.25 x 1000 = 400; in 0.75 x 1000 + 0.25 x 4000 = 1750. The prefill makes
+    the first, so 399 are decoded: 149.25 at 1000 + 100 on average and 249.75 at 4000 + 500, 1,288,050 / 399 = 3228.2.
     """
     r = requests((1000, 200, 0.75), (4000, 1000, 0.25))
-    assert (r.n_output, r.n_prompt, r.longest, r.mean_context) == (400.0, 1750.0, 5000, 3225)
+    assert (r.n_output, r.n_prompt, r.longest, r.mean_context) == (400.0, 1750.0, 5000, 3229)
 
 
 def test_a_context_is_rounded_up():
     """A prompt of 10 and one token out: 10.5."""
     assert requests((10, 1)).mean_context == 11
+
+
+def test_an_answer_of_one_token_decodes_nothing():
+    """Half ask one token of a long prompt: every decode pass is over the short ones."""
+    r = requests((9000, 1, 0.5), (100, 100, 0.5))
+    assert (r.n_output, r.n_decoded, r.mean_context) == (50.5, 49.5, 150)
+    assert r.decodes and not requests((9000, 1)).decodes
 
 
 whole = st.integers(1, 4000)

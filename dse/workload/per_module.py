@@ -1,0 +1,96 @@
+"""Modules that an MLX file stores otherwise than the rest: by name, each with its bits, or left in 16 bit.
+
+As in published files, under `quantization` beside `bits` and `group_size`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..core.errors import SpecError
+from .config_file import show
+from .families.common import Body
+from .module_names import LAYER, LINEARS, mostly, parts_of
+from .quantisers import by_word, integer
+
+OWN = ("bits", "group_size", "mode", "quant_method")
+"""Keys of the object that are no modules."""
+HEAD = ("lm_head", "output")
+TABLES = ("embed_tokens", "wte", "tok_embeddings", "word_embeddings", "embeddings")
+"""Last words of the names of tables."""
+BLOCKS = {"attention": ("self_attn", "attn", "linear_attn", "attention"), "mlp": ("mlp", "feed_forward", "ffn")}
+"""First words of what stands in a layer."""
+FEW = ("gate", "router", "shared_expert_gate", "e_score_correction_bias")
+"""Last words of routers, which are of `rest`."""
+
+
+def module_formats(raw: Mapping[str, Any], place: str) -> dict[str, str]:
+    """The format of each module that the object names; SpecError for one that nobody knows."""
+    found = {}
+    for name, said in raw.items():
+        if name in OWN or said is True:
+            continue
+        if said is False:
+            found[name] = "bf16"
+        elif isinstance(said, dict):
+            found[name] = by_word(said.get("mode")) or integer(said.get("bits"), f"{place}: module {name}")
+        else:
+            raise SpecError(
+                f"{place}: quantization.{name} = {show(said)} is not known; allowed: {', '.join(OWN)}, and modules, "
+                "each with bits, or false where it is 16 bit"
+            )
+    return found
+
+
+def counted(
+    formats: Mapping[str, str], usual: str, body: Body, place: str
+) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
+    """Formats of the parts that modules of their own decide, and a note on modules that decide none.
+
+    A part goes by its largest matrices in at least half of its layers. SpecError where other matrices differ from it in
+    as many: a part has one format here.
+    """
+    found: dict[str, str] = {}
+    for stored in dict.fromkeys(formats.values()):
+        names = [n for n, f in formats.items() if f == stored]
+        found |= dict.fromkeys((*_tables(names, body), *mostly(names, body)), stored)
+    left = {n: f for n, f in formats.items() if f != found.get(part_of(n) or "", usual)}
+    for part in LINEARS:
+        _check_part(part, [n for n in left if part_of(n) == part], found.get(part, usual), body, place)
+    if not left:
+        return found, ()
+    first, stored = next(iter(left.items()))
+    more = f" and {len(left) - 1} modules more" if len(left) > 1 else ""
+    return found, ((f"quantization.{first}", f"{stored}{more}: too few of a part to count"),)
+
+
+def _tables(names: list[str], body: Body) -> list[str]:
+    """Which of head and embedding the names are; a tied table is both."""
+    parts = {p for n in names if (p := part_of(n)) in ("head", "embedding")}
+    return sorted(parts | ({"head"} if body.tied and "embedding" in parts else set()))
+
+
+def _check_part(part: str, others: list[str], stored: str, body: Body, place: str) -> None:
+    layers = parts_of(body)[part]
+    held = {int(m.group(1)) for n in others if (m := LAYER.search(f"{n}."))}
+    if layers and 2 * len(held & set(layers)) >= len(layers):
+        raise SpecError(
+            f"{place}: quantization.{others[0]} is not {stored}, as the largest matrices of its part ({part}) are; a "
+            "part has one format here: remove these modules, or name all of the part"
+        )
+
+
+def part_of(name: str) -> str | None:
+    """The part that a module's weights belong to; None for what belongs to none or is not known."""
+    inside = LAYER.split(f"{name}.")[-1].rstrip(".") if LAYER.search(f"{name}.") else ""
+    first, last = inside.partition(".")[0], name.rpartition(".")[2]
+    if not inside:
+        return "head" if last in HEAD else "embedding" if last in TABLES else None
+    if last in FEW:
+        return "rest"
+    if "shared" in inside:
+        return "shared"
+    if "experts" in inside or "switch_mlp" in inside:
+        return "experts"
+    return next((p for p, words in BLOCKS.items() if first in words), None)

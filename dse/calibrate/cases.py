@@ -62,11 +62,6 @@ class Case:
     """Whether bands count its error: not where nothing can be learnt from it, unless the model is what falls short."""
 
 
-def _score_width(model: Model) -> int:
-    """Width of all query heads of the attention, 0 without any."""
-    return model.attention.n_heads * model.attention.head_dim if model.attention else 0
-
-
 DEFAULT_VOCAB = 51200
 """Vocabulary where a row prints none: GPT-2's, padded as in Megatron."""
 
@@ -247,7 +242,8 @@ def rated_step_s(point: pd.DataFrame) -> float | None:
     if rates.empty or not re.search(FLOP_FORMULA, row_text(row, "mfu_convention").lower()):
         return None
     m, w = row_model(row), row_workload(row)
-    per_token = 6 * total_parameters(m) + 12 * m.n_layers * _score_width(m) * w.sequence
+    width = m.attention.n_heads * m.attention.head_dim if m.attention else 0
+    per_token = 6 * total_parameters(m) + 12 * m.n_layers * width * w.sequence
     tflop = w.global_batch * w.sequence * per_token / TERA
     return tflop / (row_number(row, "num_chips") * float(rates.iloc[0]))
 
@@ -356,7 +352,8 @@ def fitting(
     again = [dataclasses.replace(plan, recompute="full", recompute_frac=f) for f in RECOMPUTED]
     ways = [plan] if printed else [plan, *again]
     if not micro_printed:
-        halves = [plan.micro_batch // k for k in _powers(plan.micro_batch)]
+        n = plan.micro_batch
+        halves = [n // 2**i for i in range(n.bit_length()) if n % 2**i == 0]
         ways = [dataclasses.replace(w, micro_batch=m) for m in halves for w in ways]
     room = float(usable_B(chip))
     fits = ((p, s) for p in ways for s in softwares if memory_B(p, workload, s).total <= room)
@@ -365,10 +362,6 @@ def fitting(
 
 RECOMPUTED = (0.25, 0.5, 0.75, 1.0)
 """Shares of a stage's layers that runs are taken to recompute: the least that fits."""
-
-
-def _powers(n: int) -> list[int]:
-    return [2**i for i in range(n.bit_length()) if n % 2**i == 0]
 
 
 def lower(

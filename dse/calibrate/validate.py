@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +13,15 @@ import pandas as pd
 
 from ..core.errors import SpecError
 from ..core.frames import page
-from . import kernels
-from .cases import Case, training_cases
+from .cases import Case
+from .families import SCORERS, Tell
 from .held_out import served_without
-from .inference import inference_cases
 from .inference_score import score_requests
 from .measurements import DATA, NEEDED, complete, read
 from .published import preset_for
 from .reading import Unmodelled, readable, row_text
 from .repeats import once
 from .score import Scores, score, shipped_bands
-
-Tell = Callable[[str], None]
-Scorer = Callable[[pd.DataFrame], tuple[list[Case], list[Unmodelled]]]
-
-SCORERS: dict[str, Scorer] = {
-    "training": training_cases,
-    "inference": inference_cases,
-    "kernels": kernels.kernel_cases,
-    "collectives": kernels.collective_cases,
-}
-"""Function that makes cases from rows, by kind of measurement."""
 
 WORST = 3
 """Number of worst predictions shown."""

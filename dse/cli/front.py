@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from ..core.files import results_folder, write_json
 from ..core.shipped import shipped
+from ..optimize.deadline import Deadline
 from ..report.terminal import progress, show, start_jax
 from .flags import FIGURE, FIGURES, FLAG, JSON, RESULTS, SECONDS, STUDY, chips_of
 
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..explore.front import Front
-    from ..optimize.deadline import Deadline
     from ..study.study import Study
 
 
@@ -48,12 +49,10 @@ class FrontCommand:
         """Solve, keep every batch, write, show."""
         start_jax()
         from ..core.counts import check_count
-        from ..core.files import results_folder
         from ..explore.designed import NAMED
         from ..explore.front import MOST_POINTS, checked_metrics
         from ..explore.points import front_folder
         from ..hardware.presets import chip as preset_chip
-        from ..optimize.deadline import Deadline
         from ..report.front import front_json, front_view, write_front
         from ..study.study import load_study
 
@@ -116,10 +115,8 @@ class SensitivityCommand:
     def run(self) -> int:
         """Solve, differentiate, show."""
         start_jax()
-        from ..core.files import results_folder, write_json
         from ..explore.remedy import check_target, remedy
         from ..explore.sensitivity import sensitivity
-        from ..optimize.deadline import Deadline
         from ..optimize.search import search_of
         from ..optimize.space import space_of
         from ..report.front import sensitivity_json, sensitivity_view

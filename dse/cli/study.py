@@ -9,7 +9,9 @@ from typing import Annotated
 import tyro
 
 from ..core.errors import SpecError
+from ..core.files import results_folder
 from ..core.shipped import shipped
+from ..optimize.deadline import Deadline
 from ..report.terminal import progress, show, start_jax
 from .flags import FIGURE, FIGURES, FLAG, JSON, RESULTS, SECONDS, STUDY
 
@@ -39,8 +41,6 @@ class Optimize:
     def run(self) -> int:
         """Solve, write, show."""
         start_jax()
-        from ..core.files import results_folder
-        from ..optimize.deadline import Deadline
         from ..optimize.near import near
         from ..optimize.solution import solution_json
         from ..optimize.solve import solve, solve_continuous
@@ -115,10 +115,8 @@ class RiskCommand:
     def run(self) -> int:
         """Draw, re-optimise, write, show."""
         start_jax()
-        from ..core.files import results_folder
         from ..explore.risk import risk
         from ..explore.robust import robust_design, share_frac
-        from ..optimize.deadline import Deadline
         from ..report.risk import risk_json, risk_view, write_risk
         from ..study.study import load_study
 
@@ -160,9 +158,7 @@ class ReadingsCommand:
         """Solve every point, write, show."""
         tdps_W = watts(self.tdp)
         start_jax()
-        from ..core.files import results_folder
         from ..explore.readings import readings
-        from ..optimize.deadline import Deadline
         from ..report.readings import readings_json, readings_view, write_readings
         from ..study.study import load_study
 
@@ -214,7 +210,6 @@ class ForecastCommand:
             raise SpecError(f"forecast {' '.join(self.what)}: give FORECAST.toml, or score FACTS.toml")
         start_jax()
         from ..explore.forecast import forecast, load_forecast, study_path
-        from ..optimize.deadline import Deadline
         from ..report.forecast import forecast_json, forecast_view, next_version, write_forecast
 
         deadline, path = Deadline(self.seconds), shipped(self.what[0])

@@ -11,7 +11,6 @@ import numpy as np
 
 from ..core.errors import SpecError
 from ..core.program import meanwhile
-from ..lowering.plan import Plan
 from ..study.convex import (
     ConvexCore,
     Data,
@@ -28,7 +27,7 @@ from .batch import WIDTH, solve_batch
 from .deadline import Deadline
 from .interior import Optimum
 from .pricing import Plans, alternate, fastest_plans, prepare_pricing
-from .space import Space, batch_of, data_of, element, own_plans, valid_in, with_plans
+from .space import Space, batch_of, data_of, element, own_plans, valid_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,11 +147,6 @@ def price_plans(
 def data_of_each(search: Search, candidates: Sequence[Candidate]) -> Data:
     """Coefficients of candidates, leading axis over them."""
     return batch_of(search.space, [c.choice_index for c in candidates], [c.plan_index for c in candidates])
-
-
-def search_with_plans(search: Search, plans: tuple[Plan, ...]) -> Search:
-    """The search with one more plan per workload; what is solved stays solved."""
-    return dataclasses.replace(search, space=with_plans(search.space, plans), seen=dict(search.seen))
 
 
 def in_box(search: Search, box: tuple[np.ndarray, np.ndarray]) -> Search:

@@ -94,7 +94,7 @@ def hull_costs(
     """What members of each group cost over its hull, to first order, by leaf: shape (members, leaves) each."""
     array = tables.search.space.structure_of_choice[choice]
     found = [
-        leaf_costs(t, (t.rows[array, g] - r) * s)
+        np.add.reduceat((t.rows[array, g] - r) * s, _starts(t.shapes), axis=1)
         for t, g, r, s in zip(tables.of_workloads, groups[:-1], rows[:-1], slopes[:-1], strict=True)
     ]
     return [*found, (tables.bought.rows[groups[-1]] - rows[-1]) * slopes[-1]]
@@ -132,11 +132,6 @@ def row_slopes(tables: Tables, choices: list[int], rows: Rows, optima: Optimum) 
         if np.any(slope * np.abs(row) < -AGAINST):
             raise HullError("a limit asks for at least some of what a plan spends (power, cost)")
     return slopes
-
-
-def leaf_costs(table: PlanTable, costs: np.ndarray) -> np.ndarray:
-    """Costs of plans summed over the entries of each leaf, shape (plans, leaves)."""
-    return np.add.reduceat(costs, _starts(table.shapes), axis=1)
 
 
 @cache

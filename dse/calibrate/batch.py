@@ -13,17 +13,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..core.types import NAMES, unnamed
+from ..evaluation.breakdown import PARTS
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import FACTS, Calibration, prior_calibration
 from ..physics.step import Request, Step, request_s, step_time
 from .cases import Case
-
-PARTS = (
-    "compute_s", "host_exposed_s", "tensor_exposed_s", "pipeline_exposed_s", "bubble_s", "data_exposed_s",
-    "optimizer_s",
-)  # fmt: skip
-"""Parts of a predicted step that go to the table of predictions."""
 
 
 def padded(demands: Sequence[StepDemand | Request]) -> StepDemand | Request:

@@ -16,13 +16,12 @@ from ..hardware.presets import system as preset_system
 from ..hardware.system import System, torus_slice
 from ..lowering.activations import Footprint, footprint
 from ..lowering.demand import plan_demand
-from ..lowering.executed import as_run
 from ..lowering.headroom import usable_B
 from ..lowering.memory import memory_B
 from ..lowering.plan import Plan, n_micro_batches, plan_text
 from ..lowering.software import DEEPSPEED, EAGER, EAGER_SHARDED, SHARDED, usual_software
 from ..lowering.step_demand import StepDemand
-from ..lowering.tiling import array_shape
+from ..lowering.tiling import array_shape, as_run
 from ..physics.calibration import Calibration, prior_calibration
 from ..workload.blocks import Block, Experts, Mlp, Run
 from ..workload.mixers import Attention

@@ -33,8 +33,8 @@ from ..workload.transformer import Decode, Model, Prefill, Serving
 from .cases import Case, row_model
 from .measurements import SECONDS
 from .published import devices_per_chip, known_model, per_device, preset_for
+from .rates import rate
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text, weights_only
-from .throughput import rate
 
 STACKS: tuple[tuple[str, str], ...] = (
     (r"neuron|nxdi", "neuronx"),

@@ -19,7 +19,7 @@ from ..physics.calibration import KERNELS, kin_of, prior_calibration
 from ..physics.pooled import COMPILED
 from ..workload.op import Kind, Op
 from .cases import Case
-from .library_tiles import Rounds, has_library, is_cut, rounds
+from .library_tiles import Rounds, has_library, rounds
 from .measurements import SECONDS
 from .operators import array_frac, calibrates, is_host_timed, row_ops, splits_contraction
 from .protocols import as_library_runs, levels_at_once, library_all_reduce
@@ -36,7 +36,7 @@ def _step(
     tiled = rank_ops(ops, array)
     if has_library(system.chip):
         for i, op in enumerate(ops):
-            if is_cut(op):
+            if op.kind in (Kind.LINEAR, Kind.EXPERTS):
                 _cut(tiled.columns[:, i], rounds(op, array, system.chip, splits), float(system.chip.n_cores))
     tiled.columns[: CYCLES + 1] *= busy_frac
     macs = tiled.macs.sum(axis=0)

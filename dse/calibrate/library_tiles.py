@@ -13,7 +13,7 @@ from ..hardware.chip import Chip
 from ..lowering.tiling import INSTRUCTION_ROWS, ArrayShape, padded
 from ..physics.calibration import family
 from ..technology.node import PRECISION_BITS
-from ..workload.op import PARTIAL_SUM_B, Kind, Op
+from ..workload.op import PARTIAL_SUM_B, Op
 
 SIDES = ((128.0, 256.0), (128.0, 128.0), (128.0, 64.0), (64.0, 64.0))
 """Lengths of the pieces of common libraries, along the shorter and the longer free side [nvidia2026cutlass]."""
@@ -82,8 +82,3 @@ def rounds(op: Op, array: ArrayShape, chip: Chip, splits: bool) -> Rounds:
 def has_library(chip: Chip) -> bool:
     """Whether products on a chip are cut by a library at run time rather than by a compiler."""
     return chip.sram_kind == "cache" and chip.lane_kind == "simt"
-
-
-def is_cut(op: Op) -> bool:
-    """Whether an operator is one product with weights."""
-    return op.kind in (Kind.LINEAR, Kind.EXPERTS)

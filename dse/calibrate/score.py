@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..lowering.headroom import usable_B
-from ..physics.calibration import Calibration, default_calibration, kin_of
-from ..physics.pooled import band
+from ..physics.calibration import Calibration, default_calibration
 from .batch import predict
 from .cases import Case
 from .reading import Unmodelled
@@ -117,11 +116,6 @@ def covered_frac(done: pd.DataFrame) -> float:
 
 Bands = dict[str, tuple[str, float]]
 """By point: what is new about its chip and stack, and half width of its 80 % band in log time."""
-
-
-def shipped_bands(kind: str, cases: Sequence[Case]) -> Bands:
-    """The bands of the shipped calibrations."""
-    return {c.point_id: band(kind, kin_of(c.chip_name, c.stack)) for c in cases}
 
 
 def with_bands(predictions: pd.DataFrame, bands: Bands) -> pd.DataFrame:

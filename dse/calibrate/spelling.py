@@ -14,7 +14,7 @@ from ..workload.presets import model as preset_model
 from ..workload.presets import model_names
 from .digits import with_plain_numbers
 from .published import model_alias
-from .throughput import rate
+from .rates import rate
 
 COLUMNS = {
     "gpu": "chip", "accelerator": "chip", "hardware": "chip", "device": "chip", "gpus": "num_chips",

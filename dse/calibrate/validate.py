@@ -13,6 +13,8 @@ import pandas as pd
 
 from ..core.errors import SpecError
 from ..core.frames import page
+from ..physics.calibration import kin_of
+from ..physics.pooled import band
 from .cases import Case
 from .families import SCORERS, Tell
 from .held_out import served_without
@@ -21,7 +23,7 @@ from .measurements import DATA, NEEDED, complete, read
 from .published import preset_for
 from .reading import Unmodelled, readable, row_text
 from .repeats import once
-from .score import Scores, score, shipped_bands
+from .score import Scores, score
 
 WORST = 3
 """Number of worst predictions shown."""
@@ -97,7 +99,7 @@ def validate(
     cases, rest = timed(*scorer(rows))
     rest = [*odd, *rest]
     tell(f"predicting {len(cases)} of {len(cases) + len(rest)} measurements")
-    serving, bands = None, shipped_bands(kind, cases)
+    serving, bands = None, {c.point_id: band(kind, kin_of(c.chip_name, c.stack)) for c in cases}
     if held_out:
         serving, bands = served_without(kind, cases, held_out, tell)
         cases = [c for c in cases if c.point_id in serving]

@@ -91,7 +91,9 @@ def solve(
     if (best.choice_index, index) not in search.seen:
         solve_points(search, [(best.choice_index, index)])
     progress("proving that every term is log-log convex")
-    return report_of(search, best, search.seen[best.choice_index, index], overall(search, proof))
+    end = proof.end
+    bound = Overall(end.bound, end.gap, end.n_nodes, n_designs(search, proof), end.seconds)
+    return report_of(search, best, search.seen[best.choice_index, index], bound)
 
 
 def solve_continuous(
@@ -206,11 +208,6 @@ def status_of(c: Certificate) -> Status:
     if not c.proved or c.relative_gap > GAP:
         return Status.LOCAL
     return Status.OPTIMAL if c.overall is None or c.overall.gap <= WORTH else Status.UNFINISHED
-
-
-def overall(search: Search, proof: Proof) -> Overall:
-    """Global bound of a branch-and-bound proof."""
-    return Overall(proof.end.bound, proof.end.gap, proof.end.n_nodes, n_designs(search, proof), proof.end.seconds)
 
 
 def alternatives_of(search: Search) -> tuple[Alternative, ...]:

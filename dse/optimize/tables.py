@@ -15,8 +15,7 @@ from ..core.program import compiled
 from ..lowering.step_demand import StepDemand
 from ..study.convex import ConvexCore, Data, all_strict, core_logs, model_of, ratio_rows
 from .batch import WIDTH, in_batches, solve_batch
-from .dominance import Bought, bought, with_signed_parts
-from .hull import PlanTable, moved_by, moved_to, plan_tables
+from .hull import Bought, PlanTable, bought, moved_by, moved_to, plan_tables, with_signed_parts
 from .interior import Optimum
 from .pricing import PRICED, priced_on_s
 from .search import Search

@@ -18,10 +18,9 @@ from .batch import WIDTH
 from .counts import steps_of_choice
 from .deadline import Deadline
 from .hull import PlanTable
-from .incumbent import Incumbent, Region
 from .interior import Optimum
 from .pricing import PRICED
-from .regions import boxes, children, relaxed, roots, violates
+from .regions import Incumbent, Region, boxes, children, relaxed, roots, violates
 from .search import Candidate, Search
 from .tables import HullError, Tables, hull_costs, row_slopes
 

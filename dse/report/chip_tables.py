@@ -22,7 +22,8 @@ from .tables import table_of
 def chip_numbers(name: str) -> dict[str, Any]:
     """The line of a chip in the overview, canonical units; what this package's models say beside what is published."""
     c, published = chip(name), {f.name: f.value for f in chip_receipts(name)}
-    peaks = {f"peak_{p}_FLOPps": _peak(c, p) for p in PEAKS}
+    native = native_precisions(c)
+    peaks = {f"peak_{p}_FLOPps": float(peak_FLOPps(c, p)) if p in native else None for p in PEAKS}
     return {
         "name": name,
         "node": c.node,
@@ -31,7 +32,7 @@ def chip_numbers(name: str) -> dict[str, Any]:
         **picked(c, "scaleup_bandwidth_per_dir_Bps", "power_limit_W", "n_dies"),
         "die_mm2_estimate": float(chip_silicon(c).die_mm2),
         "die_mm2_published": published.get("die_area_mm2"),
-        "full_load_W_estimate": max(_full_load_W(c, p) for p in native_precisions(c) if p in LOADED),
+        "full_load_W_estimate": max(_full_load_W(c, p) for p in native if p in LOADED),
     }
 
 
@@ -43,10 +44,6 @@ def _full_load_W(c: Chip, precision: str) -> float:
     value = METRICS[f"full_load_{precision}_W"](chip_state(c))
     assert not isinstance(value, list)
     return float(value)
-
-
-def _peak(c: Chip, precision: str) -> float | None:
-    return float(peak_FLOPps(c, precision)) if precision in native_precisions(c) else None
 
 
 def chips_table() -> Table:

@@ -194,13 +194,9 @@ def run_view(r: Run, width: int) -> RenderableType:
         f"weeks: {digits(r.tokens / 1e12)} T tokens, {dollars(r.cost_USD)}, goodput {percent(i.goodput_frac, 3)} "
         f"({percent(low)} to {percent(high)})"
     )
-    return Group(Text(head, style="bold"), "", beside(failures_table(r), bill_of_run(r), width), "", Text(plan_line(r)))
-
-
-def plan_line(r: Run) -> str:
-    """Who does what, without failures."""
     step = in_unit(float(r.evaluation.step_s), "s")
-    return f"{r.plan}: {step} per step, MFU {percent(float(r.evaluation.mfu_frac))} without failures"
+    plan = f"{r.plan}: {step} per step, MFU {percent(float(r.evaluation.mfu_frac))} without failures"
+    return Group(Text(head, style="bold"), "", beside(failures_table(r), bill_of_run(r), width), "", Text(plan))
 
 
 def failures_table(r: Run) -> Table:

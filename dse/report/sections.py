@@ -141,11 +141,6 @@ def risk(a: Answer) -> str:
     )
 
 
-def sensitivity(a: Answer) -> str:
-    """What the optimum rests on."""
-    return written(facts_table(a))
-
-
 def validation(a: Answer) -> str:
     """Predictions beside measurements."""
     t = a["total"]
@@ -231,7 +226,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "tdp.json": ("Readings of the TDP", readings),
     "front.json": ("Front", front),
     "risk.json": ("How likely", risk),
-    "sensitivity.json": ("What it rests on", sensitivity),
+    "sensitivity.json": ("What it rests on", lambda a: written(facts_table(a))),
     "backtest.json": ("Back-test", backtest),
     "scores.json": ("Validation", validation),
 }

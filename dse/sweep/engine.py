@@ -87,19 +87,15 @@ def local(store: Store, todo: Iterable[int]) -> Iterator[Outcome]:
 
 
 def _tried(store: Store, index: int) -> Facts | Failure:
-    for _ in range(ATTEMPTS - 1):
+    why = ""
+    for _ in range(ATTEMPTS):
         try:
             return run_shard(store, index)
         except DseError:
             raise
-        except Exception:  # whatever it is, it may pass: the last time counts
-            continue
-    try:
-        return run_shard(store, index)
-    except DseError:
-        raise
-    except Exception as error:
-        return Failure(index, reason_of(error))
+        except Exception as error:  # whatever it is, it may pass: the last time counts
+            why = reason_of(error)
+    return Failure(index, why)
 
 
 def reason_of(error: BaseException) -> str:

@@ -171,7 +171,7 @@ def _check_phases(pairs: list[tuple[str, Value]]) -> None:
 def sweep_schema() -> Schema:
     """JSON Schema of a specification, of chips and workloads or of studies."""
     schema = SweepFile.model_json_schema(by_alias=True)
-    points, studies = both_names(point_keys()), _study_names()
+    points, studies = both_names(point_keys()), both_names(k for k in study_keys() if k != "study")
     base = {key: _value_schema(name) for key, name in points.items()}
     base["study"] = {"type": "string", "description": "A study; every point is then one design question."}
     for group in ("limits", "free", "choices"):
@@ -183,11 +183,6 @@ def sweep_schema() -> Schema:
     axis["sample"] |= one_of(SAMPLERS)
     schema["properties"]["base"] = open_table(base, schema["properties"]["base"]["description"])
     return titled(schema, "sweep", "Many points: `dse sweep FILE` computes them, `dse query` reads them.")
-
-
-def _study_names() -> dict[str, str]:
-    """Keys of sweeps of studies, with and without their unit, to the canonical key."""
-    return both_names(k for k in study_keys() if k != "study")
 
 
 def _value_schema(name: str) -> Schema:

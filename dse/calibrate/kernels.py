@@ -19,10 +19,9 @@ from ..physics.calibration import KERNELS, kin_of, prior_calibration
 from ..physics.pooled import COMPILED
 from ..workload.op import Kind, Op
 from .cases import Case
-from .library_tiles import Rounds, has_library, rounds
+from .libraries import Rounds, as_library_runs, has_library, levels_at_once, library_all_reduce, rounds
 from .measurements import SECONDS
 from .operators import array_frac, calibrates, is_host_timed, row_ops, splits_contraction
-from .protocols import as_library_runs, levels_at_once, library_all_reduce
 from .published import devices_per_chip, named_system, per_device, preset_for
 from .rates import SIZED, rated_s
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text

@@ -14,7 +14,7 @@ from ..lowering.collective import Reference, across_gather, spread
 from ..workload.presets import model as preset_model
 from ..workload.presets import model_names
 from ..workload.transformer import Model, shortened
-from .protocols import PROTOCOLS, levels_at_once
+from .libraries import PROTOCOLS, levels_at_once
 from .reading import FACTS
 
 CHIPS: tuple[tuple[str, str, str], ...] = (

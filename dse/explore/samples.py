@@ -22,8 +22,8 @@ from ..lowering.software import framework_receipts
 from ..lowering.step_demand import StepDemand
 from ..optimize.batch import in_batches, solve_batch
 from ..optimize.deadline import Deadline
-from ..optimize.duality import Model
 from ..optimize.interior import Optimum, Settings
+from ..optimize.newton import Model
 from ..optimize.search import Search
 from ..optimize.space import data_of
 from ..physics.calibration import Calibration, calibration_receipts

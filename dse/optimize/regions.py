@@ -13,9 +13,9 @@ import numpy as np
 from ..study.convex import model_of, ratio_rows
 from .batch import WIDTH
 from .counts import fixed_boxes, neighbours, steps_of_choice
-from .elastic import least_violations
 from .hull import PlanTable, worth_a_proof
 from .interior import Optimum
+from .loosen import least_violations
 from .search import Candidate, Search
 from .space import element, valid_in
 from .tables import Tables, data_of_rows, hull_rows, plan_rows, plan_seconds, solve_rows, solve_whole

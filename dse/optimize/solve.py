@@ -38,7 +38,6 @@ from ..technology.presets import Technology
 from .blank import study_blank_mm2
 from .curvature import curvature_batch, proved_of
 from .deadline import Deadline, check_stop
-from .racked import rack_report
 from .relax import relaxations
 from .search import Candidate, Search, leaders, n_choices, run_search, search_of, solve_points
 from .solution import (
@@ -50,6 +49,7 @@ from .solution import (
     Solution,
     Status,
     WorkloadReport,
+    rack_report,
 )
 from .space import Space, batch_of, data_of, economy_around, jobs_of, space_of, with_plans
 from .tables import prepare_hulls, tables_of

@@ -133,7 +133,7 @@ class RiskCommand:
         show(self.json, lambda: answer, lambda width: risk_view(found, robust, width, deadline.undone), told)
         if self.figures:
             with progress("drawing"):
-                from ..report.risk_figures import write_risk_figures
+                from ..report.front_figures import write_risk_figures
 
                 write_risk_figures(found, folder)
         return 0 if found.feasible.any() else 1

@@ -19,10 +19,9 @@ from ..explore.against_built import CLOSE, HIT, NEAR, SHARE_FRAC, Backtest, n_ri
 from ..explore.backtest import OWN
 from ..explore.tally import Backtests, Tally
 from ..hardware.own_chip import short_name
-from .layout import drawn
+from .layout import Table, drawn, table_of
 from .screen import product
 from .style import BAND, CONTEXT, DESIGN, VERDICTS, draw, plt
-from .tables import Table, table_of
 from .terminal import unfinished
 
 NAMES = {"tensor_pes": "PEs of all cores", "pes_per_core": "PEs of a core", "n_dies": "dies"}

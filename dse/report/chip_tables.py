@@ -15,8 +15,7 @@ from ..explore.designed import chip_silicon
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
 from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
 from ..study.metrics import METRICS, chip_state
-from .layout import drawn
-from .tables import table_of
+from .layout import drawn, table_of
 
 
 def chip_numbers(name: str) -> dict[str, Any]:

@@ -21,8 +21,7 @@ from ..hardware.presets import chip
 from ..serving.comparison import MODEL, Answer, Asked, training, usual
 from ..workload.presets import model as preset_model
 from .evaluated import stand_in_text
-from .layout import beside, drawn
-from .tables import table_of
+from .layout import beside, drawn, table_of
 
 SHOWN_KNOBS, WRITTEN_KNOBS = 3, 10
 """Facts named per answer on screen and in JSON."""

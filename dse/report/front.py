@@ -17,9 +17,8 @@ from ..explore.front import Front
 from ..explore.remedy import Remedy
 from ..explore.sensitivity import Parameter, Sensitivity
 from ..study.metrics import DELIVERED
-from .layout import drawn, table
+from .layout import Table, drawn, table, table_of
 from .results import study_manifest
-from .tables import Table, table_of
 from .terminal import unfinished
 
 SHOWN = 12

@@ -18,9 +18,8 @@ from ..explore.outcome import Risk, blocking, merit_distribution, merit_quantile
 from ..explore.robust import Hopeless, Robust
 from ..study.metrics import DELIVERED
 from .front import goal_text
-from .layout import WIDE, beside, drawn
+from .layout import WIDE, Table, beside, drawn, table_of
 from .results import study_manifest
-from .tables import Table, table_of
 from .terminal import unfinished
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -19,9 +19,8 @@ from ..study.metrics import SERVED, SPEEDUPS
 from ..study.study import Study
 from ..workload.requests import Requests, given_batch
 from .evaluated import stand_in_text
-from .layout import WIDE, beside, drawn, table
+from .layout import WIDE, beside, drawn, table, table_of
 from .proof import certificate_lines, guesses_text, infeasible_view
-from .tables import table_of
 from .terminal import unfinished
 
 SHOWN_ALTERNATIVES = 5

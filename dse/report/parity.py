@@ -62,8 +62,7 @@ def family_colours(done: pd.DataFrame) -> dict[str, str]:
 def parity_figure(done: pd.DataFrame, kind: str) -> Figure:
     """Predicted against measured time, both logarithmic: colour is the chip family, marker the source."""
     figure, ax = plt.subplots(figsize=(6.4, 6.0))
-    every = np.concatenate([done.measured_s.to_numpy(float), done.predicted_s.to_numpy(float)])
-    low, high = float(every.min()) / 1.6, float(every.max()) * 1.6
+    low, high = both_ends(done)
     ax.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
     ax.set_aspect("equal")
     ax.grid(which="major")
@@ -104,6 +103,12 @@ def factor_ticks(low: float, high: float, factor: float) -> list[float]:
     steps = (1,) if high / low > TICK_SPAN else (1, 2, 5)
     ticks = [factor * step * 10.0**i for i in powers for step in steps]
     return [t for t in ticks if low <= t <= high]
+
+
+def both_ends(done: pd.DataFrame) -> tuple[float, float]:
+    """Limits that hold all measured and predicted times with room around."""
+    every = np.concatenate([done.measured_s.to_numpy(float), done.predicted_s.to_numpy(float)])
+    return float(every.min()) / 1.6, float(every.max()) * 1.6
 
 
 def parity_legend(ax: Axes, done: pd.DataFrame, markers: dict[Any, str]) -> None:

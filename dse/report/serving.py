@@ -151,7 +151,7 @@ def portfolio_view(fleets: list[ServedPortfolio]) -> RenderableType:
         parts += [fleet_table(fleet), engines_table(fleet), ""]
     first = fleets[0]
     for fleet in fleets[1:]:
-        fewer = times(first.n_chips / fleet.n_chips)
+        fewer = times(fleet.n_replaced(first))
         parts.append(
             Text(f"one {fleet.system.chip.name} stands for {fewer} {first.system.chip.name} on this portfolio")
         )

@@ -171,6 +171,10 @@ class ServedPortfolio:
         """Total number of chips."""
         return sum(p.n_chips for p in self.parts)
 
+    def n_replaced(self, other: ServedPortfolio) -> float:
+        """Chips of another fleet that one of these replaces, both serving the same portfolio."""
+        return other.n_chips / self.n_chips
+
 
 def serve_portfolio(
     portfolio: Portfolio, system: System, hour: Hour, tell: Callable[[str], None] = lambda _: None

@@ -111,9 +111,8 @@ def deviation_table(r: Refit) -> dict[str, list[float]]:
     for vendor, family in places:
         for stack in [*sorted({k.stack for k in design.kin}), "new"]:
             kin = Kin(chips.get(family, "new"), family, vendor, stack)
-            table[f"{vendor} {family} {stack}"] = _rounded(
-                _deviations(kin, names, covariance, r.pooled.settings.spread)
-            )
+            found = _deviations(kin, names, covariance, r.pooled.settings.spread)
+            table[f"{vendor} {family} {stack}"] = _rounded(found)
     return table
 
 

@@ -194,9 +194,7 @@ def score(
     """
     done = with_baseline(predict_cases(cases, calibrations), calibrations is not None) if cases else pd.DataFrame()
     done = with_bands(done, bands) if bands and len(done) else done
-    rest = pd.DataFrame(
-        [{"point_id": u.point_id, "source": u.source, "chip": u.chip_name, "why": u.why} for u in unmodelled]
-    )
+    rest = pd.DataFrame([dataclasses.asdict(u) for u in unmodelled]).rename(columns={"chip_name": "chip"})
     both = pd.concat([f for f in (done, rest) if len(f)], ignore_index=True) if len(done) or len(rest) else done
     for column in ("measured_s", "predicted_s", "baseline_s", "memory_B", "measured_memory_B", "usable_memory_B"):
         if column not in both:

@@ -41,10 +41,10 @@ class Optimize:
     def run(self) -> int:
         """Solve, write, show."""
         start_jax()
-        from ..optimize.near import near
+        from ..optimize.around import near
         from ..optimize.solution import solution_json
         from ..optimize.solve import solve, solve_continuous
-        from ..optimize.whatif import what_if
+        from ..optimize.around import what_if
         from ..report.results import write_results
         from ..report.screen import solution_view
         from ..study.study import load_study

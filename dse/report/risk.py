@@ -73,9 +73,8 @@ def verdict_lines(r: Risk) -> list[str]:
 
 def blocking_text(shares: dict[str, float]) -> str:
     """The limits in the way, most frequent first."""
-    return (
-        f"; in the way: {', '.join(f'{label(n)} {percent(s)}' for n, s in list(shares.items())[:3])}" if shares else ""
-    )
+    most = ", ".join(f"{label(n)} {percent(s)}" for n, s in list(shares.items())[:3])
+    return f"; in the way: {most}" if most else ""
 
 
 def design_table(a: dict[str, Any]) -> Table:

@@ -108,12 +108,9 @@ def front(a: Answer) -> str:
     step = max(1, -(-len(points) // SHOWN))
     kept = sorted({*range(0, len(points), step), a["knee"]})
     columns = [*metrics, "node", "hbm", "n_dies", "n_cores", "n_stacks", "scratchpad_B"]
-    said = (
-        f"{len(points)} designs, none beaten in every metric by another, each within {percent(a['worst_gap'])} of its "
-    )
-    said += (
-        "bound under the plans found. Knee: " + ", ".join(_metric_text(m, points[a["knee"]][m]) for m in metrics) + "."
-    )
+    knee = ", ".join(_metric_text(m, points[a["knee"]][m]) for m in metrics)
+    said = f"{len(points)} designs, none beaten in every metric by another, each within {percent(a['worst_gap'])} "
+    said += f"of its bound under the plans found. Knee: {knee}."
     rows = [[_metric_text(n, points[i].get(n)) for n in columns] for i in kept]
     return paragraph(said, "lead") + hover.front(a) + table([heading(n) for n in columns], rows)
 

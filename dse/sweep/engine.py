@@ -171,9 +171,9 @@ def probe(sweep: Sweep) -> Points:
     places = np.unique(np.linspace(0, sweep.size - 1, most).astype(np.int64))
     some = points(sweep, places)
     _, member = combinations(sweep, some)
-    return some.at(
-        np.isin(member, np.unique(member)[:: max(len(np.unique(member)) // PROBED_SETTINGS, 1)][:PROBED_SETTINGS])
-    )
+    distinct = np.unique(member)
+    spread = distinct[:: max(len(distinct) // PROBED_SETTINGS, 1)]
+    return some.at(np.isin(member, spread[:PROBED_SETTINGS]))
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:

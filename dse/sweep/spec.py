@@ -98,9 +98,8 @@ def _sweep(file: SweepFile, text: str, folder: Path) -> Sweep:
     read = Reader(folder, "study" in keys)
     base = tuple(read.pair(("base",), k, v) for k, v in flat(file.base).items())
     axes = [read_axis(read, i, a, file.sweep.seed) for i, a in enumerate(file.axes)]
-    _check_axes(
-        axes, [load_study(find_file("study", str(v), folder)) for k, v in pairs_of(base, axes, ()) if k == "study"]
-    )
+    studies = [load_study(find_file("study", str(v), folder)) for k, v in pairs_of(base, axes, ()) if k == "study"]
+    _check_axes(axes, studies)
     ordered = tuple(sorted(axes, key=lambda a: all(is_number(k) for k in a.keys)))
     if math.prod(a.size for a in ordered) > MOST_POINTS:
         raise At(("axes",), f"{math.prod(a.size for a in ordered):,} points; at most {MOST_POINTS:,} are accepted")

@@ -9,7 +9,6 @@ import tyro
 
 from ..core.files import results_folder, write_json
 from ..core.shipped import shipped
-from ..optimize.deadline import Deadline
 from ..report.terminal import progress, show, start_jax
 from .flags import FIGURE, FIGURES, FLAG, JSON, RESULTS, SECONDS, STUDY, chips_of
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..explore.front import Front
+    from ..optimize.deadline import Deadline
     from ..study.study import Study
 
 
@@ -53,6 +53,7 @@ class FrontCommand:
         from ..explore.front import MOST_POINTS, checked_metrics
         from ..explore.points import front_folder
         from ..hardware.presets import chip as preset_chip
+        from ..optimize.deadline import Deadline
         from ..report.front import front_json, front_view, write_front
         from ..study.study import load_study
 
@@ -117,6 +118,7 @@ class SensitivityCommand:
         start_jax()
         from ..explore.remedy import check_target, remedy
         from ..explore.sensitivity import sensitivity
+        from ..optimize.deadline import Deadline
         from ..optimize.search import search_of
         from ..optimize.space import space_of
         from ..report.front import sensitivity_json, sensitivity_view

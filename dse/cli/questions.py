@@ -13,7 +13,6 @@ import tyro
 from ..core.errors import SpecError
 from ..core.files import json_text, results_folder, write_json
 from ..core.shipped import SWEEPS, shipped, shipped_folder
-from ..optimize.deadline import Deadline
 from ..report.terminal import progress, screen, show, start_jax
 from .flags import FIGURE, JSON, RESULTS, SECONDS
 
@@ -83,6 +82,7 @@ class BacktestCommand:
         from ..explore.against_built import Backtest
         from ..explore.backtest import backtest
         from ..explore.tally import Backtests
+        from ..optimize.deadline import Deadline
         from ..optimize.solve import LIMIT_S, solve
         from ..report.backtest import backtests_json, backtests_view, write_backtest_figure
         from ..report.results import study_manifest
@@ -146,6 +146,7 @@ class AblationCommand:
         start_jax()
         from ..explore.ablation import ablation
         from ..hardware.presets import chip
+        from ..optimize.deadline import Deadline
         from ..report.readings import ablation_json, ablation_view
         from ..study.metrics import FULL_LOAD
         from ..study.study import load_study

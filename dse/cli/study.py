@@ -11,7 +11,6 @@ import tyro
 from ..core.errors import SpecError
 from ..core.files import results_folder
 from ..core.shipped import shipped
-from ..optimize.deadline import Deadline
 from ..report.terminal import progress, show, start_jax
 from .flags import FIGURE, FIGURES, FLAG, JSON, RESULTS, SECONDS, STUDY
 
@@ -41,10 +40,10 @@ class Optimize:
     def run(self) -> int:
         """Solve, write, show."""
         start_jax()
-        from ..optimize.around import near
+        from ..optimize.around import near, what_if
+        from ..optimize.deadline import Deadline
         from ..optimize.solution import solution_json
         from ..optimize.solve import solve, solve_continuous
-        from ..optimize.around import what_if
         from ..report.results import write_results
         from ..report.screen import solution_view
         from ..study.study import load_study
@@ -117,6 +116,7 @@ class RiskCommand:
         start_jax()
         from ..explore.risk import risk
         from ..explore.robust import robust_design, share_frac
+        from ..optimize.deadline import Deadline
         from ..report.risk import risk_json, risk_view, write_risk
         from ..study.study import load_study
 
@@ -159,6 +159,7 @@ class ReadingsCommand:
         tdps_W = watts(self.tdp)
         start_jax()
         from ..explore.readings import readings
+        from ..optimize.deadline import Deadline
         from ..report.readings import readings_json, readings_view, write_readings
         from ..study.study import load_study
 
@@ -210,6 +211,7 @@ class ForecastCommand:
             raise SpecError(f"forecast {' '.join(self.what)}: give FORECAST.toml, or score FACTS.toml")
         start_jax()
         from ..explore.forecast import forecast, load_forecast, study_path
+        from ..optimize.deadline import Deadline
         from ..report.forecast import forecast_json, forecast_view, next_version, write_forecast
 
         deadline, path = Deadline(self.seconds), shipped(self.what[0])

@@ -7,17 +7,6 @@ designs with a goal within (1 + share) of the best, with bounds.
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable
-
-from ..core.free import Free
-from ..study.convex import Kind
-from ..study.metrics import Limit
-from ..study.study import Study
-from .deadline import Deadline
-from .search import run_search, search_of
-from .solution import LimitReport, WhatIf
-from .space import Space, relative, space_of
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -29,15 +18,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.free import Free
 from ..core.text import percent
 from ..core.types import FloatLike, Scalar, Vector
-from ..study.convex import ConvexCore, Data, coordinates, core_logs
+from ..study.convex import ConvexCore, Data, Kind, coordinates, core_logs
+from ..study.metrics import Limit
 from ..study.study import Study
 from .batch import WIDTH, prepare_batch, solve_batch
 from .deadline import Deadline
 from .search import Candidate, Search, data_of_each, run_search, search_of
-from .solution import Near
-from .space import Space, data_of, space_of
+from .solution import LimitReport, Near, WhatIf
+from .space import Space, data_of, relative, space_of
 
 MOVED = 1.1
 """A limit is moved by this factor, to the side that loosens it."""

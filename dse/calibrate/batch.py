@@ -47,7 +47,7 @@ def padded_steps(demands: Sequence[StepDemand]) -> StepDemand:
 
 
 UNREAD = (*NAMES, "lane_kind", "sram_kind", "narrow_products")
-"""Texts of a chip that the time of a demand at hand does not read: without them chips of all families stack."""
+"""Text fields of a chip that `step_time` does not read: blank, so that chips of all families stack into one batch."""
 
 
 def batch(cases: Sequence[Case]) -> tuple[StepDemand | Request, Chip]:

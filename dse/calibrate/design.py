@@ -24,7 +24,7 @@ from .cases import Case
 
 
 def coordinates(u: Array, centre: Array, deviation: Array) -> Array:
-    """Coordinates at `u` prior deviations from the centre; narrow products and attention follow matrix products."""
+    """Coordinates `centre + deviation u`, shape (numbers,); narrow products and attention move with matrix products."""
     x = centre + deviation * u
     return x.at[jnp.asarray(FOLLOW)].add(deviation[LEAD] * u[LEAD])
 

@@ -30,7 +30,7 @@ from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
 def _step(
     ops: list[Op], tensor: Traffic, system: System, splits: bool = True, busy_frac: float = 1.0, n_host: float = 0.0
 ) -> StepDemand:
-    """One operator, its kernels in turn, or one collective as a step; its array works `busy_frac` of the usual."""
+    """A step of the kernels of one operator, or of one collective; cycles of the PE array are scaled by `busy_frac`."""
     array = array_shape(system.chip.core.tensor)
     tiled = rank_ops(ops, array)
     if has_library(system.chip):

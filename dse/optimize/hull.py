@@ -28,7 +28,7 @@ SIGNED = ("link", "memory")
 
 
 def signed_parts(tech: Technology) -> tuple[Any, ...]:
-    """The parts of `tech` whose numbers declare a sign."""
+    """Link and memory of `tech`: its records whose numbers declare whether less or more is better."""
     return tuple(getattr(tech, part) for part in SIGNED)
 
 
@@ -67,7 +67,7 @@ def undominated(rows: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Bought:
-    """Signed parts of every choice's technology as rows of coefficients."""
+    """What each choice buys: the parts of its technology with declared signs (`SIGNED`), as rows of coefficients."""
 
     rows: np.ndarray
     """Coefficients, shape (choices, coefficients)."""

@@ -146,9 +146,9 @@ def leanest(search: Search) -> list[tuple[int, Plans]]:
 
 
 def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) -> Way:
-    """The least loosening of some rows that gives a design with whole counts: those beside `known`, then downhill.
+    """The least loosening of the rows in `loose` with a whole-count design: local search from counts near `known`.
 
-    What is needed is convex in the logs of counts: one goes on after the other, several together on a ridge.
+    The sum is convex in the logs of counts: steps change one count at a time, or several where none alone helps.
     """
     able = [b for b in known[:BEGUN] if math.isfinite(b.total)]
     least: dict[Broken, tuple[float, Counts, Loosened]] = {}

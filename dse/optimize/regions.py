@@ -57,13 +57,13 @@ class Incumbent:
         return math.inf if self.best is None else self.best.log_goal
 
     def take(self, regions: list[Region], optima: Optimum) -> None:
-        """Relaxations that leave nothing open, one plan per workload and every count fixed, are designs."""
+        """Keep the optima of regions that hold a single design: one plan per workload, every count fixed."""
         for i, region in enumerate(regions):
             if region.single and bool(optima.feasible[i]):
                 self._keep(Candidate(region.choice, tuple(int(g[0]) for g in region.groups[:-1]), element(optima, i)))
 
     def improve(self, choices: list[int], z: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
-        """Price all plans at chips of some choices, solve each with its fastest in its box, round: a better design?"""
+        """Primal heuristic: the fastest plans at chips `z`, log coordinates (b, n), solved in their boxes and rounded."""
         if not choices:
             return
         own = [(c, *(0 for _ in self.tables.of_workloads)) for c in choices]
@@ -112,7 +112,7 @@ TOGETHER = 1e-4
 
 
 def roots(tables: Tables) -> Iterator[Region]:
-    """One region per structure and combination of orders, with all its plans, counts and buys but those never best."""
+    """Root regions: one per structure and combination of orders, with all plans and counts that are not dominated."""
     space = tables.search.space
     for choices in worth_a_proof(space, tables.bought):
         i = int(choices[0])
@@ -158,7 +158,7 @@ def violates(tables: Tables, regions: list[Region], rows: list[np.ndarray], opti
 
 
 def children(search: Search, region: Region, z: np.ndarray, costs: list[np.ndarray]) -> Iterator[Region]:
-    """Two halves of a region: of the group whose hull undercuts it most, or of a more broken number; or none."""
+    """Branches of a region: its loosest hull or most fractional number is split; none for a single design."""
     missing = [float(c.sum(axis=1).min()) if len(c) > 1 else 0.0 for c in costs]
     values = [float(z[place]) for place in search.integer_places]
     every = steps_of_choice(search, region.choice)

@@ -55,7 +55,7 @@ class Bound:
 
 
 def promised(search: Search) -> tuple[int, ...]:
-    """Positions of the step times that may not be longer than was promised."""
+    """Indices of the coordinates that are step times with an upper limit (promised latencies)."""
     n = len(search.space.study.workloads)
     first = len(coordinates(search.core)) - n
     return tuple(first + i for i, s in enumerate(search.space.study.deadlines_s) if math.isfinite(s))
@@ -82,7 +82,7 @@ def widened_way(search: Search, known: Sequence[Broken], user: Bool[np.ndarray, 
 
 
 def kept_way(search: Search, able: Sequence[Broken], user: Bool[np.ndarray, " m"]) -> Way:
-    """The least that one promise, or all alike, give way to designs with whole counts, those beside `able`."""
+    """The least increase of one promised time, or of all by one factor, with a whole-count design next to `able`."""
     times = promised(search)
     if not able:
         return NONE
@@ -118,7 +118,7 @@ def _that_help(search: Search, known: Sequence[Broken], user: Bool[np.ndarray, "
 
 
 def _least_factors(search: Search, bounds: list[Bound], user: Bool[np.ndarray, " m"]) -> list[float]:
-    """How far each bound has to move so that it and the limits beside it change least [log units]."""
+    """Move of each bound that minimises it plus the remaining relaxation of limits, by grid search [log units]."""
     low, high = np.zeros(len(bounds)), np.full(len(bounds), math.log(FURTHEST))
     rows, best = np.arange(len(bounds)), high
     for _ in range(ZOOMS):

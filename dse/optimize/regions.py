@@ -63,7 +63,7 @@ class Incumbent:
                 self._keep(Candidate(region.choice, tuple(int(g[0]) for g in region.groups[:-1]), element(optima, i)))
 
     def improve(self, choices: list[int], z: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
-        """Primal heuristic: the fastest plans at chips `z`, log coordinates (b, n), solved in their boxes and rounded."""
+        """Primal heuristic: the fastest plans at chips `z`, log coordinates (b, n), solved in boxes and rounded."""
         if not choices:
             return
         own = [(c, *(0 for _ in self.tables.of_workloads)) for c in choices]

@@ -135,13 +135,18 @@ def _solved(search: Search, points: Sequence[tuple[int, Plans]]) -> list[Candida
 
 
 def price_plans(
-    search: Search, which: list[int], candidates: list[Candidate], among: Sequence[Sequence[np.ndarray]] = ()
-) -> list[Plans]:
-    """Fastest plan of every workload at each candidate's chip, of those in `among` for its problem if given."""
+    search: Search, which: list[int], candidates: list[Candidate], *, among: Sequence[Sequence[np.ndarray]],
+    limits: np.ndarray | None = None,
+) -> list[Plans]:  # fmt: skip
+    """Fastest plan of every workload at each candidate's chip, of those in `among` for its problem.
+
+    Problems may have `limits` of their own, shape (problems, limits).
+    """
+    data = data_of_each(search, candidates)
+    data = data if limits is None else dataclasses.replace(data, limits=limits[which])
     structures = search.space.structure_of_choice[[c.choice_index for c in candidates]]
     z, plans = np.stack([c.optimum.z for c in candidates]), [c.plan_index for c in candidates]
-    args = data_of_each(search, candidates), structures, search.space.demands, plans
-    return fastest_plans(search.core, z, *args, [among[i] for i in which] if among else ())
+    return fastest_plans(search.core, z, data, structures, search.space.demands, plans, [among[i] for i in which])
 
 
 def data_of_each(search: Search, candidates: Sequence[Candidate]) -> Data:

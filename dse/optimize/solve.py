@@ -79,9 +79,8 @@ def solve(
     search = search_of(space or space_of(study), progress, deadline=Deadline(max(limit_s, LIMIT_S)))
     meanwhile(lambda: prepare_hulls(search))
     candidates = run_search(search)
-    chips = [c for c in candidates if c.log_goal < np.inf]
     tree = Tree(tables_of(search), gap_frac, Deadline(limit_s), lambda p: progress(progress_text(p)))
-    proof = tree.run(chips)
+    proof = tree.run([c for c in candidates if c.log_goal < np.inf])
     if proof.best is None:
         return without_design(search, candidates, proof)
     plans = tuple(t.plans[k] for t, k in zip(proof.tables, proof.best.plan_index, strict=True))
@@ -91,9 +90,7 @@ def solve(
     if (best.choice_index, index) not in search.seen:
         solve_points(search, [(best.choice_index, index)])
     progress("proving that every term is log-log convex")
-    end = proof.end
-    bound = Overall(end.bound, end.gap, end.n_nodes, n_designs(search, proof), end.seconds)
-    return report_of(search, best, search.seen[best.choice_index, index], bound)
+    return report_of(search, best, search.seen[best.choice_index, index], overall(search, proof))
 
 
 def solve_continuous(
@@ -208,6 +205,11 @@ def status_of(c: Certificate) -> Status:
     if not c.proved or c.relative_gap > GAP:
         return Status.LOCAL
     return Status.OPTIMAL if c.overall is None or c.overall.gap <= WORTH else Status.UNFINISHED
+
+
+def overall(search: Search, proof: Proof) -> Overall:
+    """Global bound of a branch-and-bound proof."""
+    return Overall(proof.end.bound, proof.end.gap, proof.end.n_nodes, n_designs(search, proof), proof.end.seconds)
 
 
 def alternatives_of(search: Search) -> tuple[Alternative, ...]:

@@ -23,7 +23,7 @@ from .explore.sensitivity import Sensitivity
 from .hardware.system import System
 from .lowering.plan import Plan
 from .optimize.solution import Solution
-from .report import figures, front_figures, parity, risk_figures
+from .report import figures, front_figures, parity
 from .report.page import write_page as write_page
 from .report.style import BLOCKS as BLOCKS
 from .report.style import CONTEXT as CONTEXT
@@ -94,17 +94,17 @@ def tornado(found: Sensitivity) -> Figure:
 
 def verdict(found: Risk) -> Figure:
     """Histogram of the outcome over all samples, with those that reach the target in colour."""
-    return _drawn(lambda: risk_figures.verdict_figure(found))
+    return _drawn(lambda: front_figures.verdict_figure(found))
 
 
 def spread(found: Risk) -> Figure:
     """Distribution of the optimal design's numbers over the samples."""
-    return _drawn(lambda: risk_figures.design_figure(found))
+    return _drawn(lambda: front_figures.design_figure(found))
 
 
 def drivers(found: Risk) -> Figure:
     """Unknowns by rank correlation with the outcome."""
-    return _drawn(lambda: risk_figures.drivers_figure(found))
+    return _drawn(lambda: front_figures.drivers_figure(found))
 
 
 def parity_of(found: Validation) -> Figure:

@@ -13,17 +13,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..core.types import NAMES, unnamed
+from ..evaluation.breakdown import PARTS
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import FACTS, Calibration, prior_calibration
 from ..physics.step import Request, Step, request_s, step_time
 from .cases import Case
-
-PARTS = (
-    "compute_s", "host_exposed_s", "tensor_exposed_s", "pipeline_exposed_s", "bubble_s", "data_exposed_s",
-    "optimizer_s",
-)  # fmt: skip
-"""Parts of a predicted step that go to the table of predictions."""
 
 
 def padded(demands: Sequence[StepDemand | Request]) -> StepDemand | Request:
@@ -52,7 +47,7 @@ def padded_steps(demands: Sequence[StepDemand]) -> StepDemand:
 
 
 UNREAD = (*NAMES, "lane_kind", "sram_kind", "narrow_products")
-"""Texts of a chip that the time of a demand at hand does not read: without them chips of all families stack."""
+"""Text fields of a chip that `step_time` does not read: blank, so that chips of all families stack into one batch."""
 
 
 def batch(cases: Sequence[Case]) -> tuple[StepDemand | Request, Chip]:

@@ -16,13 +16,12 @@ from ..hardware.presets import system as preset_system
 from ..hardware.system import System, torus_slice
 from ..lowering.activations import Footprint, footprint
 from ..lowering.demand import plan_demand
-from ..lowering.executed import as_run
 from ..lowering.headroom import usable_B
 from ..lowering.memory import memory_B
 from ..lowering.plan import Plan, n_micro_batches, plan_text
 from ..lowering.software import DEEPSPEED, EAGER, EAGER_SHARDED, SHARDED, usual_software
 from ..lowering.step_demand import StepDemand
-from ..lowering.tiling import array_shape
+from ..lowering.tiling import array_shape, as_run
 from ..physics.calibration import Calibration, prior_calibration
 from ..workload.blocks import Block, Experts, Mlp, Run
 from ..workload.mixers import Attention
@@ -60,11 +59,6 @@ class Case:
     """Whether fits may learn from it: not where part of what ran, or of what was timed, is presumed."""
     counts: bool = True
     """Whether bands count its error: not where nothing can be learnt from it, unless the model is what falls short."""
-
-
-def _score_width(model: Model) -> int:
-    """Width of all query heads of the attention, 0 without any."""
-    return model.attention.n_heads * model.attention.head_dim if model.attention else 0
 
 
 DEFAULT_VOCAB = 51200
@@ -247,7 +241,8 @@ def rated_step_s(point: pd.DataFrame) -> float | None:
     if rates.empty or not re.search(FLOP_FORMULA, row_text(row, "mfu_convention").lower()):
         return None
     m, w = row_model(row), row_workload(row)
-    per_token = 6 * total_parameters(m) + 12 * m.n_layers * _score_width(m) * w.sequence
+    width = m.attention.n_heads * m.attention.head_dim if m.attention else 0
+    per_token = 6 * total_parameters(m) + 12 * m.n_layers * width * w.sequence
     tflop = w.global_batch * w.sequence * per_token / TERA
     return tflop / (row_number(row, "num_chips") * float(rates.iloc[0]))
 
@@ -356,7 +351,8 @@ def fitting(
     again = [dataclasses.replace(plan, recompute="full", recompute_frac=f) for f in RECOMPUTED]
     ways = [plan] if printed else [plan, *again]
     if not micro_printed:
-        halves = [plan.micro_batch // k for k in _powers(plan.micro_batch)]
+        n = plan.micro_batch
+        halves = [n // 2**i for i in range(n.bit_length()) if n % 2**i == 0]
         ways = [dataclasses.replace(w, micro_batch=m) for m in halves for w in ways]
     room = float(usable_B(chip))
     fits = ((p, s) for p in ways for s in softwares if memory_B(p, workload, s).total <= room)
@@ -365,10 +361,6 @@ def fitting(
 
 RECOMPUTED = (0.25, 0.5, 0.75, 1.0)
 """Shares of a stage's layers that runs are taken to recompute: the least that fits."""
-
-
-def _powers(n: int) -> list[int]:
-    return [2**i for i in range(n.bit_length()) if n % 2**i == 0]
 
 
 def lower(

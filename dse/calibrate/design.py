@@ -24,7 +24,7 @@ from .cases import Case
 
 
 def coordinates(u: Array, centre: Array, deviation: Array) -> Array:
-    """Coordinates at `u` prior deviations from the centre; narrow products and attention follow matrix products."""
+    """Coordinates `centre + deviation u`, shape (numbers,); narrow products and attention move with matrix products."""
     x = centre + deviation * u
     return x.at[jnp.asarray(FOLLOW)].add(deviation[LEAD] * u[LEAD])
 
@@ -78,19 +78,12 @@ def block(cases: Sequence[Case], kind: str) -> Block:
     """Cases of a kind as rows."""
     priors = {c: centre_and_deviation(prior_facts(c)) for c in {c.chip_name for c in cases}}
     centre, deviation = (np.asarray([priors[c.chip_name][i] for c in cases]) for i in (0, 1))
-    frame = pd.DataFrame(
-        {
-            "point_id": [c.point_id for c in cases],
-            "source": [c.source for c in cases],
-            "chip": [c.chip_name for c in cases],
-            "stack": [c.stack for c in cases],
-            "alike": [c.alike for c in cases],
-            "cell": [f"{kind} {getattr(c, 'metric', '')} {c.alike}" for c in cases],
-            "calibrates": [c.calibrates for c in cases],
-            "counts": [c.counts for c in cases],
-            "kind": kind,
-            "log_s": np.log([c.measured_s for c in cases]),
-        }
+    fields = ("point_id", "source", "stack", "alike", "calibrates", "counts")
+    frame = pd.DataFrame({n: [getattr(c, n) for c in cases] for n in fields}).assign(
+        chip=[c.chip_name for c in cases],
+        cell=[f"{kind} {getattr(c, 'metric', '')} {c.alike}" for c in cases],
+        kind=kind,
+        log_s=np.log([c.measured_s for c in cases]),
     )
     return Block(frame, [kin_of(c.chip_name, c.stack) for c in cases], centre, deviation, batch(cases))
 
@@ -114,9 +107,14 @@ class Design:
         return pd.concat([b.frame for b in self.blocks], ignore_index=True)
 
     @cached_property
+    def kin(self) -> list[Kin]:
+        """Whose effects each row takes."""
+        return [k for b in self.blocks for k in b.kin]
+
+    @cached_property
     def units(self) -> tuple[np.ndarray, list[str]]:
         """Index of each row's units, shape (rows, levels), and the names of all units."""
-        index, names = pd.factorize(np.asarray([k.units for b in self.blocks for k in b.kin]).ravel())
+        index, names = pd.factorize(np.asarray([k.units for k in self.kin]).ravel())
         return index.reshape(len(self.frame), -1), [str(n) for n in names]
 
     @cached_property
@@ -124,10 +122,6 @@ class Design:
         """Rows that share all units and offsets, which add to the same entries of the normal matrix."""
         key = self.frame.source + "|" + self.frame.chip + "|" + self.frame["stack"] + "|" + self.frame.cell
         return [g.to_numpy() for _, g in pd.Series(self.frame.index).groupby(key.to_numpy())]
-
-    def level_of(self, names: Sequence[str]) -> np.ndarray:
-        """Index of the level of each named unit."""
-        return np.asarray([self.levels.index(n.split(":", 1)[0]) for n in names])
 
     def evaluate(self, effects: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log times and slopes of all rows at `effects` of shape (units, numbers); zeros in blocks without `wanted`."""

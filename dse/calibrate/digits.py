@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from .reading import AT_LEAST_ONE, NOT_NEGATIVE, ODD_NUMBER, WHOLE
+from .reading import AT_LEAST_ONE, MEANS, NOT_NEGATIVE, ODD_NUMBER, WHOLE
 
 COLUMNS = tuple(dict.fromkeys((*AT_LEAST_ONE, *NOT_NEGATIVE, "concurrency")))
 """Columns of numbers."""
-LENGTHS = ("num_chips", "in_len", "out_len", "batch", "concurrency", "elements", "message_bytes")
+LENGTHS = (*MEANS, "num_chips", "concurrency")
 """Those of sizes that may be means, but are hardly printed to a thousandth."""
 SPACE = "[ _'\u2019\u00a0\u2009\u202f]"
 """What parts groups of three digits and nothing else."""

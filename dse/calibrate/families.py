@@ -24,7 +24,7 @@ from .pooled import N, Pooled, Posterior
 KINDS = {STEPS: ("training", "inference"), ALONE: ("kernels", "collectives")}
 """Kinds of measurement that share effects, by pool; what is timed alone informs whole steps through priors only."""
 
-READERS = {
+SCORERS = {
     "training": training_cases,
     "inference": inference_cases,
     "kernels": kernel_cases,
@@ -45,7 +45,7 @@ def pool_of(kind: str) -> str:
 
 def pool_design(pool: str, own: dict[str, Sequence[Case]] | None = None) -> Design:
     """Rows of all kinds of a pool: `own` cases by kind, and the shipped ones of the kinds that it lacks."""
-    found = {k: (own or {}).get(k) or READERS[k](complete(read(k)))[0] for k in KINDS[pool]}
+    found = {k: (own or {}).get(k) or SCORERS[k](complete(read(k)))[0] for k in KINDS[pool]}
     return Design(tuple(block(cases, k) for k, cases in found.items() if cases), LEVELS)
 
 
@@ -104,17 +104,15 @@ def deviation_table(r: Refit) -> dict[str, list[float]]:
     """Deviations of the numbers of every vendor, family and stack, and of new ones, in prior deviations."""
     design, names = r.pooled.design, r.pooled.design.units[1]
     covariance = np.linalg.inv(r.second.precision)
-    kins = [k for b in design.blocks for k in b.kin]
-    chips = {k.family: k.chip for k in kins}
-    known = sorted({(k.vendor, k.family) for k in kins})
+    chips = {k.family: k.chip for k in design.kin}
+    known = sorted({(k.vendor, k.family) for k in design.kin})
     places = [*known, *((v, "new") for v in sorted({v for v, _ in known})), ("new", "new")]
     table = {}
     for vendor, family in places:
-        for stack in [*sorted({k.stack for k in kins}), "new"]:
+        for stack in [*sorted({k.stack for k in design.kin}), "new"]:
             kin = Kin(chips.get(family, "new"), family, vendor, stack)
-            table[f"{vendor} {family} {stack}"] = _rounded(
-                _deviations(kin, names, covariance, r.pooled.settings.spread)
-            )
+            found = _deviations(kin, names, covariance, r.pooled.settings.spread)
+            table[f"{vendor} {family} {stack}"] = _rounded(found)
     return table
 
 

@@ -25,21 +25,12 @@ GENERATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """Generations that are predicted from those before: name and chips."""
 
-Group = tuple[str, np.ndarray]
 
-
-def by_source(f: pd.DataFrame) -> list[Group]:
-    """Every source and its rows."""
-    return [(s, (f.source == s).to_numpy()) for s in sorted(set(f.source))]
-
-
-def by_generation(f: pd.DataFrame) -> list[Group]:
-    """Every generation that follows another and its rows."""
-    return [(g, f.chip.isin(chips).to_numpy()) for g, chips in GENERATIONS]
-
-
-HOLDERS: dict[str, Callable[[pd.DataFrame], list[Group]]] = {"source": by_source, "generation": by_generation}
-"""What can be left out."""
+HOLDERS: dict[str, Callable[[pd.DataFrame], list[tuple[str, np.ndarray]]]] = {
+    "source": lambda f: [(s, (f.source == s).to_numpy()) for s in sorted(set(f.source))],
+    "generation": lambda f: [(g, f.chip.isin(chips).to_numpy()) for g, chips in GENERATIONS],
+}
+"""What can be left out: the name of each group, and its rows."""
 
 
 def without(
@@ -50,7 +41,7 @@ def without(
     Fits start from the priors unless told: of several optima nearly as good, the one next to the fit of all rows knows
     those left out.
     """
-    kins = _kins(pooled)
+    kins = pooled.design.kin
     for name, away in HOLDERS[held](pooled.design.frame):
         if (away & wanted).any():
             tell(f"without {name}: {int(away.sum())} measurements")
@@ -58,24 +49,13 @@ def without(
             yield away & wanted, pooled.fit(mask=~away, start=start), seen
 
 
-def _kins(pooled: Pooled) -> list[Kin]:
-    """Whose effects each row takes."""
-    return [k for b in pooled.design.blocks for k in b.kin]
-
-
 def _errors(pooled: Pooled, left: np.ndarray, posterior: Posterior, seen: set[str]) -> pd.DataFrame:
     """Log of predicted over measured time of the rows in `left`, with how new chip and stack were to the fit."""
-    f, kins = pooled.design.frame, _kins(pooled)
+    f, kins = pooled.design.frame, pooled.design.kin
     t, _ = pooled.design.evaluate(posterior.effects(pooled.n_units), left)
     novelty = [novelty_of(kins[i], seen) for i in np.flatnonzero(left)]
     part = f.loc[left, ["point_id", "source", "chip", "kind", "counts"]]
     return part.assign(error=(t - f.log_s.to_numpy())[left], novelty=novelty)
-
-
-def held_out_errors(pooled: Pooled, held: str, tell: Tell) -> pd.DataFrame:
-    """Log of predicted over measured time of every row left out, with how new its chip and stack were to the fit."""
-    every = np.ones(len(pooled.design.frame), bool)
-    return pd.concat([_errors(pooled, *found) for found in without(pooled, held, tell, every)], ignore_index=True)
 
 
 SHRINK = {STEPS: 1.0, ALONE: 0.5}
@@ -121,7 +101,8 @@ FEWEST = 3
 
 def pool_bands(pooled: Pooled, tell: Tell) -> dict[str, dict[str, float]]:
     """Bands of a pool, from leaving out each source and each generation."""
-    left = [held_out_errors(pooled, held, tell) for held in HOLDERS]
+    every = np.ones(len(pooled.design.frame), bool)
+    left = [_errors(pooled, *found) for held in HOLDERS for found in without(pooled, held, tell, every)]
     return bands_of(pd.concat(left, ignore_index=True))
 
 
@@ -145,7 +126,7 @@ def served_without(
     pooled = Pooled(pool_design(pool, {kind: cases}))
     # without one source the optimum seldom is another, and a start next to it takes a third of the time
     start = pooled.fit() if held == "source" else None
-    f, kins, names = pooled.design.frame, _kins(pooled), pooled.design.units[1]
+    f, kins, names = pooled.design.frame, pooled.design.kin, pooled.design.units[1]
     served: dict[str, Calibration] = {}
     parts = []
     for left, posterior, seen in without(pooled, held, tell, (f.kind == kind).to_numpy(), start):

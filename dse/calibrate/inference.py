@@ -33,8 +33,8 @@ from ..workload.transformer import Decode, Model, Prefill, Serving
 from .cases import Case, row_model
 from .measurements import SECONDS
 from .published import devices_per_chip, known_model, per_device, preset_for
+from .rates import rate
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text, weights_only
-from .throughput import rate
 
 STACKS: tuple[tuple[str, str], ...] = (
     (r"neuron|nxdi", "neuronx"),
@@ -200,12 +200,6 @@ def n_clients(row: Any) -> float:
     return said if closed else row_number(row, "batch", 0) * max(row_number(row, "dp", 1), 1)
 
 
-def _batch(row: Any, stack: str) -> int:
-    """Sequences that run together: a program compiled for one batch runs all of it, whoever is there."""
-    batch, n = int(row_number(row, "batch", 0)), int(n_clients(row))
-    return batch or n if stack in FIXED_SHAPES else n or batch
-
-
 def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
     """Why a row of a point with the metrics `others` is not predicted, or None."""
     kind = KINDS.get(metric)
@@ -265,8 +259,10 @@ def _lowered(
     row: Any, chip_name: str, system_name: str, stack: str
 ) -> tuple[System, list[tuple[Serving, Plan, StepDemand]]]:
     """The system as its ranks see it, and prompt and token of a row on it."""
+    sequences, clients = int(row_number(row, "batch", 0)), int(n_clients(row))
     closed = n_clients(row) > 0
-    batch = _batch(row, stack)
+    # a program compiled for one batch runs all of it, whoever is there
+    batch = sequences or clients if stack in FIXED_SHAPES else clients or sequences
     plan = row_plan(row, batch)
     n_chips, size, usual = row_number(row, "num_chips"), plan.tp * plan.pp * plan.dp, preset_system(system_name)
     per_chip = devices_per_chip(usual.chip, size, n_chips)
@@ -317,19 +313,14 @@ def _readable_case(
         first, each = (dataclasses.replace(d, n_requests=0.0, n_calls=0.0) for d in (first, each))
     held = memory_B(plan, token)
     read_s = (held.weights_B + held.kv_B) / float(system.chip.hbm_bandwidth_Bps)
-    compute_s = (
-        float(first.model_FLOP) * system.n_chips / _ranks(plan, system) / float(peak_FLOPps(system.chip, "bf16"))
-    )
+    n_ranks = min(plan.tp * plan.pp * plan.dp, system.n_chips)
+    compute_s = float(first.model_FLOP) * system.n_chips / n_ranks / float(peak_FLOPps(system.chip, "bf16"))
     return InferenceCase(
         *label, found[0], stack, seconds, Request(first, each, n_prefill, n_decode), system.chip,
         alike=row_text(row, "model"), metric=KINDS[metric],
         ideal_s=n_prefill * compute_s + n_decode * read_s, n_passes=n_prefill + n_decode,
         calibrates=not (KINDS[metric] == "ttft" and stack in FIXED_SHAPES and token.model.experts is not None),
     )  # fmt: skip
-
-
-def _ranks(plan: Plan, system: System) -> int:
-    return min(plan.tp * plan.pp * plan.dp, system.n_chips)
 
 
 def inference_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:

@@ -19,10 +19,9 @@ from ..physics.calibration import KERNELS, kin_of, prior_calibration
 from ..physics.pooled import COMPILED
 from ..workload.op import Kind, Op
 from .cases import Case
-from .library_tiles import Rounds, has_library, is_cut, rounds
+from .libraries import Rounds, as_library_runs, has_library, levels_at_once, library_all_reduce, rounds
 from .measurements import SECONDS
 from .operators import array_frac, calibrates, is_host_timed, row_ops, splits_contraction
-from .protocols import as_library_runs, levels_at_once, library_all_reduce
 from .published import devices_per_chip, named_system, per_device, preset_for
 from .rates import SIZED, rated_s
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
@@ -31,12 +30,12 @@ from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
 def _step(
     ops: list[Op], tensor: Traffic, system: System, splits: bool = True, busy_frac: float = 1.0, n_host: float = 0.0
 ) -> StepDemand:
-    """One operator, its kernels in turn, or one collective as a step; its array works `busy_frac` of the usual."""
+    """A step of the kernels of one operator, or of one collective; cycles of the PE array are scaled by `busy_frac`."""
     array = array_shape(system.chip.core.tensor)
     tiled = rank_ops(ops, array)
     if has_library(system.chip):
         for i, op in enumerate(ops):
-            if is_cut(op):
+            if op.kind in (Kind.LINEAR, Kind.EXPERTS):
                 _cut(tiled.columns[:, i], rounds(op, array, system.chip, splits), float(system.chip.n_cores))
     tiled.columns[: CYCLES + 1] *= busy_frac
     macs = tiled.macs.sum(axis=0)

@@ -10,10 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from ..core.errors import SpecError, UnknownNameError
+from .rates import rate
 from .spelling import renamed, tidied
-from .text_tables import read_text
-from .throughput import rate
-from .wide_tables import JSON, as_rows, read_objects
+from .wide_tables import JSON, as_rows, read_objects, read_text
 
 DATA = Path(__file__).parent / "data"
 KINDS = ("training", "inference", "kernels", "collectives")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from functools import cache
 from typing import Any
 
 from ..core.provenance import load_receipts, number
@@ -138,15 +137,10 @@ def attention(name: str, row: Any, dtype: DataType) -> Op | str:
     return fused_attention(heads, kv, width, length, context, sequences, 2, softmax, kv_B, attended=seen)
 
 
-@cache
-def _best_of_search() -> float:
-    return number(load_receipts(FACTS)["operators"], "best_of_search")
-
-
 def array_frac(row: Any) -> float:
     """Time of a row's matrix work over that of a usual product: below 1 for the winner of a search over shapes."""
     searched = "best shape" in row_text(row, "op").lower() or "maximum over" in row_text(row, "note").lower()
-    return _best_of_search() if searched else 1.0
+    return number(load_receipts(FACTS)["operators"], "best_of_search") if searched else 1.0
 
 
 SMALL = {"gelu": "activation_forward", "softmax": "softmax_forward", "copy": "residual"}

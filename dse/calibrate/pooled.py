@@ -82,23 +82,17 @@ class _Columns:
 
     def __init__(self, design: Design, settings: Pooling) -> None:
         index, names = design.units
-        sources, self.source_names = _codes(design.frame.source.tolist())
-        self.n_effects, self.n_sources, self.source = len(names) * N, len(self.source_names), sources
+        source_names, self.source = np.unique(design.frame.source.tolist(), return_inverse=True)
+        self.n_effects, self.n_sources = len(names) * N, len(source_names)
         cell = np.zeros(len(design.frame), dtype=int)
         for k, rows in enumerate(design.cells):
             cell[rows] = k
-        self.offsets = np.stack([self.n_effects + sources, self.n_effects + self.n_sources + cell], axis=1)
+        self.offsets = np.stack([self.n_effects + self.source, self.n_effects + self.n_sources + cell], axis=1)
         self.effects = (index[:, :, None] * N + np.arange(N)).reshape(len(design.frame), -1)
         self.n_levels = index.shape[1]
-        spread = settings.spread[design.level_of(names)]
+        spread = settings.spread[[design.levels.index(n.split(":", 1)[0]) for n in names]]
         rest = np.full(self.n_sources + len(design.cells), settings.tau**-2.0)
         self.precision = np.concatenate([(spread**-2.0).ravel(), rest])
-
-
-def _codes(labels: list[str]) -> tuple[np.ndarray, list[str]]:
-    names = sorted(set(labels))
-    at = {n: i for i, n in enumerate(names)}
-    return np.asarray([at[x] for x in labels]), names
 
 
 class Pooled:

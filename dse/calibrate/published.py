@@ -14,7 +14,7 @@ from ..lowering.collective import Reference, across_gather, spread
 from ..workload.presets import model as preset_model
 from ..workload.presets import model_names
 from ..workload.transformer import Model, shortened
-from .protocols import PROTOCOLS, levels_at_once
+from .libraries import PROTOCOLS, levels_at_once
 from .reading import FACTS
 
 CHIPS: tuple[tuple[str, str, str], ...] = (
@@ -217,12 +217,12 @@ def devices_per_chip(chip: Chip, n_devices: float, n_chips: float) -> int:
     Source: [aws2026neuron] for logical cores; TPU v2 to v7 and MI250X show two devices, other chips of many cores one.
     """
     k = n_devices / n_chips
-    cores = float(chip.n_cores)
-    few = (
-        {2, int(cores), int(cores) // 2} if cores <= MANY_CORES else {2} if chip.name.startswith(TWO_DEVICES) else set()
-    )
-    allowed = {1} | few
-    return int(k) if k in allowed - {0} else 0
+    cores, allowed = float(chip.n_cores), [1]
+    if cores <= MANY_CORES:
+        allowed += [2, int(cores), int(cores) // 2]
+    elif chip.name.startswith(TWO_DEVICES):
+        allowed += [2]
+    return int(k) if k in allowed else 0
 
 
 def per_device(system: System, per_chip: int, n_devices: int) -> System:

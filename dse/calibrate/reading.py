@@ -107,10 +107,8 @@ NOT_NEGATIVE = ("num_chips", "params_B", "experts", "active_experts", "value")
 """Columns of numbers that may be zero or below one."""
 MAY_BE_ZERO = ("params_B", "experts", "active_experts", "value")
 """Those of them that may be zero; a value of zero is told apart later."""
-WHOLE = (
-    "layers", "hidden", "ffn_hidden", "heads", "kv_heads", "head_dim", "vocab", "seq_len", "global_batch",
-    "micro_batch", "tp", "pp", "dp", "cp", "ep", "virtual_pp", "M", "N", "K", "num_ranks", "num_nodes",
-)  # fmt: skip
+MEANS = ("batch", "in_len", "out_len", "elements", "message_bytes")
+WHOLE = tuple(n for n in AT_LEAST_ONE if n not in MEANS)
 """Columns of counts that no mean is printed of, as lengths and batches may be."""
 ODD_NUMBER = "odd_number"
 """Column that says why a row cannot be told: a cell that may be two numbers, or cells beyond the header."""

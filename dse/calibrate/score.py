@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..lowering.headroom import usable_B
-from ..physics.calibration import Calibration, default_calibration, kin_of
-from ..physics.pooled import band
+from ..physics.calibration import Calibration, default_calibration
 from .batch import predict
 from .cases import Case
 from .reading import Unmodelled
@@ -119,11 +118,6 @@ Bands = dict[str, tuple[str, float]]
 """By point: what is new about its chip and stack, and half width of its 80 % band in log time."""
 
 
-def shipped_bands(kind: str, cases: Sequence[Case]) -> Bands:
-    """The bands of the shipped calibrations."""
-    return {c.point_id: band(kind, kin_of(c.chip_name, c.stack)) for c in cases}
-
-
 def with_bands(predictions: pd.DataFrame, bands: Bands) -> pd.DataFrame:
     """Predictions with what is new about each (`novelty`) and the ends of its 80 % band (`low_s`, `high_s`)."""
     found = [bands.get(p, ("", np.nan)) for p in predictions.point_id]
@@ -200,9 +194,7 @@ def score(
     """
     done = with_baseline(predict_cases(cases, calibrations), calibrations is not None) if cases else pd.DataFrame()
     done = with_bands(done, bands) if bands and len(done) else done
-    rest = pd.DataFrame(
-        [{"point_id": u.point_id, "source": u.source, "chip": u.chip_name, "why": u.why} for u in unmodelled]
-    )
+    rest = pd.DataFrame([dataclasses.asdict(u) for u in unmodelled]).rename(columns={"chip_name": "chip"})
     both = pd.concat([f for f in (done, rest) if len(f)], ignore_index=True) if len(done) or len(rest) else done
     for column in ("measured_s", "predicted_s", "baseline_s", "memory_B", "measured_memory_B", "usable_memory_B"):
         if column not in both:

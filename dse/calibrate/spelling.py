@@ -14,7 +14,7 @@ from ..workload.presets import model as preset_model
 from ..workload.presets import model_names
 from .digits import with_plain_numbers
 from .published import model_alias
-from .throughput import rate
+from .rates import rate
 
 COLUMNS = {
     "gpu": "chip", "accelerator": "chip", "hardware": "chip", "device": "chip", "gpus": "num_chips",
@@ -105,7 +105,7 @@ def with_parted_metrics(rows: pd.DataFrame) -> pd.DataFrame:
     cells: dict[str, list[Any]] = {n: list(rows[n]) if n in rows else [None] * len(rows) for n in NAMES}
     for i, said in enumerate(cells["metric"]):
         name, *told = parted_metric(said) if isinstance(said, str) else ("", "", "")
-        own = [_blank(cells[n][i]) for n in NAMES[1:]]
+        own = [x.strip() if isinstance(x, str) else "" for x in (cells[n][i] for n in NAMES[1:])]
         same = (plain_word(own[0]) == told[0], _same_unit(told[1], own[1])) if told else ()
         agree = all(not t or not o or ok for t, o, ok in zip(told, own, same, strict=True))
         if any(told) and agree:
@@ -115,11 +115,6 @@ def with_parted_metrics(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 NAMES = ("metric", "stat", "unit")
-
-
-def _blank(cell: Any) -> str:
-    """The text of a cell, nothing where it has none."""
-    return cell.strip() if isinstance(cell, str) else ""
 
 
 def unit_word(said: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +13,17 @@ import pandas as pd
 
 from ..core.errors import SpecError
 from ..core.frames import page
-from . import kernels
-from .cases import Case, training_cases
+from ..physics.calibration import kin_of
+from ..physics.pooled import band
+from .cases import Case
+from .families import SCORERS, Tell
 from .held_out import served_without
-from .inference import inference_cases
 from .inference_score import score_requests
 from .measurements import DATA, NEEDED, complete, read
 from .published import preset_for
 from .reading import Unmodelled, readable, row_text
 from .repeats import once
-from .score import Scores, score, shipped_bands
-
-Tell = Callable[[str], None]
-Scorer = Callable[[pd.DataFrame], tuple[list[Case], list[Unmodelled]]]
-
-SCORERS: dict[str, Scorer] = {
-    "training": training_cases,
-    "inference": inference_cases,
-    "kernels": kernels.kernel_cases,
-    "collectives": kernels.collective_cases,
-}
-"""Function that makes cases from rows, by kind of measurement."""
+from .score import Scores, score
 
 WORST = 3
 """Number of worst predictions shown."""
@@ -109,7 +99,7 @@ def validate(
     cases, rest = timed(*scorer(rows))
     rest = [*odd, *rest]
     tell(f"predicting {len(cases)} of {len(cases) + len(rest)} measurements")
-    serving, bands = None, shipped_bands(kind, cases)
+    serving, bands = None, {c.point_id: band(kind, kin_of(c.chip_name, c.stack)) for c in cases}
     if held_out:
         serving, bands = served_without(kind, cases, held_out, tell)
         cases = [c for c in cases if c.point_id in serving]

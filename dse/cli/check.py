@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from ..core.errors import SpecError
+from ..core.files import results_folder
 from ..report.terminal import progress, show, start_jax
 from .flags import FLAG, JSON, RESULTS
 
@@ -69,7 +70,6 @@ class Calibrate:
         start_jax()
         from ..calibrate.families import fits_of
         from ..calibrate.held_out import refit
-        from ..core.files import results_folder
         from ..report.validation import calibration_json, calibration_view, write_calibration
 
         folder = results_folder(self.results, "calibration")

@@ -83,9 +83,8 @@ class Evaluate:
         note = ""
         if self.chips is None:
             n, trains = system.n_chips, self.phase == "training"
-            at = partial(
-                chip_system, self.chip, within=self.system
-            )  # requests do not grow more because the model needs more room
+            at = partial(chip_system, self.chip, within=self.system)
+            # requests do not grow more because the model needs more room
             finding, note = find_room(at, n, lambda chips: self._workload(chips if trains else n), plan)
         else:
             finding = find(system, self._workload(system.n_chips), plan)

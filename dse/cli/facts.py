@@ -62,7 +62,6 @@ class Models:
 
     def run(self) -> int:
         """List and show."""
-        from ..core.files import json_text
         from ..report.model_tables import model_view, models_table, reading_numbers
         from ..workload.families import TYPES
         from ..workload.presets import model_names, model_reading

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..core.errors import SpecError
+from ..core.files import results_folder, write_json
 from ..report.terminal import progress, screen, show, start_jax
 from .flags import (
     CHIP,
@@ -71,7 +72,6 @@ class Cost:
     def run(self) -> int:
         """Price and show."""
         start_jax()
-        from ..core.files import results_folder
         from ..economy.bill import chip_cost
         from ..hardware.own_chip import short_name
         from ..report.fleet_tables import cost_json, cost_view
@@ -95,7 +95,6 @@ class Cost:
         return 0
 
     def _compare(self, other: str) -> int:
-        from ..core.files import results_folder, write_json
         from ..hardware.own_chip import short_name
         from ..report.fleet_tables import against_json, against_view
         from ..serving.comparison import common_precision, compare
@@ -167,7 +166,6 @@ class Fleet:
     def run(self) -> int:
         """Run and show."""
         start_jax()
-        from ..core.files import results_folder
         from ..economy.fleet_run import fleet_run, simulated
         from ..hardware.presets import chip_system
         from ..lowering.plan import parse_plan

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from ..core.files import results_folder, write_json
 from ..core.shipped import shipped
 from ..report.terminal import progress, show, start_jax
 from .flags import FIGURE, FIGURES, FLAG, JSON, RESULTS, SECONDS, STUDY, chips_of
@@ -48,7 +49,6 @@ class FrontCommand:
         """Solve, keep every batch, write, show."""
         start_jax()
         from ..core.counts import check_count
-        from ..core.files import results_folder
         from ..explore.designed import NAMED
         from ..explore.front import MOST_POINTS, checked_metrics
         from ..explore.points import front_folder
@@ -117,7 +117,6 @@ class SensitivityCommand:
     def run(self) -> int:
         """Solve, differentiate, show."""
         start_jax()
-        from ..core.files import results_folder, write_json
         from ..explore.remedy import check_target, remedy
         from ..explore.sensitivity import sensitivity
         from ..optimize.deadline import Deadline

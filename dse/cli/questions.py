@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..core.errors import SpecError
+from ..core.files import json_text, results_folder, write_json
 from ..core.shipped import SWEEPS, shipped, shipped_folder
 from ..report.terminal import progress, screen, show, start_jax
 from .flags import FIGURE, JSON, RESULTS, SECONDS
@@ -38,7 +39,6 @@ class QuestionsCommand:
     def run(self) -> int:
         """Solve every side of every question, write, show."""
         start_jax()
-        from ..core.files import json_text, results_folder
         from ..explore.questions import question, question_names
         from ..report.questions import question_json, question_view, questions_page, write_question
 
@@ -79,7 +79,6 @@ class BacktestCommand:
     def run(self) -> int:
         """Solve, compare, write, show."""
         start_jax()
-        from ..core.files import results_folder, write_json
         from ..explore.against_built import Backtest
         from ..explore.backtest import backtest
         from ..explore.tally import Backtests
@@ -145,7 +144,6 @@ class AblationCommand:
     def run(self) -> int:
         """Solve every variant, write, show."""
         start_jax()
-        from ..core.files import results_folder, write_json
         from ..explore.ablation import ablation
         from ..hardware.presets import chip
         from ..optimize.deadline import Deadline

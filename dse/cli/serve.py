@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..core.errors import SpecError
+from ..core.files import results_folder, write_json
 from ..report.terminal import progress, screen, show, start_jax
 from .flags import BASIS, COUNT, FIGURE, JSON, MODEL, RENT, RESULTS, STORAGE, chips_of, counted, promise_of, rents_of
 
@@ -65,7 +66,6 @@ class Serve:
         names = chips_of(self.chips_)
         given = rents_of(self.rent, names)
         start_jax()
-        from ..core.files import results_folder, write_json
         from ..economy.owning import hours
         from ..hardware.own_chip import short_name
         from ..hardware.presets import chip_system

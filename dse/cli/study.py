@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from ..core.errors import SpecError
+from ..core.files import results_folder
 from ..core.shipped import shipped
 from ..report.terminal import progress, show, start_jax
 from . import INTERRUPTED
@@ -41,8 +42,7 @@ class Optimize:
     def run(self) -> int:
         """Solve, write, show."""
         start_jax()
-        from ..core.files import results_folder
-        from ..optimize.beside import with_more
+        from ..optimize.around import with_more
         from ..optimize.solution import solution_json
         from ..optimize.solve import solve, solve_continuous
         from ..report.results import write_results
@@ -113,7 +113,6 @@ class RiskCommand:
     def run(self) -> int:
         """Draw, re-optimise, write, show."""
         start_jax()
-        from ..core.files import results_folder
         from ..explore.risk import risk
         from ..explore.robust import robust_design, share_frac
         from ..optimize.deadline import Deadline
@@ -133,7 +132,7 @@ class RiskCommand:
         show(self.json, lambda: answer, lambda width: risk_view(found, robust, width, deadline.undone), told)
         if self.figures:
             with progress("drawing"):
-                from ..report.risk_figures import write_risk_figures
+                from ..report.front_figures import write_risk_figures
 
                 write_risk_figures(found, folder)
         return 0 if found.feasible.any() else 1
@@ -158,7 +157,6 @@ class ReadingsCommand:
         """Solve every point, write, show."""
         tdps_W = watts(self.tdp)
         start_jax()
-        from ..core.files import results_folder
         from ..explore.readings import readings
         from ..optimize.deadline import Deadline
         from ..report.readings import readings_json, readings_view, write_readings

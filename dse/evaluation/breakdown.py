@@ -13,13 +13,12 @@ from ..core.types import as_float
 from ..hardware.chip import Chip, pool_B
 from ..hardware.system import System
 from ..lowering.demand import demand
-from ..lowering.executed import as_run
 from ..lowering.headroom import usable_frac
 from ..lowering.plan import Plan
 from ..lowering.serving_ops import serving_ops
 from ..lowering.software import COMPILED
 from ..lowering.step_demand import StepDemand
-from ..lowering.tiling import array_shape
+from ..lowering.tiling import array_shape, as_run
 from ..lowering.training_ops import shard, training_ops
 from ..physics.calibration import Calibration, calibration, calibration_for, measured_band
 from ..physics.evaluate import Evaluation
@@ -143,19 +142,22 @@ def rank_ops(workload: Workload, plan: Plan) -> list[Op]:
     return [p.op for p in (training_ops(workload, shard(plan, COMPILED)) if training else serving_ops(workload, plan))]
 
 
+PARTS = {
+    "compute_s": "operators",
+    "host_exposed_s": "host starts",
+    "tensor_exposed_s": "tensor-parallel traffic",
+    "pipeline_exposed_s": "stage-to-stage traffic",
+    "bubble_s": "pipeline bubble",
+    "data_exposed_s": "data-parallel traffic",
+    "optimizer_s": "optimizer",
+}
+"""Parts of `Step.total_s`, which they add up to, and their words."""
+
+
 def step_parts(e: Evaluation) -> list[tuple[str, float]]:
     """Parts of the step time [s] that add up to `step_s`: operators, exposed communication, bubble, throttling, ..."""
-    s, total = e.step, float(e.step.total_s)
-    return [
-        ("operators", float(s.compute_s)),
-        ("host starts", float(s.host_exposed_s)),
-        ("tensor-parallel traffic", float(s.tensor_exposed_s)),
-        ("stage-to-stage traffic", float(s.pipeline_exposed_s)),
-        ("pipeline bubble", float(s.bubble_s)),
-        ("data-parallel traffic", float(s.data_exposed_s)),
-        ("optimizer", float(s.optimizer_s)),
-        ("slowed by the power limit", float(e.step_s) - total),
-    ]
+    parts = [(words, float(getattr(e.step, name))) for name, words in PARTS.items()]
+    return [*parts, ("slowed by the power limit", float(e.step_s) - float(e.step.total_s))]
 
 
 RESIDUE = 1e-12

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -76,28 +77,24 @@ def _gain_twice(data: Data, choices: tuple[Choice, ...], study: Study) -> Data:
 
 def _free_harvest(data: Data, choices: tuple[Choice, ...], study: Study) -> Data:
     del choices, study
-    package = dataclasses.replace(
-        data.tech.package, critical_area_frac=np.full_like(data.tech.package.critical_area_frac, OLD_CRITICAL_FRAC)
-    )
-    chip = dataclasses.replace(data.chip, spare_frac=np.zeros_like(data.chip.spare_frac))
-    return dataclasses.replace(data, chip=chip, tech=dataclasses.replace(data.tech, package=package))
+    area, spare = data.tech.package.critical_area_frac, data.chip.spare_frac
+    without = np.full_like(area, OLD_CRITICAL_FRAC), np.zeros_like(spare)
+    return eqx.tree_at(lambda d: (d.tech.package.critical_area_frac, d.chip.spare_frac), data, without)
 
 
 def _cores_as_one(data: Data, choices: tuple[Choice, ...], study: Study) -> Data:
     del choices, study
-    core = dataclasses.replace(data.chip.core, transfer_start_B=np.zeros_like(data.chip.core.transfer_start_B))
-    return dataclasses.replace(data, chip=dataclasses.replace(data.chip, core=core))
+    return eqx.tree_at(lambda d: d.chip.core.transfer_start_B, data, replace_fn=np.zeros_like)
 
 
 def _no_spread(d: StepDemand) -> StepDemand:
-    return dataclasses.replace(d, ops=dataclasses.replace(d.ops, spread_B=np.zeros_like(d.ops.spread_B)))
+    return eqx.tree_at(lambda x: x.ops.spread_B, d, replace_fn=np.zeros_like)
 
 
 def _old_links(data: Data, choices: tuple[Choice, ...], study: Study) -> Data:
     del choices, study
     energy = np.full_like(data.tech.link.energy_J_per_B, OLD_LINK_J_PER_B)
-    link = dataclasses.replace(data.tech.link, energy_J_per_B=energy)
-    return dataclasses.replace(data, tech=dataclasses.replace(data.tech, link=link))
+    return eqx.tree_at(lambda d: d.tech.link.energy_J_per_B, data, energy)
 
 
 CORRECTIONS = (

@@ -22,8 +22,8 @@ from ..evaluation.host import evaluated
 from ..hardware.chip import Chip
 from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import chip_receipts
+from ..optimize.around import near, prepare_near
 from ..optimize.deadline import Deadline
-from ..optimize.near import near, prepare_near
 from ..optimize.solution import Near, Solution
 from ..optimize.solve import solve
 from ..optimize.space import Space, space_of

@@ -22,8 +22,8 @@ from ..core.program import compiled
 from ..core.types import FloatLike
 from ..optimize.batch import in_batches, solve_batch
 from ..optimize.deadline import Deadline
-from ..optimize.pricing import Plans, alternate, fastest_plans
-from ..optimize.search import Candidate, Search, first_plans, search_of
+from ..optimize.pricing import Plans, alternate
+from ..optimize.search import Candidate, Search, first_plans, price_plans, search_of
 from ..optimize.space import Space, batch_of, element, space_of
 from ..study.convex import ConvexCore, Data, chip_at, coordinates, model_of, named_numbers
 from ..study.design import with_free
@@ -88,12 +88,12 @@ class Answer:
 def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
     """Best chip of every problem, plans and chip in turn, all in batches of one compiled shape."""
     space, core = search.space, search.core
-    masks = [space.classes[p.orders] for p in problems]
+    masks, limits = [space.classes[p.orders] for p in problems], np.asarray([p.limits for p in problems])
     lower, upper = _boxes(search, problems)
 
     def data_of(rows: Sequence[int], plans: Sequence[Plans]) -> Data:
         batch = batch_of(space, [problems[i].choice_index for i in rows], list(plans))
-        return dataclasses.replace(batch, limits=np.asarray([problems[i].limits for i in rows]))
+        return dataclasses.replace(batch, limits=limits[list(rows)])
 
     def solve(active: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
         low, high = lower[active], upper[active]
@@ -102,12 +102,7 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
         pairs = enumerate(zip(active, plans, strict=True))
         return [Candidate(problems[i].choice_index, p, element(batch, k)) for k, (i, p) in pairs]
 
-    def price(which: list[int], found: list[Candidate]) -> list[Plans]:
-        plans, z = [c.plan_index for c in found], np.stack([c.optimum.z for c in found])
-        structures = space.structure_of_choice[[c.choice_index for c in found]]
-        args = data_of(which, plans), structures, space.demands, plans
-        return fastest_plans(core, z, *args, [masks[i] for i in which])
-
+    price = partial(price_plans, search, among=masks, limits=limits)
     starts = [first_plans(search, p.choice_index, p.orders) for p in problems]
     best = alternate(starts, solve, price, lambda c: c.log_goal, search.deadline)
     data = data_of(range(len(best)), [c.plan_index for c in best])

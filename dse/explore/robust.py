@@ -92,9 +92,10 @@ def robust_design(
         return Hopeless(share, possible, blocking(found))
     fresh = Program(search, program.candidate, draw(found.draw.unknowns, found.n, found.seed + FRESH))
     logs = fresh.log_goals(design.shared)
+    free = dict(zip(search.core.free, map(math.exp, design.shared), strict=True))
     return Robust(
         share, program.candidate, found.study.choices[program.candidate.choice_index],
-        {n: whole(n, math.exp(v)) for n, v in zip(search.core.free, design.shared, strict=True)},
+        {n: float(round(x)) if n in STEPPED else x for n, x in free.items()},
         math.exp(design.log_goal),
         float(np.isfinite(program.log_goals(design.shared)).mean()),
         float((logs <= design.log_goal + CLOSE).mean()), float(np.isfinite(logs).mean()), found.n,
@@ -122,8 +123,3 @@ def _tried(
         progress(f"{found.study.choices[c.choice_index].text()}: goal {math.exp(design.log_goal):.4f}")
         tried.append((program, design))
     return tried, possible
-
-
-def whole(name: str, value: float) -> float:
-    """A free number, counts without rounding error."""
-    return float(round(value)) if name in STEPPED else value

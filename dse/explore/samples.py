@@ -22,8 +22,8 @@ from ..lowering.software import framework_receipts
 from ..lowering.step_demand import StepDemand
 from ..optimize.batch import in_batches, solve_batch
 from ..optimize.deadline import Deadline
-from ..optimize.duality import Model
 from ..optimize.interior import Optimum, Settings
+from ..optimize.newton import Model
 from ..optimize.search import Search
 from ..optimize.space import data_of
 from ..physics.calibration import Calibration, calibration_receipts
@@ -180,7 +180,7 @@ def drawn_calibration(own: Calibration, draw: Draw) -> Calibration:
     """A calibration under every draw; the host's time grows with the kernels started, so nothing is lowered again."""
     facts, scope = by_name(calibration_receipts(own.name)), f"calibration {own.name}"
     exponents = draw.values(scope, facts["overlap_p"])
-    exponents = np.full(draw.n, own.overlap_p) if exponents is None else nearest_power_of_two(exponents)
+    exponents = np.full(draw.n, own.overlap_p) if exponents is None else 2.0 ** np.round(np.log2(exponents))
     drawn = spread(own, facts, scope, draw)
     drawn = eqx.tree_at(lambda c: c.drawn_p, drawn, exponents, is_leaf=lambda x: x is None)
     fact = by_name(framework_receipts())[STARTED]
@@ -188,11 +188,6 @@ def drawn_calibration(own: Calibration, draw: Draw) -> Calibration:
     if kernels is None or measures_host(own.name):
         return drawn
     return eqx.tree_at(lambda c: c.host_s, drawn, drawn.host_s * (kernels / float(fact.value)))
-
-
-def nearest_power_of_two(x: np.ndarray) -> np.ndarray:
-    """The power of two nearest to each positive number, in logs, as fits round their exponents."""
-    return 2.0 ** np.round(np.log2(x))
 
 
 def batched(cls: type, *fields: Any) -> Any:

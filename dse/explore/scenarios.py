@@ -86,7 +86,7 @@ class Program:
         return Design(best, float(np.sort(logs)[self.drawn.n - spare - 1]))
 
     def best(self, known: np.ndarray, spare: int, fixed: np.ndarray | None) -> Design:
-        """The best design if `spare` samples may fail: drop the worst, solve, re-select the worst."""
+        """The best design if `spare` samples may fail, by alternation: drop the worst, solve, rank all again."""
         best = Design(np.zeros(len(self.search.core.free)), math.inf)
         for _ in range(RESELECTIONS if spare else 1):
             keep = np.sort(np.argsort(known, kind="stable")[: self.drawn.n - spare])
@@ -108,7 +108,7 @@ class Program:
         return float(np.isfinite(self.log_goals(self.cut(keep, np.log(own), None))).mean())
 
     def cut(self, keep: np.ndarray, known: np.ndarray, fixed: np.ndarray | None) -> np.ndarray:
-        """Shared numbers that serve all samples in `keep`: scenarios that fail are added until none does."""
+        """Log free numbers, shape (f,), feasible for all of `keep`: violated scenarios are added until none is."""
         active = [int(keep[np.argmax(known[keep])])]
         shared = np.zeros(len(self.search.core.free))
         for _ in range(ROUNDS):

@@ -59,11 +59,6 @@ class Parameter:
     """d log coordinate / d log value, shape (variables,)."""
 
     @property
-    def quantity(self) -> str:
-        """Canonical name of the fact or of the limit's metric, whose ending says the unit."""
-        return scoped_name(self.name)
-
-    @property
     def swing(self) -> float:
         """First-order change of the log goal over the range of the receipt; 0 for a limit."""
         f = self.fact
@@ -99,7 +94,7 @@ class Sensitivity:
 
     def _repr_html_(self) -> str:
         said = [
-            (scoped_label(p.name), quantity_text(p.quantity, p.value), percent(p.elasticity / 100), k)
+            (scoped_label(p.name), quantity_text(scoped_name(p.name), p.value), percent(p.elasticity / 100), k)
             for p, k in zip(self.parameters, self.frame()["kind"], strict=True)
         ]
         columns = ["number", "value", "goal for 1 % more", "kind"]

@@ -115,9 +115,8 @@ def study_facts(study: Study) -> Iterable[tuple[str, Sourced]]:
     yield from ((f"chip {chip.name}", f) for f in chip_receipts(chip.name) if not f.name.startswith(LOWERED))
     for name in study.calibration_names:
         yield from ((f"calibration {name}", f) for f in calibration_receipts(name))
-    yield from (
-        ("headroom", f) for f in headroom_receipts() if f.name in ("usable_frac", "prefetch_frac")
-    )  # blocks of a cache are lowered
+    # blocks of a cache are lowered
+    yield from (("headroom", f) for f in headroom_receipts() if f.name in ("usable_frac", "prefetch_frac"))
     if not all(map(measures_host, study.calibration_names)):
         yield from (("framework", f) for f in framework_receipts() if f.name == STARTED)  # others are lowered
 

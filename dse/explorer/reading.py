@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ..core.types import FloatLike, Vector
+from ..evaluation.breakdown import PARTS
 from ..evaluation.host import plan_steps_s
 from ..hardware.chip import Chip, peak_FLOPps, pool_B
 from ..lowering.step_demand import StepDemand
@@ -38,11 +39,6 @@ from ..study.convex import (
 from ..study.design import with_free
 from ..study.metrics import METRICS, OF_WORKLOADS, OWNED, Load, State, upkeep_of
 
-PARTS = (
-    "compute_s", "host_exposed_s", "tensor_exposed_s", "pipeline_exposed_s", "bubble_s", "data_exposed_s",
-    "optimizer_s",
-)  # fmt: skip
-"""Parts of a step, as `Step` names them; what the power limit adds is the last of `Work.parts_s`."""
 LIMITS = ("compute_s", "tile_s", "hbm_s", "vector_s", "dma_s")
 """Limits of an operator, as `OpTimes` names them; starting it is one more."""
 PRECISIONS = ("bf16", "fp8", "fp4")

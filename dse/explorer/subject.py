@@ -22,8 +22,8 @@ from ..lowering.served import phase_under
 from ..lowering.tiling import array_shape
 from ..optimize.blank import study_blank_mm2
 from ..optimize.ground import Structure, ground_of
-from ..optimize.kept_plans import classes_of
 from ..optimize.pricing import Plans as Plans
+from ..optimize.pricing import classes_of
 from ..optimize.space import Space, coefficients, data_of, demands_on, element, own_plans, stack, with_plans
 from ..physics.evaluate import chip_technology
 from ..study.convex import ConvexCore, Data

@@ -12,18 +12,16 @@ from ..core.provenance import number
 from ..core.types import host_record
 from ..hardware.system import Fabric, System
 from ..workload.transformer import Model, Training, Workload, forward_FLOP_per_token
-from .activations import Footprint, footprint
+from .activations import Footprint, balanced_stages, end_layers, footprint
 from .collective import Reference
-from .executed import as_run
 from .linears import Shard
 from .memory import WEIGHT_B, memory_B
 from .plan import ORDERS, Plan, check_plan, n_forward_runs, n_micro_batches
 from .serving import pass_demand
 from .software import framework, moves, usual_software
-from .stages import balanced_stages, end_layers
 from .step_demand import StepDemand, TrafficDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
-from .tiling import ArrayShape, RankOps, array_shape, op_demand, rank_ops
+from .tiling import ArrayShape, RankOps, array_shape, as_run, op_demand, rank_ops
 from .training_ops import shard, training_ops
 from .training_traffic import collectives, context_traffic, data_traffic, pipeline_traffic, tensor_traffic
 

@@ -10,13 +10,12 @@ from ..technology.node import PRECISION_BITS
 from ..workload.blocks import Block, Experts
 from ..workload.storage import format_of, n_element_bits, stored_B
 from ..workload.transformer import Decode, Model, Serving, Training, Workload, state_B
-from .activations import ACTIVATION_B, FUSED, Footprint, layer_activation_B_per_token, stage_activations_B
+from .activations import ACTIVATION_B, FUSED, Footprint, end_layers, layer_activation_B_per_token, stage_activations_B
 from .headroom import n_kv_block_tokens
 from .linears import mixer_linears
 from .mixer_ops import cache_split, replicated_weights
 from .plan import Plan, layers_per_stage
 from .serving_ops import rank_pass
-from .stages import end_layers
 from .tiling import padded
 
 WEIGHT_B = 2
@@ -113,12 +112,6 @@ def chip_adapter_parameters(plan: Plan, workload: Training) -> float:
     return layers_per_stage(plan, model) * workload.adapter_rank * total
 
 
-def _training_memory(plan: Plan, workload: Training, footprint: Footprint) -> Memory:
-    """The fuller of a pipeline's first and last stage."""
-    ends = {0, plan.pp - 1}
-    return max((_stage_memory(plan, workload, footprint, i) for i in sorted(ends)), key=lambda m: m.total)
-
-
 def _stage_memory(plan: Plan, workload: Training, footprint: Footprint, stage: int) -> Memory:
     """2 + 4 + 12 bytes per weight, and the activations.
 
@@ -175,5 +168,6 @@ def memory_B(plan: Plan, workload: Workload, footprint: Footprint = FUSED) -> Me
     Valid for: tensor with sequence parallelism; the heaviest stage if pp does not divide the layers.
     """
     if isinstance(workload, Training):
-        return _training_memory(plan, workload, footprint)
+        ends = sorted({0, plan.pp - 1})  # the fuller of a pipeline's first and last stage
+        return max((_stage_memory(plan, workload, footprint, i) for i in ends), key=lambda m: m.total)
     return _serving_memory(plan, workload)

@@ -10,14 +10,13 @@ from ..core.types import host_record
 from ..hardware.system import System
 from ..workload.transformer import Decode, Serving, forward_FLOP_per_token, moe_share, n_branches, products_of
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
-from .executed import as_run
 from .memory import ACTIVATION_B, memory_B
 from .mixer_ops import result_width, ring_width
 from .plan import Plan, check_plan, layers_per_stage
 from .serving_ops import Pass, n_groups, rank_pass, serving_ops
 from .step_demand import StepDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
-from .tiling import ArrayShape, RankOps, op_demand, rank_ops
+from .tiling import ArrayShape, RankOps, as_run, op_demand, rank_ops
 
 PARTIAL_B = 4.0
 """Partial outputs of attention over parts of a context are fp32, as sums in the array."""

@@ -10,10 +10,9 @@ from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes
 from ..workload.recurrences import Recurrence
 from ..workload.storage import format_of, n_element_bits, stored_B
 from ..workload.transformer import Decode, Serving, products_of, state_B
-from .linears import Linear, Shard, block_linears
+from .linears import Linear, Shard, block_linears, by_index, of_fixed_shape
 from .mixer_ops import heads_of, index_op, recurrence_op, recurrence_step_op
 from .plan import Plan
-from .routed import by_index, of_fixed_shape
 from .tiling import padded
 from .training_ops import Placed, block_elementwise
 

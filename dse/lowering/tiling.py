@@ -1,10 +1,10 @@
-"""Tiling of matrix products on the PE array: padding to whole tiles, and the smallest tile of one core."""
+"""Tiling of matrix products on the PE array: whole tiles, the smallest tile, and the precision products run in."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import equinox as eqx
 import numpy as np
@@ -14,6 +14,8 @@ from ..core.types import LESS_IS_BETTER, SIGN, as_float, host_record
 from ..hardware.chip import TensorEngine, natives, runs_in
 from ..technology.node import PRECISION_BITS, PRECISIONS, rate_name
 from ..workload.op import Op, Product, passes
+from ..workload.storage import PARTS
+from ..workload.transformer import Training, Workload, products_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,3 +165,16 @@ INSTRUCTION_ROWS = 16.0
 """Rows of the smallest matrix instruction of GPUs."""
 NARROW_BITS = 16
 """Products of fewer bits reach another share of their peak: quantisation and epilogues weigh more."""
+
+
+Asked = TypeVar("Asked", bound=Workload)
+
+
+def as_run(workload: Asked, array: ArrayShape) -> Asked:
+    """`workload` with products and operands in the precision asked for or the next wider that `array` has."""
+    if isinstance(workload, Training):
+        return dataclasses.replace(workload, precision=array.runs_in(workload.precision))
+    usual = array.runs_in(products_of(workload, ""))
+    parts = {p: array.runs_in(products_of(workload, p)) for p in PARTS}
+    others = [f"{p}={x}" for p, x in parts.items() if x != usual]
+    return dataclasses.replace(workload, product_precision=",".join([usual, *others]))

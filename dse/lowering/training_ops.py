@@ -144,13 +144,11 @@ def block_elementwise(
     n_launches = 4.0 + routed * number(framework(), "n_routing_kernels")
     if scales_apart:
         n_launches += number(framework(), "n_scaling_kernels") * sum(x.share for width, x in bits if width < 8)
-    if not after:
-        return [Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=n_launches)]
     # the addition is in the kernel of the second norm, so the first only reads the stream and writes its result
     work = work - after * narrow * n["residual"]
     moved = moved - after * narrow * crossed[f"residual_{phase}"]
     rest = Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=n_launches)
-    return [rest, norm_residual(model, after * narrow, phase)]
+    return [rest, norm_residual(model, after * narrow, phase)] if after else [rest]
 
 
 def _named(p: Placed) -> Placed:

@@ -15,8 +15,8 @@ from jaxtyping import Array, Bool, Float
 
 from ..core.errors import SpecError
 from ..core.program import compiled
-from .duality import Model
 from .interior import DEFAULTS, Optimum, Settings, solve_convex
+from .newton import Model
 
 WIDEST = 256
 """Most problems solved side by side unless told otherwise: bounds memory."""

@@ -281,6 +281,6 @@ def _prove(fn: Callable[..., Any], variables: Any, coefficients: Any, one: Calla
         return jax.tree.leaves(fn(x) if coefficients is None else fn(x, eqx.combine(c, program)))
 
     closed = jax.make_jaxpr(flat)(x, example)
-    monomials = [algebra.term(Verdict.MONOMIAL, True)] * len(jax.tree.leaves(x))
+    monomials = [Term(Verdict.MONOMIAL, True)] * len(jax.tree.leaves(x))
     classes = [sign_class(leaf) for leaf in jax.tree.leaves(arrays)]
     return [_verdict(t) for t in _walk(closed.jaxpr, closed.consts, [*monomials, *classes])]

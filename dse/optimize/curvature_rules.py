@@ -36,9 +36,8 @@ class Term:
     positive: bool
     """Whether every entry is above zero."""
     low: float = 0.0
-    """Lower end of a constant's interval; 0 for anything else."""
     high: float = INF
-    """Upper end of a constant's interval."""
+    """Ends of a constant's interval; 0 and infinity for anything else."""
     reason: str = ""
 
     @property
@@ -60,20 +59,14 @@ def const(low: float, high: float, positive: bool = False) -> Term:
 
 def known(value: Any) -> Term:
     """A constant written in the program, as the interval of its entries."""
-    array = (
-        np.asarray(value).astype(float, copy=False) if np.asarray(value).dtype.kind in "biuf" else np.asarray(np.nan)
-    )
+    array = np.asarray(value)
+    array = array.astype(float, copy=False) if array.dtype.kind in "biuf" else np.asarray(np.nan)
     return const(float(array.min()), float(array.max())) if array.size else const(1.0, 1.0)
 
 
 def broken(reason: str) -> Term:
     """Membership cannot be proved."""
     return Term(Verdict.UNKNOWN, False, -INF, INF, reason)
-
-
-def term(verdict: Verdict, positive: bool) -> Term:
-    """A term that depends on variables."""
-    return Term(verdict, positive)
 
 
 def _kinds(terms: Sequence[Term]) -> set[Verdict]:
@@ -98,11 +91,11 @@ def join(terms: Sequence[Term]) -> Term:
     if Verdict.NEGATIVE in kinds and (len(kinds) > 1 or any(t.is_const for t in terms)):
         return broken("puts positive and negative terms side by side")
     if len(kinds) == 1:
-        return term(next(iter(kinds)), positive)
+        return Term(next(iter(kinds)), positive)
     if kinds == {Verdict.MONOMIAL, Verdict.CONVEX}:
-        return term(Verdict.CONVEX, positive)
+        return Term(Verdict.CONVEX, positive)
     if kinds == {Verdict.MONOMIAL, Verdict.CONCAVE}:
-        return term(Verdict.CONCAVE, positive)
+        return Term(Verdict.CONCAVE, positive)
     return broken("puts convex and concave terms side by side")
 
 
@@ -116,11 +109,11 @@ def total(terms: Sequence[Term]) -> Term:
     if len(terms) == 1:
         return terms[0]
     if kinds == {Verdict.NEGATIVE} and all(not t.is_const or t.high <= 0.0 for t in terms):
-        return term(Verdict.NEGATIVE, False)
+        return Term(Verdict.NEGATIVE, False)
     if not nonnegative:
         return broken("adds a constant that may be negative")
     if kinds <= {Verdict.MONOMIAL, Verdict.CONVEX}:
-        return term(Verdict.CONVEX, positive)
+        return Term(Verdict.CONVEX, positive)
     return broken("adds a concave or negative term")
 
 
@@ -135,7 +128,7 @@ def product(a: Term, b: Term) -> Term:
         return const(0.0, 0.0)
     factor, other = (a, b) if a.is_const else (b, a)
     if factor.is_const and factor.low >= 0.0:
-        return term(other.verdict, factor.positive and other.positive)
+        return Term(other.verdict, factor.positive and other.positive)
     if factor.is_const:
         return negate(other) if factor.high <= 0.0 else broken("multiplies by a constant of unknown sign")
     if Verdict.NEGATIVE in (a.verdict, b.verdict):
@@ -149,13 +142,11 @@ def reciprocal(t: Term) -> Term:
     if t.is_const and t.low < 0.0:
         return const(1.0 / t.high, 1.0 / t.low) if t.high < 0.0 else const(-INF, INF)
     if not t.positive:
-        return broken(
-            "division by a coefficient that may be zero" if t.is_const else "division by a term that may be zero"
-        )
+        return broken(f"division by a {'coefficient' if t.is_const else 'term'} that may be zero")
     if t.is_const:
         return const(1.0 / t.high, INF if t.low == 0.0 else 1.0 / t.low, True)
     swap = {Verdict.CONVEX: Verdict.CONCAVE, Verdict.CONCAVE: Verdict.CONVEX}
-    return term(swap.get(t.verdict, t.verdict), True)
+    return Term(swap.get(t.verdict, t.verdict), True)
 
 
 def negate(t: Term) -> Term:
@@ -163,8 +154,8 @@ def negate(t: Term) -> Term:
     if t.is_const:
         return const(-t.high, -t.low)
     if t.verdict in (Verdict.MONOMIAL, Verdict.CONVEX):
-        return term(Verdict.NEGATIVE, False)
-    return term(Verdict.CONVEX, False) if t.verdict is Verdict.NEGATIVE else broken("negates a concave term")
+        return Term(Verdict.NEGATIVE, False)
+    return Term(Verdict.CONVEX, False) if t.verdict is Verdict.NEGATIVE else broken("negates a concave term")
 
 
 def difference(a: Term, b: Term) -> Term:
@@ -183,9 +174,7 @@ def power(base: Term, exponent: Term) -> Term:
         return _constant_power(base, exponent)
     if base.verdict is Verdict.NEGATIVE:
         return broken("power of a negative term")
-    if exponent.low >= 0.0:
-        return base
-    if base.verdict is Verdict.MONOMIAL and base.positive:
+    if exponent.low >= 0.0 or (base.verdict is Verdict.MONOMIAL and base.positive):
         return base
     return reciprocal(base) if exponent.high <= 0.0 else broken("exponent of unknown sign")
 
@@ -213,8 +202,8 @@ def exponential(t: Term) -> Term:
     if t.is_const:
         return const(_exp(t.low), _exp(t.high), True)
     if t.verdict is Verdict.NEGATIVE:
-        return term(Verdict.CONCAVE, True)
-    return broken("exp of a concave term") if t.verdict is Verdict.CONCAVE else term(Verdict.CONVEX, True)
+        return Term(Verdict.CONCAVE, True)
+    return broken("exp of a concave term") if t.verdict is Verdict.CONCAVE else Term(Verdict.CONVEX, True)
 
 
 def series(t: Term) -> Term:
@@ -222,7 +211,7 @@ def series(t: Term) -> Term:
     if t.is_const:
         return const(-INF if t.low < 0.0 else 0.0, INF, t.positive)
     convex = t.verdict in (Verdict.MONOMIAL, Verdict.CONVEX)
-    return term(Verdict.CONVEX, t.positive) if convex else broken("of a term that is not convex")
+    return Term(Verdict.CONVEX, t.positive) if convex else broken("of a term that is not convex")
 
 
 def maximum(terms: Sequence[Term]) -> Term:
@@ -230,11 +219,8 @@ def maximum(terms: Sequence[Term]) -> Term:
     kinds, positive = _kinds(terms), any(t.positive for t in terms)
     if not kinds:
         return const(max(t.low for t in terms), max(t.high for t in terms), positive)
-    return (
-        term(Verdict.CONVEX, positive)
-        if kinds <= {Verdict.MONOMIAL, Verdict.CONVEX}
-        else broken("max of a concave term")
-    )
+    convex = kinds <= {Verdict.MONOMIAL, Verdict.CONVEX}
+    return Term(Verdict.CONVEX, positive) if convex else broken("max of a concave term")
 
 
 def minimum(terms: Sequence[Term]) -> Term:
@@ -244,11 +230,8 @@ def minimum(terms: Sequence[Term]) -> Term:
         return const(min(t.low for t in terms), min(t.high for t in terms), positive)
     if any(t.low < 0.0 for t in terms):
         return broken("min with a constant that may be negative")
-    return (
-        term(Verdict.CONCAVE, positive)
-        if kinds <= {Verdict.MONOMIAL, Verdict.CONCAVE}
-        else broken("min of a convex term")
-    )
+    concave = kinds <= {Verdict.MONOMIAL, Verdict.CONCAVE}
+    return Term(Verdict.CONCAVE, positive) if concave else broken("min of a convex term")
 
 
 def logarithm(t: Term) -> Term:

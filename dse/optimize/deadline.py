@@ -43,3 +43,9 @@ class Deadline:
         if undone and undone not in self.undone:
             self.undone.append(undone)
         return True
+
+
+def check_stop(gap_frac: float, limit_s: float) -> None:
+    """Refuse a gap or a time that no search could stop at."""
+    if not (gap_frac > 0 and limit_s > 0):
+        raise SpecError(f"gap {gap_frac:g}, seconds {limit_s:g}: both must be positive")

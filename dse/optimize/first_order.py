@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array
 
 from ..core.types import Scalar, Vector
-from .duality import Limits, Model
+from .newton import Limits, Model
 
 ROUNDS = 20
 """Multiplier updates."""

@@ -87,7 +87,7 @@ def ground_of(study: Study) -> Ground:
 
 
 def likeness_of(study: Study) -> Ground:
-    """A ground of the form that a study's has, made in no time: one plan of each workload, and numbers of nothing."""
+    """A `Ground` with the record structure of a study's, one plan per workload and placeholder numbers."""
     workloads, calibrations = [w for w, _ in study.workloads.values()], list(study.calibrations.values())
     chip, systems, ones = study.baseline.chip, systems_of(study), np.ones(len(workloads))
     plans = [asked_plans(w, s, study.streams)[0] for w, s in zip(workloads, systems[""], strict=True)]

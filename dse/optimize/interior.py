@@ -15,13 +15,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from ..core.types import FloatLike, Scalar, Vector
-from .duality import Limits, Model, bounds_from
 from .newton import (
     DEFAULTS,
     Iterate,
+    Limits,
     Local,
+    Model,
     Problem,
     Settings,
+    bounds_from,
     direction,
     local,
     longest,

@@ -1,22 +1,88 @@
-"""Least relaxation of given limits that admits an integer design, for known choices and plans."""
+"""Infeasible problems: the least relaxation of the limits that makes a design feasible.
+
+Of convex problems it minimises the sum of relaxations in log units (an l1 norm), so that few limits move; of known
+choices and plans it admits a design with whole counts. Read more: [nocedal2006] 17.2.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Bool, Float
 
+from ..core.types import Scalar, Vector
 from ..study.convex import Kind, model_of, ratio_rows, rows_of_limit
-from .batch import WIDTH
+from .batch import WIDTH, solve_batch
 from .counts import around, beside, fixed_boxes
-from .elastic import Loosened, cheapest_relaxations
+from .interior import Limits, Model, Optimum
 from .pricing import Plans
 from .search import Candidate, Search, n_choices
 from .solution import Relaxation
 from .space import batch_of, element, every_plan
+
+SMALLEST_PRICE = 1e-6
+"""Multiplier below which a limit does not take part in a conflict."""
+
+
+class Loosened(eqx.Module):
+    """The cheapest loosening."""
+
+    loosening: Limits
+    """Log factor by which each limit must be loosened; 0 where it may stay."""
+    total: Scalar
+    """Sum of the loosenings."""
+    lower_bound: Scalar
+    """No loosening has a smaller sum; positive proves that the limits as given cannot all be met."""
+    z: Vector
+    """A design that meets the loosened limits."""
+    conflicts: Bool[Array | np.ndarray, " m"]
+    """Limits that stand in each other's way: those with a positive multiplier."""
+    multipliers: Limits
+    """Multiplier of each limit: how fast the total falls when that limit alone is loosened, at most 1."""
+    converged: Bool[Array | np.ndarray, ""]
+    """Whether this is the cheapest; False if the limits that may not be relaxed conflict by themselves."""
+
+
+def _loosened(o: Optimum, may_relax: Bool[Array | np.ndarray, " m"]) -> Loosened:
+    """Relaxation from an optimum with limits that may be exceeded."""
+    loosening = jnp.where(may_relax, jnp.maximum(o.limits, 0.0), 0.0)
+    conflicts = o.multipliers > SMALLEST_PRICE
+    return Loosened(loosening, jnp.sum(loosening), o.lower_bound, o.z, conflicts, o.multipliers, o.converged)
+
+
+def cheapest_relaxations(
+    fun: Model,
+    data: Any,
+    lower: Float[np.ndarray, "b n"],
+    upper: Float[np.ndarray, "b n"],
+    may_relax: Bool[Array | np.ndarray, " m"],
+    size: int,
+) -> Loosened:
+    """The least total loosening that makes each of many problems of one model (leading axis) feasible, as host arrays.
+
+        min sum_i u_i  subject to  g_i(z) <= u_i (relaxable i),  g_i(z) <= 0 (the rest),  lower <= z <= upper
+    with no u_i negative; `may_relax` is True for budgets, False for laws. Limits that need not move do not.
+    Source: [nocedal2006] eq. 17.26 to 17.28, [boyd2007tutorial] section 7 (feasibility analysis).
+    Assumes: g is smooth and convex on the box.
+    """
+    o = solve_batch(fun, data, lower, upper, (lower + upper) / 2, loose=may_relax, size=size)
+    return jax.device_get(jax.vmap(lambda one: _loosened(one, may_relax))(o))
+
+
+def least_violations(
+    fun: Model, data: Any, lower: Float[np.ndarray, "b n"], upper: Float[np.ndarray, "b n"], n_limits: int, size: int
+) -> np.ndarray:
+    """Lower bound on the total violation over each box [log units]; positive proves infeasibility."""
+    every = np.ones(n_limits, dtype=bool)
+    return np.asarray(cheapest_relaxations(fun, data, lower, upper, every, size).lower_bound)
+
 
 BEGUN = 16
 """Choices and plans, those that need the least, whose neighbouring whole counts are relaxed too."""
@@ -80,9 +146,9 @@ def leanest(search: Search) -> list[tuple[int, Plans]]:
 
 
 def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) -> Way:
-    """The least loosening of some rows that gives a design with whole counts: those beside `known`, then downhill.
+    """The least loosening of the rows in `loose` with a whole-count design: local search from counts near `known`.
 
-    What is needed is convex in the logs of counts: one goes on after the other, several together on a ridge.
+    The sum is convex in the logs of counts: steps change one count at a time, or several where none alone helps.
     """
     able = [b for b in known[:BEGUN] if math.isfinite(b.total)]
     least: dict[Broken, tuple[float, Counts, Loosened]] = {}

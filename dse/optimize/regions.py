@@ -1,4 +1,4 @@
-"""Regions (nodes) of branch and bound: initial regions, boxes, relaxations, and branching."""
+"""Regions (nodes) of branch and bound: boxes, relaxations and branching; and the incumbent, the best design so far."""
 
 from __future__ import annotations
 
@@ -6,20 +6,100 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from ..study.convex import model_of, ratio_rows
 from .batch import WIDTH
-from .counts import steps_of_choice
-from .dominance import worth_a_proof
-from .elastic import least_violations
-from .hull import PlanTable
-from .incumbent import Region
+from .counts import fixed_boxes, neighbours, steps_of_choice
+from .hull import PlanTable, worth_a_proof
 from .interior import Optimum
-from .search import Search
-from .space import valid_in
-from .tables import Tables, data_of_rows, hull_rows, solve_rows
+from .loosen import least_violations
+from .search import Candidate, Search
+from .space import element, valid_in
+from .tables import Tables, data_of_rows, hull_rows, plan_rows, plan_seconds, solve_rows, solve_whole
+
+
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """One box of the discrete space."""
+
+    groups: tuple[np.ndarray, ...]
+    """Plans of each workload, positions in its table; last, choices that only buy differently, in `study.choices`."""
+    counts: tuple[tuple[int, int], ...]
+    bound: float
+    """No design inside has a smaller log goal."""
+
+    @property
+    def choice(self) -> int:
+        """The first of the choices: the others differ from it in what they buy alone."""
+        return int(self.groups[-1][0])
+
+    @property
+    def single(self) -> bool:
+        """Whether nothing is left to choose: one choice, one plan per workload, every count fixed."""
+        return all(len(g) == 1 for g in self.groups) and all(low == high for low, high in self.counts)
+
+
+@dataclasses.dataclass
+class Incumbent:
+    """The best design so far, counts whole, and how better ones are looked for."""
+
+    tables: Tables
+    best: Candidate | None = None
+    seen: set[tuple[Any, ...]] = dataclasses.field(default_factory=set)
+    """Choices, plans and ranges of the counts solved already."""
+
+    @property
+    def log_goal(self) -> float:
+        """Log goal of the best design; infinite without one."""
+        return math.inf if self.best is None else self.best.log_goal
+
+    def take(self, regions: list[Region], optima: Optimum) -> None:
+        """Keep the optima of regions that hold a single design: one plan per workload, every count fixed."""
+        for i, region in enumerate(regions):
+            if region.single and bool(optima.feasible[i]):
+                self._keep(Candidate(region.choice, tuple(int(g[0]) for g in region.groups[:-1]), element(optima, i)))
+
+    def improve(self, choices: list[int], z: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        """Primal heuristic: the fastest plans at chips `z`, log coordinates (b, n), solved in boxes and rounded."""
+        if not choices:
+            return
+        own = [(c, *(0 for _ in self.tables.of_workloads)) for c in choices]
+        seconds = plan_seconds(self.tables, choices, plan_rows(self.tables, own), z)
+        counts = self.tables.search.integer_places
+        fresh = []
+        for i, choice in enumerate(choices):
+            if all(np.isfinite(s[i]).any() for s in seconds):
+                point = (choice, *(int(np.argmin(s[i])) for s in seconds))
+                key = (point, tuple(lower[i, counts]), tuple(upper[i, counts]))
+                fresh += [(i, point)] if key not in self.seen else []
+                self.seen.add(key)
+        if fresh:
+            rows = [i for i, _ in fresh]
+            self._round(self._continuous([p for _, p in fresh], lower[rows], upper[rows]))
+
+    def _keep(self, design: Candidate) -> None:
+        if design.log_goal < self.log_goal:
+            self.best = design
+
+    def _continuous(self, points: list[tuple[int, ...]], lower: np.ndarray, upper: np.ndarray) -> list[Candidate]:
+        """Optima of single plans in boxes of their own that could beat the best."""
+        solved = solve_whole(self.tables, (lower, upper), points)
+        found = [Candidate(p[0], p[1:], element(solved, i)) for i, p in enumerate(points)]
+        return [c for c in found if c.log_goal < self.log_goal]
+
+    def _round(self, candidates: list[Candidate]) -> None:
+        search = self.tables.search
+        tries = [(c, v) for c in candidates for v in neighbours(search, c)]
+        if not tries:
+            return
+        points = [(c.choice_index, *c.plan_index) for c, _ in tries]
+        solved = solve_whole(self.tables, fixed_boxes(search, [v for _, v in tries]), points)
+        for i, (c, _) in enumerate(tries):
+            self._keep(dataclasses.replace(c, optimum=element(solved, i)))
+
 
 WHOLE = 1e-6
 """Distance to a whole number, or to the hull's step time, that counts as none [relative]."""
@@ -32,7 +112,7 @@ TOGETHER = 1e-4
 
 
 def roots(tables: Tables) -> Iterator[Region]:
-    """One region per structure and combination of orders, with all its plans, counts and buys but those never best."""
+    """Root regions: one per structure and combination of orders, with all plans and counts that are not dominated."""
     space = tables.search.space
     for choices in worth_a_proof(space, tables.bought):
         i = int(choices[0])
@@ -78,7 +158,7 @@ def violates(tables: Tables, regions: list[Region], rows: list[np.ndarray], opti
 
 
 def children(search: Search, region: Region, z: np.ndarray, costs: list[np.ndarray]) -> Iterator[Region]:
-    """Two halves of a region: of the group whose hull undercuts it most, or of a more broken number; or none."""
+    """Branches of a region: its loosest hull or most fractional number is split; none for a single design."""
     missing = [float(c.sum(axis=1).min()) if len(c) > 1 else 0.0 for c in costs]
     values = [float(z[place]) for place in search.integer_places]
     every = steps_of_choice(search, region.choice)

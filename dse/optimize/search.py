@@ -11,7 +11,6 @@ import numpy as np
 
 from ..core.errors import SpecError
 from ..core.program import meanwhile
-from ..lowering.plan import Plan
 from ..study.convex import (
     ConvexCore,
     Data,
@@ -28,7 +27,7 @@ from .batch import WIDTH, solve_batch
 from .deadline import Deadline
 from .interior import Optimum
 from .pricing import Plans, alternate, fastest_plans, prepare_pricing
-from .space import Space, batch_of, data_of, element, own_plans, valid_in, with_plans
+from .space import Space, batch_of, data_of, element, own_plans, valid_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,23 +135,23 @@ def _solved(search: Search, points: Sequence[tuple[int, Plans]]) -> list[Candida
 
 
 def price_plans(
-    search: Search, which: list[int], candidates: list[Candidate], among: Sequence[Sequence[np.ndarray]] = ()
-) -> list[Plans]:
-    """Fastest plan of every workload at each candidate's chip, of those in `among` for its problem if given."""
+    search: Search, which: list[int], candidates: list[Candidate], *, among: Sequence[Sequence[np.ndarray]],
+    limits: np.ndarray | None = None,
+) -> list[Plans]:  # fmt: skip
+    """Fastest plan of every workload at each candidate's chip, of those in `among` for its problem.
+
+    Problems may have `limits` of their own, shape (problems, limits).
+    """
+    data = data_of_each(search, candidates)
+    data = data if limits is None else dataclasses.replace(data, limits=limits[which])
     structures = search.space.structure_of_choice[[c.choice_index for c in candidates]]
     z, plans = np.stack([c.optimum.z for c in candidates]), [c.plan_index for c in candidates]
-    args = data_of_each(search, candidates), structures, search.space.demands, plans
-    return fastest_plans(search.core, z, *args, [among[i] for i in which] if among else ())
+    return fastest_plans(search.core, z, data, structures, search.space.demands, plans, [among[i] for i in which])
 
 
 def data_of_each(search: Search, candidates: Sequence[Candidate]) -> Data:
     """Coefficients of candidates, leading axis over them."""
     return batch_of(search.space, [c.choice_index for c in candidates], [c.plan_index for c in candidates])
-
-
-def search_with_plans(search: Search, plans: tuple[Plan, ...]) -> Search:
-    """The search with one more plan per workload; what is solved stays solved."""
-    return dataclasses.replace(search, space=with_plans(search.space, plans), seen=dict(search.seen))
 
 
 def in_box(search: Search, box: tuple[np.ndarray, np.ndarray]) -> Search:

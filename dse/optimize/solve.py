@@ -37,11 +37,9 @@ from ..study.study import Study
 from ..technology.presets import Technology
 from .blank import study_blank_mm2
 from .curvature import curvature_batch, proved_of
-from .deadline import Deadline
-from .exact import check_stop, n_designs, progress_text
-from .racked import rack_report
+from .deadline import Deadline, check_stop
 from .relax import relaxations
-from .search import Candidate, Search, leaders, n_choices, run_search, search_of, search_with_plans, solve_points
+from .search import Candidate, Search, leaders, n_choices, run_search, search_of, solve_points
 from .solution import (
     SMALLEST_PRICE,
     Alternative,
@@ -51,10 +49,11 @@ from .solution import (
     Solution,
     Status,
     WorkloadReport,
+    rack_report,
 )
-from .space import Space, batch_of, data_of, economy_around, jobs_of, space_of
+from .space import Space, batch_of, data_of, economy_around, jobs_of, space_of, with_plans
 from .tables import prepare_hulls, tables_of
-from .tree import Proof, Tree
+from .tree import Proof, Tree, n_designs, progress_text
 
 GAP_FRAC = 1e-3
 """Default relative gap at which branch and bound stops."""
@@ -88,7 +87,7 @@ def solve(
     if proof.best is None:
         return without_design(search, candidates, proof)
     plans = tuple(t.plans[k] for t, k in zip(proof.tables, proof.best.plan_index, strict=True))
-    search = search_with_plans(search, plans)
+    search = dataclasses.replace(search, space=with_plans(search.space, plans), seen=dict(search.seen))
     index = tuple(kept.index(p) for kept, p in zip(search.space.plans, plans, strict=True))
     best = Candidate(proof.best.choice_index, index, proof.best.optimum)
     if (best.choice_index, index) not in search.seen:

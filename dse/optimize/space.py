@@ -28,7 +28,7 @@ from ..technology.presets import Technology
 from ..workload.requests import given_batch
 from .batch import prepare_batch
 from .ground import Ground, Structure, ground_of, likeness_of, on_structures, systems_of, valid_plans
-from .kept_plans import classes_of, kept_plans
+from .pricing import classes_of, kept_plans
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,7 @@ from ..core.program import compiled
 from ..lowering.step_demand import StepDemand
 from ..study.convex import ConvexCore, Data, all_strict, core_logs, model_of, ratio_rows
 from .batch import WIDTH, in_batches, solve_batch
-from .dominance import Bought, bought, with_signed_parts
-from .hull import PlanTable, moved_by, moved_to, plan_tables
+from .hull import Bought, PlanTable, bought, moved_by, moved_to, plan_tables, with_signed_parts
 from .interior import Optimum
 from .pricing import PRICED, priced_on_s
 from .search import Search
@@ -94,7 +93,7 @@ def hull_costs(
     """What members of each group cost over its hull, to first order, by leaf: shape (members, leaves) each."""
     array = tables.search.space.structure_of_choice[choice]
     found = [
-        leaf_costs(t, (t.rows[array, g] - r) * s)
+        np.add.reduceat((t.rows[array, g] - r) * s, _starts(t.shapes), axis=1)
         for t, g, r, s in zip(tables.of_workloads, groups[:-1], rows[:-1], slopes[:-1], strict=True)
     ]
     return [*found, (tables.bought.rows[groups[-1]] - rows[-1]) * slopes[-1]]
@@ -132,11 +131,6 @@ def row_slopes(tables: Tables, choices: list[int], rows: Rows, optima: Optimum) 
         if np.any(slope * np.abs(row) < -AGAINST):
             raise HullError("a limit asks for at least some of what a plan spends (power, cost)")
     return slopes
-
-
-def leaf_costs(table: PlanTable, costs: np.ndarray) -> np.ndarray:
-    """Costs of plans summed over the entries of each leaf, shape (plans, leaves)."""
-    return np.add.reduceat(costs, _starts(table.shapes), axis=1)
 
 
 @cache

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from .batch import WIDTH
+from .counts import steps_of_choice
 from .deadline import Deadline
 from .hull import PlanTable
-from .incumbent import Incumbent, Region
 from .interior import Optimum
 from .pricing import PRICED
-from .regions import boxes, children, relaxed, roots, violates
-from .search import Candidate
+from .regions import Incumbent, Region, boxes, children, relaxed, roots, violates
+from .search import Candidate, Search
 from .tables import HullError, Tables, hull_costs, row_slopes
 
 
@@ -178,3 +178,18 @@ class Tree:
             if not parts:
                 self.closed_bound = min(self.closed_bound, bound)
             yield from parts
+
+
+def n_designs(search: Search, proof: Proof) -> float:
+    """Choices times plans of every workload times whole counts inside the box."""
+    plans, total = math.prod(t.n_valid for t in proof.tables), 0.0
+    for i in range(len(search.space.study.choices)):
+        total += plans * math.prod(len(logs) for logs in steps_of_choice(search, i))
+    return total
+
+
+def progress_text(p: Progress) -> str:
+    """One line: time, nodes, best so far, bound, gap."""
+    gap = f"gap {100 * p.gap:.2f} %" if math.isfinite(p.gap) else "no design yet"
+    work = f"{p.seconds:.0f} s of proof, {p.n_nodes} groups, {p.n_open} open"
+    return f"{work}, best {p.best:.5g}, bound {p.bound:.5g}, {gap}"

@@ -13,15 +13,15 @@ from matplotlib.figure import Figure
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ..core.files import picked
 from ..core.text import digits, label, percent, quantity_text, times
-from ..explore.against_built import CLOSE, HIT, NEAR, SHARE_FRAC, Backtest, Row, n_right
+from ..explore.against_built import CLOSE, HIT, NEAR, SHARE_FRAC, Backtest, n_right
 from ..explore.backtest import OWN
 from ..explore.tally import Backtests, Tally
 from ..hardware.own_chip import short_name
-from .layout import drawn
+from .layout import Table, drawn, table_of
 from .screen import product
 from .style import BAND, CONTEXT, DESIGN, VERDICTS, draw, plt
-from .tables import Table, table_of
 from .terminal import unfinished
 
 NAMES = {"tensor_pes": "PEs of all cores", "pes_per_core": "PEs of a core", "n_dies": "dies"}
@@ -169,14 +169,8 @@ def backtest_json(b: Backtest) -> dict[str, Any]:
         "delivered_built": b.built_delivered,
         "speedups_proposed": {w.name: float(w.speedup) for w in b.solution.workloads},
         "speedups_built": b.built_speedup,
-        "rows": [row_json(r) for r in b.rows],
+        "rows": [{**dataclasses.asdict(r), **picked(r, "ratio", "verdict", "inside", "naive_ratio")} for r in b.rows],
     }
-
-
-def row_json(r: Row) -> dict[str, Any]:
-    """One quantity for machines."""
-    found = dataclasses.asdict(r)
-    return {**found, "ratio": r.ratio, "verdict": r.verdict, "inside": r.inside, "naive_ratio": r.naive_ratio}
 
 
 def write_backtest_figure(found: Backtests, folder: Path) -> list[Path]:

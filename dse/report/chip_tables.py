@@ -15,14 +15,14 @@ from ..explore.designed import chip_silicon, rest_W
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
 from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
 from ..study.metrics import METRICS, chip_state
-from .layout import drawn
-from .tables import table_of
+from .layout import drawn, table_of
 
 
 def chip_numbers(name: str) -> dict[str, Any]:
     """The line of a chip in the overview, canonical units; what this package's models say beside what is published."""
     c, published = chip(name), {f.name: f.value for f in chip_receipts(name)}
-    peaks = {f"peak_{p}_FLOPps": _peak(c, p) for p in ("fp32", *PEAKS)}
+    native = native_precisions(c)
+    peaks = {f"peak_{p}_FLOPps": float(peak_FLOPps(c, p)) if p in native else None for p in ("fp32", *PEAKS)}
     return {
         "name": name,
         "node": c.node,
@@ -31,7 +31,7 @@ def chip_numbers(name: str) -> dict[str, Any]:
         **picked(c, "scaleup_bandwidth_per_dir_Bps", "power_limit_W", "n_dies"),
         "die_mm2_estimate": float(chip_silicon(c).die_mm2),
         "die_mm2_published": published.get("die_area_mm2"),
-        "full_load_W_estimate": max(_full_load_W(c, p) for p in native_precisions(c) if p in LOADED),
+        "full_load_W_estimate": max(_full_load_W(c, p) for p in native if p in LOADED),
         "rest_W_estimate": rest_W(c),
     }
 
@@ -44,10 +44,6 @@ def _full_load_W(c: Chip, precision: str) -> float:
     value = METRICS[f"full_load_{precision}_W"](chip_state(c))
     assert not isinstance(value, list)
     return float(value)
-
-
-def _peak(c: Chip, precision: str) -> float | None:
-    return float(peak_FLOPps(c, precision)) if precision in native_precisions(c) else None
 
 
 def chips_table() -> Table:

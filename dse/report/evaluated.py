@@ -14,8 +14,7 @@ from ..evaluation.breakdown import Finding, binding, step_parts
 from ..hardware.chip import Chip, native_precisions, runs_in
 from ..workload.storage import PARTS
 from ..workload.transformer import Prefill, Training, Workload, products_of
-from .layout import WIDE, beside, drawn
-from .tables import table_of
+from .layout import WIDE, beside, drawn, table_of
 
 SHOWN_OPERATORS = 8
 """Operators in the table of an evaluation."""

@@ -21,8 +21,7 @@ from ..hardware.presets import chip
 from ..serving.comparison import MODEL, Answer, Asked, training, usual
 from ..workload.presets import model as preset_model
 from .evaluated import stand_in_text
-from .layout import beside, drawn
-from .tables import table_of
+from .layout import beside, drawn, table_of
 
 SHOWN_KNOBS, WRITTEN_KNOBS = 3, 10
 """Facts named per answer on screen and in JSON."""
@@ -194,13 +193,9 @@ def run_view(r: Run, width: int) -> RenderableType:
         f"weeks: {digits(r.tokens / 1e12)} T tokens, {dollars(r.cost_USD)}, goodput {percent(i.goodput_frac, 3)} "
         f"({percent(low)} to {percent(high)})"
     )
-    return Group(Text(head, style="bold"), "", beside(failures_table(r), bill_of_run(r), width), "", Text(plan_line(r)))
-
-
-def plan_line(r: Run) -> str:
-    """Who does what, without failures."""
     step = in_unit(float(r.evaluation.step_s), "s")
-    return f"{r.plan}: {step} per step, MFU {percent(float(r.evaluation.mfu_frac))} without failures"
+    plan = f"{r.plan}: {step} per step, MFU {percent(float(r.evaluation.mfu_frac))} without failures"
+    return Group(Text(head, style="bold"), "", beside(failures_table(r), bill_of_run(r), width), "", Text(plan))
 
 
 def failures_table(r: Run) -> Table:

@@ -15,9 +15,8 @@ from ..core.files import write_json
 from ..core.text import label, percent, quantity_text
 from ..explore.forecast import Forecast
 from ..explore.score import Scored, coverage, mean_log_score
-from .layout import drawn
+from .layout import drawn, table_of
 from .results import study_manifest
-from .tables import table_of
 from .terminal import unfinished
 
 LEVELS = (0.1, 0.5, 0.9)

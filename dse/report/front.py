@@ -17,9 +17,8 @@ from ..explore.front import Front
 from ..explore.remedy import Remedy
 from ..explore.sensitivity import Parameter, Sensitivity
 from ..study.metrics import DELIVERED
-from .layout import drawn, table
+from .layout import Table, drawn, table, table_of
 from .results import study_manifest
-from .tables import Table, table_of
 from .terminal import unfinished
 
 SHOWN = 12
@@ -142,19 +141,18 @@ def remedy_view(r: Remedy) -> RenderableType:
         t.add_row(scoped_label(x.name), quantity_text(name, x.value), *(alone if any_alone else ()), mix)
     if not any_alone and not r.unfinished:
         t.caption, t.caption_justify = "none of these is enough alone", "left"
+    left, shown = unfinished(r.unfinished), [t]
     if not any(math.isfinite(x.together) for x in r.levers) and r.unfinished:
-        head = (
-            f"{times(r.speedup)} delivered needs more than the {times(r.delivered)} there is; no time to look for what"
-        )
-        return Group(Text(head, style="bold"), *unfinished(r.unfinished))
-    needs = f"{times(r.speedup)} delivered needs more than the {times(r.delivered)} there is"
-    if r.most < r.speedup:
-        head = (
-            f"{needs}; all that was found, with what may get better at the good end of its range, is {times(r.most)}:"
-        )
-        return Group(Text(head, style="bold"), _ends(r), *unfinished(r.unfinished))
-    enough = "this is enough" if r.reachable else "no change of these was found that is enough, which is no proof"
-    return Group(Text(f"{needs}; {enough}:", style="bold"), t, *unfinished(r.unfinished))
+        why, shown = "no time to look for what", []
+    elif r.most < r.speedup:
+        best = f"with what may get better at the good end of its range, is {times(r.most)}"
+        why, shown = f"all that was found, {best}:", [_ends(r)]
+    elif r.reachable:
+        why = "this is enough:"
+    else:
+        why = "no change of these was found that is enough, which is no proof:"
+    head = f"{times(r.speedup)} delivered needs more than the {times(r.delivered)} there is; {why}"
+    return Group(Text(head, style="bold"), *shown, *left)
 
 
 def _ends(r: Remedy) -> RenderableType:

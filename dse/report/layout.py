@@ -1,8 +1,9 @@
-"""Style of terminal tables, and their layout. Imports no JAX."""
+"""Tables of plain text, and how they look in a terminal; `markup.written` makes HTML of them. Imports no JAX."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 
 from rich import box
@@ -10,10 +11,35 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.segment import Segment
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
-from . import tables
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Heads and rows of text with units in the cells; the first column is what a row is about."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    styles: tuple[str, ...] = ()
+    """A style of Rich's per row, for terminals; none where left out."""
+    totals: int = 0
+    """Rows at the end that sum up the others."""
+    note: str = ""
+    title: str = ""
+    left: tuple[int, ...] = ()
+    """Columns beside the first that are flush left."""
+    wrapped: tuple[int, ...] = ()
+    """Columns whose cells may take several lines on a page that holds the others."""
+
+
+def table_of(
+    columns: Sequence[str], rows: Iterable[Iterable[str]], note: str = "", totals: int = 0, *, title: str = "",
+    styles: tuple[str, ...] = (), left: tuple[int, ...] = (), wrapped: tuple[int, ...] = (),
+) -> Table:  # fmt: skip
+    """A table of any rows of text; see the fields of `Table`."""
+    return Table(tuple(columns), tuple(map(tuple, rows)), styles, totals, note, title, left, wrapped)
+
 
 PAD = 1
 """Columns between columns, on top of what the box draws between them."""
@@ -21,7 +47,7 @@ BETWEEN = 1 + PAD
 """Columns from the end of a cell to the beginning of the next."""
 
 
-class FittingTable(Table):
+class FittingTable(Grid):
     """A table that is never cut: on a narrow page headers and words wrap, or each row has a line for every column."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType | Segment]:
@@ -55,7 +81,7 @@ class FittingTable(Table):
     def _records(self, width: int) -> RenderableType:
         """Every row as lines "head  cell"."""
         heads = [_text(c.header).plain for c in self.columns]
-        grid = Table.grid(padding=(0, 1), expand=False)
+        grid = Grid.grid(padding=(0, 1), expand=False)
         grid.add_column(style="dim", max_width=max(width // 2, 8), overflow="fold")
         grid.add_column(overflow="fold")
         rows = zip(*(c.cells for c in self.columns), strict=True)
@@ -88,7 +114,7 @@ def narrowed(widths: list[int], least: list[int], room: int) -> list[int]:
     return widths
 
 
-def table(*columns: str, title: str = "") -> Table:
+def table(*columns: str, title: str = "") -> Grid:
     """An empty table in the house style: the first column flush left, the rest flush right, wrapped where it must."""
     made = FittingTable(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", padding=(0, 0, 0, PAD))
     made.pad_edge, made.show_edge, made.title_style = False, False, "bold"
@@ -97,7 +123,7 @@ def table(*columns: str, title: str = "") -> Table:
     return made
 
 
-def drawn(t: tables.Table) -> Table:
+def drawn(t: Table) -> Grid:
     """A table for a terminal, in the house style."""
     made = table(*map(escape, t.columns), title=escape(t.title))
     made.show_header = any(t.columns)
@@ -124,6 +150,6 @@ def beside(left: RenderableType, right: RenderableType, width: int) -> Renderabl
     page = Console(width=UNBOUNDED)
     if page.measure(left).maximum + page.measure(right).maximum + 2 > width:
         return Group(left, "", right)
-    grid = Table.grid(padding=(0, 2))
+    grid = Grid.grid(padding=(0, 2))
     grid.add_row(left, right)
     return grid

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.text import digits, percent, quantity_text, unit_of
-from . import tables
+from .layout import Table
 
 LARGEST_SVG_B = 400_000
 """SVG files larger than this are shown as PNG where there is one: a thousand points are slow to draw."""
@@ -60,7 +60,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
     return f'<div class="scroll"><table{look}>{top}<tbody>{body}</tbody></table></div>'
 
 
-def written(t: tables.Table) -> str:
+def written(t: Table) -> str:
     """A table of plain text with its note."""
     return table(t.columns, t.rows) + (paragraph(t.note, "small") if t.note else "")
 

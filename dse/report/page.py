@@ -89,7 +89,7 @@ def _of(folder: Path, root: Path) -> Iterator[Section]:
         if file.name in NOT_ANSWERS or file.name.endswith("manifest.json"):
             continue
         title, made = SECTIONS.get(file.name, (file.stem.replace("_", " ").capitalize(), plain))
-        own = [drawn.pop(n) for n in list(drawn) if _belongs(n, file.stem)]
+        own = [drawn.pop(n) for n in list(drawn) if n in OWN_FIGURES.get(file.stem, ()) or n.startswith(file.stem)]
         with _as_written(file):
             answer = _read(file)
             html = made(answer) + sections.unfinished(answer)
@@ -127,15 +127,8 @@ def _as_written(file: Path) -> Iterator[None]:
     except DseError:
         raise
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise SpecError(f"{file}: not written by this version ({_off(error)}); run its command again") from error
-
-
-def _off(error: Exception) -> str:
-    return f"no {error.args[0]}" if isinstance(error, KeyError) and error.args else "of another form"
-
-
-def _belongs(figure_name: str, answer: str) -> bool:
-    return figure_name in OWN_FIGURES.get(answer, ()) or figure_name.startswith(answer)
+        off = f"no {error.args[0]}" if isinstance(error, KeyError) and error.args else "of another form"
+        raise SpecError(f"{file}: not written by this version ({off}); run its command again") from error
 
 
 def _read(path: Path) -> Any:

@@ -23,6 +23,7 @@ from ..calibrate.error_groups import (
     within_frac,
 )
 from ..core.text import digits, percent, scale_of
+from ..evaluation.breakdown import PARTS
 from ..physics.calibration import FAMILIES, family
 from .style import BAND, BLOCKS, CONTEXT, DESIGN, colours, draw, plt
 from .style import FAMILIES as FAMILY_COLOURS
@@ -34,16 +35,16 @@ MARKERS: tuple[Any, ...] = (*"os^Dv<>PX*dp", (4, 1, 0), "$\\clubsuit$", (6, 1, 0
 BAND_FRAC = 0.25
 """Half width of the shaded band."""
 
-PARTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "compute_s": ("operators", {"facecolor": BLOCKS["tensor engines"]}),
-    "host_exposed_s": ("host starts", {"facecolor": BLOCKS["control, DMA"]}),
-    "tensor_exposed_s": ("tensor-parallel traffic", {"facecolor": BLOCKS["links"]}),
-    "pipeline_exposed_s": ("stage-to-stage traffic", {"facecolor": "#93bd8f"}),
-    "data_exposed_s": ("data-parallel traffic", {"facecolor": "#25522a"}),
-    "optimizer_s": ("optimizer", {"facecolor": BLOCKS["HBM"]}),
-    "bubble_s": ("pipeline bubble", {"facecolor": "white", "edgecolor": CONTEXT, "hatch": "////"}),
+LOOKS: dict[str, dict[str, Any]] = {
+    "compute_s": {"facecolor": BLOCKS["tensor engines"]},
+    "host_exposed_s": {"facecolor": BLOCKS["control, DMA"]},
+    "tensor_exposed_s": {"facecolor": BLOCKS["links"]},
+    "pipeline_exposed_s": {"facecolor": "#93bd8f"},
+    "data_exposed_s": {"facecolor": "#25522a"},
+    "optimizer_s": {"facecolor": BLOCKS["HBM"]},
+    "bubble_s": {"facecolor": "white", "edgecolor": CONTEXT, "hatch": "////"},
 }
-"""Part of a predicted step to its words and look: green for links, hatched for idle time."""
+"""Part of a predicted step to its look: green for links, hatched for idle time."""
 SHOWN_SOURCES = 16
 """Sources with a bar of their own, most points first."""
 
@@ -140,7 +141,7 @@ def parity_legend(ax: Axes, done: pd.DataFrame, markers: dict[Any, str]) -> None
 
 def parts_figure(done: pd.DataFrame, kind: str) -> Figure:
     """Share of the predicted time by part, and the error, for best and worst quarter of points and for every source."""
-    parts = [p for p in PARTS if p in done.columns and largest_share_frac(done, p) > SMALLEST_SHARE]
+    parts = [p for p in LOOKS if p in done.columns and largest_share_frac(done, p) > SMALLEST_SHARE]
     groups = part_groups(done, parts, SHOWN_SOURCES)
     height = 1.3 + 0.34 * len(groups)
     figure, (left, right) = plt.subplots(
@@ -149,7 +150,7 @@ def parts_figure(done: pd.DataFrame, kind: str) -> Figure:
     for row, group in enumerate(groups):
         start = 0.0
         for part, share in group.shares.items():
-            left.barh(row, share, left=start, height=0.66, linewidth=0.5, **PARTS[part][1])
+            left.barh(row, share, left=start, height=0.66, linewidth=0.5, **LOOKS[part])
             start += share
         error_row(right, row, group)
     for ax in (left, right):
@@ -165,7 +166,7 @@ def parts_figure(done: pd.DataFrame, kind: str) -> Figure:
     right.set(xlim=(-ERROR_SPAN, ERROR_SPAN), xlabel="predicted / measured - 1 [%]")
     right.set_xticks([-0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75])
     right.set_title("Error: median and 80 % of points")
-    handles = [Patch(label=PARTS[p][0], linewidth=0.5, **PARTS[p][1]) for p in parts]
+    handles = [Patch(label=PARTS[p], linewidth=0.5, **LOOKS[p]) for p in parts]
     figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.45, 0.11 - 0.5 / height), ncol=4, fontsize=9)
     return figure
 

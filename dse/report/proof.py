@@ -10,8 +10,7 @@ from rich.text import Text
 from ..core.text import digits, label, percent, quantity_text, span, times
 from ..optimize.solution import Certificate, Relaxation, Solution, Status
 from ..study.basis import guesses, study_basis
-from .layout import drawn
-from .tables import table_of
+from .layout import drawn, table_of
 
 SHOWN_GUESSES = 6
 

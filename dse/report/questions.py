@@ -16,8 +16,7 @@ from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.designed import chip_metrics, waits
 from ..explore.questions import ALL, WORKLOADS, Question, Side, apart_saves_frac, behind_frac
 from ..study.metrics import SPEEDUPS
-from .layout import drawn
-from .tables import Table, table_of
+from .layout import Table, drawn, table_of
 
 NUMBERS = ("n_cores", "clock_Hz", "sram_B", "n_stacks", "hbm_bandwidth_Bps", "hbm_capacity_B",
            "scaleup_bandwidth_per_dir_Bps", "silicon_mm2", "package_cost_USD", "full_load_fp8_W")  # fmt: skip

@@ -14,9 +14,8 @@ from ..core.files import write_json
 from ..core.text import label, percent, quantity_text, times
 from ..explore.ablation import CORRECTIONS, Variant
 from ..explore.readings import READINGS, WORDS, Point
-from .layout import drawn
+from .layout import Table, drawn, table_of
 from .style import CONTEXT, DESIGN, HARMS, HELPS, draw, plt
-from .tables import Table, table_of
 
 COLOURS = dict(zip(READINGS, (HARMS, CONTEXT, HELPS), strict=True))
 SHOWN = ("n_cores", "sram_B", "clock_Hz", "n_stacks", "full_load_fp8_W")

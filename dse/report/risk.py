@@ -18,9 +18,8 @@ from ..explore.outcome import Risk, blocking, merit_distribution, merit_quantile
 from ..explore.robust import Hopeless, Robust
 from ..study.metrics import DELIVERED
 from .front import goal_text
-from .layout import WIDE, beside, drawn
+from .layout import WIDE, Table, beside, drawn, table_of
 from .results import study_manifest
-from .tables import Table, table_of
 from .terminal import unfinished
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -74,9 +73,8 @@ def verdict_lines(r: Risk) -> list[str]:
 
 def blocking_text(shares: dict[str, float]) -> str:
     """The limits in the way, most frequent first."""
-    return (
-        f"; in the way: {', '.join(f'{label(n)} {percent(s)}' for n, s in list(shares.items())[:3])}" if shares else ""
-    )
+    most = ", ".join(f"{label(n)} {percent(s)}" for n, s in list(shares.items())[:3])
+    return f"; in the way: {most}" if most else ""
 
 
 def design_table(a: dict[str, Any]) -> Table:

@@ -12,16 +12,15 @@ from ..core.text import digits, in_unit, label, percent, quantity_text, times, u
 from ..explore.designed import COUNTED, compared, waits
 from ..hardware.chip import Chip
 from ..hardware.own_chip import is_own, short_name
-from ..optimize.solution import SMALLEST_PRICE, LimitReport, Solution, WorkloadReport, is_priced
+from ..optimize.solution import SMALLEST_PRICE, LimitReport, Solution, is_priced
 from ..study.convex import Kind
 from ..study.design import SEATED, Choice
 from ..study.metrics import SERVED, SPEEDUPS
 from ..study.study import Study
 from ..workload.requests import Requests, given_batch
 from .evaluated import stand_in_text
-from .layout import WIDE, beside, drawn, table
+from .layout import WIDE, beside, drawn, table, table_of
 from .proof import certificate_lines, guesses_text, infeasible_view
-from .tables import table_of
 from .terminal import unfinished
 
 SHOWN_ALTERNATIVES = 5
@@ -206,11 +205,6 @@ def loosening_step(x: LimitReport) -> tuple[float, str]:
     return step, in_unit(step, unit, 4)
 
 
-def waits_text(s: Solution, w: WorkloadReport) -> str:
-    """What a workload waits for on the design, the three largest shares."""
-    return ", ".join(f"{label(name.removesuffix(' traffic'))} {percent(share)}" for name, share in waits(s, w)[:3])
-
-
 def delivered_table(s: Solution) -> Table:
     """What arrives on each workload, two lines each: speed and plan, then power and what the step waits for."""
     t = table("workload", s.study.baseline.chip.name, "design", "speed-up", "plan, and what the step waits for")
@@ -218,11 +212,13 @@ def delivered_table(s: Solution) -> Table:
     for w in s.workloads:
         e = w.evaluation
         workload, n_chips = s.study.workloads[w.name]
+        shares = waits(s, w)[:3]
+        waits_for = ", ".join(f"{label(name.removesuffix(' traffic'))} {percent(share)}" for name, share in shares)
         t.add_row(
             f"{w.name}\n[dim]{workload.model.name}, {n_chips:,} chips[/]", in_unit(w.baseline_s, "s"),
             f"{in_unit(float(e.step_s), 's')}\n[dim]{in_unit(float(e.power_W), 'W')}[/]",
             f"[bold]{times(w.speedup)}[/]\n[dim]MFU {percent(float(e.mfu_frac))}[/]",
-            f"{w.plan}\n[dim]{waits_text(s, w)}[/]",
+            f"{w.plan}\n[dim]{waits_for}[/]",
         )  # fmt: skip
     return t
 

@@ -108,12 +108,9 @@ def front(a: Answer) -> str:
     step = max(1, -(-len(points) // SHOWN))
     kept = sorted({*range(0, len(points), step), a["knee"]})
     columns = [*metrics, "node", "hbm", "n_dies", "n_cores", "n_stacks", "scratchpad_B"]
-    said = (
-        f"{len(points)} designs, none beaten in every metric by another, each within {percent(a['worst_gap'])} of its "
-    )
-    said += (
-        "bound under the plans found. Knee: " + ", ".join(_metric_text(m, points[a["knee"]][m]) for m in metrics) + "."
-    )
+    knee = ", ".join(_metric_text(m, points[a["knee"]][m]) for m in metrics)
+    said = f"{len(points)} designs, none beaten in every metric by another, each within {percent(a['worst_gap'])} "
+    said += f"of its bound under the plans found. Knee: {knee}."
     rows = [[_metric_text(n, points[i].get(n)) for n in columns] for i in kept]
     return paragraph(said, "lead") + hover.front(a) + table([heading(n) for n in columns], rows)
 
@@ -139,11 +136,6 @@ def risk(a: Answer) -> str:
         + written(drivers_table(a))
         + folded("The best design, by quantile", written(design_table(a)))
     )
-
-
-def sensitivity(a: Answer) -> str:
-    """What the optimum rests on."""
-    return written(facts_table(a))
 
 
 def validation(a: Answer) -> str:
@@ -236,7 +228,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "tdp.json": ("Readings of the TDP", readings),
     "front.json": ("Front", front),
     "risk.json": ("How likely", risk),
-    "sensitivity.json": ("What it rests on", sensitivity),
+    "sensitivity.json": ("What it rests on", lambda a: written(facts_table(a))),
     "backtest.json": ("Back-test", backtest),
     "scores.json": ("Validation", validation),
 }

@@ -13,8 +13,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..core.text import digits, in_unit
-from .layout import drawn
-from .tables import table_of
+from .layout import drawn, table_of
 from .terminal import duration
 
 if TYPE_CHECKING:

@@ -18,8 +18,7 @@ from ..core.files import results_folder, write_json
 from ..core.origin import digest, stamp
 from ..core.text import digits, in_unit, label, percent, quantity_text
 from ..core.version import __version__
-from .layout import drawn
-from .tables import Table, table_of
+from .layout import Table, drawn, table_of
 
 Answer = dict[Any, Any]
 

@@ -74,13 +74,10 @@ def built_limit(name: str, sense: str, built: State | None, place: str) -> Limit
         raise SpecError(f"{place}: '{BUILT}' means the chip in a table [built], which the study does not have")
     if name in OF_WORKLOADS:
         raise SpecError(f"{place}: {name} depends on the workload; give it in its unit")
-    lacking = next((p for p in ("fp8", "fp4") if f"_{p}_" in name and not _has(built, p)), None)
+    rates = built.chip.core.tensor.macs_per_cycle
+    lacking = next((p for p in ("fp8", "fp4") if f"_{p}_" in name and not float(rates.of(p)) > 0), None)
     if lacking:
         raise SpecError(f"{place}: {built.chip.name} has no {lacking} rate, so its {name} means nothing; limit another")
     value = METRICS[name](built)
     assert not isinstance(value, list)
     return Limit(name, sense, float(value))
-
-
-def _has(built: State, precision: str) -> bool:
-    return float(built.chip.core.tensor.macs_per_cycle.of(precision)) > 0

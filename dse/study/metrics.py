@@ -88,16 +88,11 @@ def geometric_mean(values: list[FloatLike], shares: Sequence[float] = ()) -> Flo
     return math.prod((v**p for v, p in zip(values[1:], powers[1:], strict=True)), start=values[0] ** powers[0])
 
 
-ECONOMIC: dict[str, Callable[[Upkeep], FloatLike]] = {
-    "wall_step_s": lambda u: u.wall_step_s,
-    "chip_hour_USD": lambda u: u.chip_hour_USD,
-    "cost_per_token_USD": lambda u: u.cost_per_token_USD,
-    "energy_per_token_J": lambda u: u.energy_per_token_J,
-    "carbon_per_token_kg": lambda u: u.carbon_per_token_kg,
-    "rack_time_per_token_s": lambda u: u.rack_time_per_token_s,
-    "megawatt_time_per_token_s": lambda u: u.megawatt_time_per_token_s,
-}
-"""Economic metrics, which need an owner: server, capital, energy, failures, carbon."""
+ECONOMIC = (
+    "wall_step_s", "chip_hour_USD", "cost_per_token_USD", "energy_per_token_J", "carbon_per_token_kg",
+    "rack_time_per_token_s", "megawatt_time_per_token_s",
+)  # fmt: skip
+"""Economic metrics, fields of `Upkeep`, which need an owner: server, capital, energy, failures, carbon."""
 
 OF_RACK: dict[str, Callable[[Upkeep], FloatLike]] = {
     "rack_power_W": lambda u: u.rack_W,
@@ -114,11 +109,8 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     "served_time": lambda s: sum((w.traffic_frac * w.step_s / w.baseline_s for w in s.loads), start=jnp.zeros(())),
     "chip_energy_per_token_J": lambda s: geometric_mean([w.power_W * w.step_s / w.tokens for w in s.loads], s.shares),
     POWER: lambda s: [w.power_W for w in s.loads],
-    **{name: lambda s, of=of: [of(u) for u in s.upkeeps] for name, of in ECONOMIC.items()},
-    **{
-        f"mean_{name}": lambda s, of=of: geometric_mean([of(u) for u in s.upkeeps], s.shares)
-        for name, of in ECONOMIC.items()
-    },
+    **{n: lambda s, n=n: [getattr(u, n) for u in s.upkeeps] for n in ECONOMIC},
+    **{f"mean_{n}": lambda s, n=n: geometric_mean([getattr(u, n) for u in s.upkeeps], s.shares) for n in ECONOMIC},
     **{name: lambda s, of=of: of(s.upkeeps[0]) for name, of in OF_RACK.items()},
     HOTTEST: lambda s: reduce(jnp.maximum, [w.hottest_W for w in s.loads]),
     FULL_LOAD: lambda s: reduce(jnp.maximum, [_full_load_W(s, p) for p in LOADED]),
@@ -182,11 +174,9 @@ def mean_speedup(
 
 def _full_load_W(s: State, precision: str) -> FloatLike:
     on = s.chip, s.tech, s.area, s.die_mm2, s.supply_V
-    return (
-        _loaded_W(precision, *on)
-        if is_traced(on)
-        else _each_loaded_W(*jax.tree.map(np.asarray, unnamed(on)))[precision]
-    )
+    if is_traced(on):
+        return _loaded_W(precision, *on)
+    return _each_loaded_W(*jax.tree.map(np.asarray, unnamed(on)))[precision]
 
 
 def _loaded_W(

@@ -87,19 +87,15 @@ def local(store: Store, todo: Iterable[int]) -> Iterator[Outcome]:
 
 
 def _tried(store: Store, index: int) -> Facts | Failure:
-    for _ in range(ATTEMPTS - 1):
+    why = ""
+    for _ in range(ATTEMPTS):
         try:
             return run_shard(store, index)
         except DseError:
             raise
-        except Exception:  # whatever it is, it may pass: the last time counts
-            continue
-    try:
-        return run_shard(store, index)
-    except DseError:
-        raise
-    except Exception as error:
-        return Failure(index, reason_of(error))
+        except Exception as error:  # whatever it is, it may pass: the last time counts
+            why = reason_of(error)
+    return Failure(index, why)
 
 
 def reason_of(error: BaseException) -> str:
@@ -175,9 +171,9 @@ def probe(sweep: Sweep) -> Points:
     places = np.unique(np.linspace(0, sweep.size - 1, most).astype(np.int64))
     some = points(sweep, places)
     _, member = combinations(sweep, some)
-    return some.at(
-        np.isin(member, np.unique(member)[:: max(len(np.unique(member)) // PROBED_SETTINGS, 1)][:PROBED_SETTINGS])
-    )
+    distinct = np.unique(member)
+    spread = distinct[:: max(len(distinct) // PROBED_SETTINGS, 1)]
+    return some.at(np.isin(member, spread[:PROBED_SETTINGS]))
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -45,17 +45,12 @@ CHIP_NUMBERS: dict[str, Callable[[Chip], FloatLike]] = {
 """Numbers of a chip that an axis may set: name to place. The PE array is structure and stays the preset's."""
 
 
-def _plan(value: str) -> None:
-    if value != "auto":
-        parse_plan(value)
-
-
 TEXTS: dict[str, Callable[[str], object]] = {
     "chip": chip,
     "system": system_facts,
     "model": model,
     "phase": check_phase,
-    "plan": _plan,
+    "plan": lambda written: written == "auto" or parse_plan(written),
     "precision": check_precision,
     "weights": check_storage,
     "kv": check_cache,
@@ -226,11 +221,6 @@ SOLVED = {
     **{name: "free number of the design" for name in FREE},
 }
 """Columns of a sweep of studies; those of `PREFIXES` per workload or limit, and the axes, come on top."""
-
-
-def full_column(name: str) -> str:
-    """The canonical column that `name` means, with or without its unit; UnknownNameError with near matches."""
-    return full_name(name, (*EVALUATED, *OF_CHIP), "column")
 
 
 def meaning(column: str, of_studies: bool) -> str:

@@ -12,7 +12,8 @@ import pydantic
 
 from ..core.errors import DseError, UnknownNameError
 from ..core.text import spelled
-from .keys import GROUPS, Value, full_column, full_key, is_number, value_of
+from ..study.limits import full_name
+from .keys import EVALUATED, GROUPS, OF_CHIP, Value, full_key, is_number, value_of
 from .points import Condition, Rule
 
 MOST_POINTS = 10**9
@@ -77,7 +78,7 @@ class Reader:
         try:
             return full_key(key, self.of_studies)
         except UnknownNameError as error:
-            if (self.of_studies and _exists(key, False)) or (not self.of_studies and _exists(key, True)):
+            if _exists(key, not self.of_studies):
                 what = "studies: it has only study, limits.*, free.* and choices.*" if self.of_studies else "chips"
                 raise At(place, f"'{key}' does not belong to a sweep of {what}") from error
             raise At(place, str(error)) from error
@@ -108,7 +109,7 @@ class Reader:
         if self.of_studies:
             raise At(("sweep", "record"), "a sweep of studies records the whole solution; leave it out")
         try:
-            return full_column(name)
+            return full_name(name, (*EVALUATED, *OF_CHIP), "column")
         except DseError as error:
             raise At(("sweep", "record", index), str(error)) from error
 

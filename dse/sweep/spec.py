@@ -98,9 +98,8 @@ def _sweep(file: SweepFile, text: str, folder: Path) -> Sweep:
     read = Reader(folder, "study" in keys)
     base = tuple(read.pair(("base",), k, v) for k, v in flat(file.base).items())
     axes = [read_axis(read, i, a, file.sweep.seed) for i, a in enumerate(file.axes)]
-    _check_axes(
-        axes, [load_study(find_file("study", str(v), folder)) for k, v in pairs_of(base, axes, ()) if k == "study"]
-    )
+    studies = [load_study(find_file("study", str(v), folder)) for k, v in pairs_of(base, axes, ()) if k == "study"]
+    _check_axes(axes, studies)
     ordered = tuple(sorted(axes, key=lambda a: all(is_number(k) for k in a.keys)))
     if math.prod(a.size for a in ordered) > MOST_POINTS:
         raise At(("axes",), f"{math.prod(a.size for a in ordered):,} points; at most {MOST_POINTS:,} are accepted")
@@ -171,7 +170,7 @@ def _check_phases(pairs: list[tuple[str, Value]]) -> None:
 def sweep_schema() -> Schema:
     """JSON Schema of a specification, of chips and workloads or of studies."""
     schema = SweepFile.model_json_schema(by_alias=True)
-    points, studies = both_names(point_keys()), _study_names()
+    points, studies = both_names(point_keys()), both_names(k for k in study_keys() if k != "study")
     base = {key: _value_schema(name) for key, name in points.items()}
     base["study"] = {"type": "string", "description": "A study; every point is then one design question."}
     for group in ("limits", "free", "choices"):
@@ -183,11 +182,6 @@ def sweep_schema() -> Schema:
     axis["sample"] |= one_of(SAMPLERS)
     schema["properties"]["base"] = open_table(base, schema["properties"]["base"]["description"])
     return titled(schema, "sweep", "Many points: `dse sweep FILE` computes them, `dse query` reads them.")
-
-
-def _study_names() -> dict[str, str]:
-    """Keys of sweeps of studies, with and without their unit, to the canonical key."""
-    return both_names(k for k in study_keys() if k != "study")
 
 
 def _value_schema(name: str) -> Schema:

@@ -222,8 +222,8 @@ def beyond_the_aim(trees: dict[str, ast.Module]) -> tuple[list[str], list[str]]:
 def test_few_are_larger_than_we_aim_for():
     """A ratchet: lower it when one is split; a new one takes the place of another."""
     functions, classes = beyond_the_aim({str(p.relative_to(ROOT)): ast.parse(p.read_text()) for p in SOURCES})
-    assert sum(p.read_text().count("\n") > 250 for p in SOURCES) <= 17
-    assert len(functions) <= 27, functions
+    assert sum(p.read_text().count("\n") > 250 for p in SOURCES) <= 15
+    assert len(functions) <= 26, functions
     assert len(classes) <= 4, classes
 
 

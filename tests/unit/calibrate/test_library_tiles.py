@@ -2,7 +2,7 @@
 
 import pytest
 
-from dse.calibrate.library_tiles import contractions, has_library, rounds
+from dse.calibrate.libraries import contractions, has_library, rounds
 from dse.calibrate.operators import data_type, gemm
 from dse.hardware.presets import chip
 from dse.lowering.tiling import array_shape

@@ -12,9 +12,9 @@ from dse.calibrate.kernels import collective_cases, kernel_cases
 from dse.calibrate.measurements import read
 from dse.calibrate.operators import n_products
 from dse.calibrate.published import model_alias, preset_for
+from dse.calibrate.rates import rate
 from dse.calibrate.reading import readable, row_switch, weights_only
 from dse.calibrate.spelling import bytes_word, collective_word, unit_word, year_word
-from dse.calibrate.throughput import rate
 from dse.core.errors import SpecError
 
 SCORERS = {"training": training_cases, "inference": inference_cases, "kernels": kernel_cases,

@@ -32,8 +32,8 @@ from dse.explore.unknowns import Draw, draw, study_facts, unknowns
 from dse.optimize.deadline import Deadline
 from dse.optimize.search import Search, run_search, search_of
 from dse.optimize.space import data_of, space_of
+from dse.report.front_figures import verdict_figure
 from dse.report.risk import headline, risk_json, risk_view
-from dse.report.risk_figures import verdict_figure
 from dse.report.style import plt
 from dse.study.metrics import Limit
 from dse.study.study import load_study

@@ -8,9 +8,8 @@ from dse.core.errors import PlanError
 from dse.evaluation.assembly import chip_reference, evaluate
 from dse.hardware.presets import chip, system
 from dse.lowering.demand import demand
-from dse.lowering.executed import as_run
 from dse.lowering.plan import parse_plan
-from dse.lowering.tiling import array_shape
+from dse.lowering.tiling import array_shape, as_run
 from dse.physics.calibration import calibration_for
 from dse.report.evaluated import stand_in_text
 from dse.serving.comparison import common_precision

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dse.lowering.linears import hit_frac
 from dse.lowering.plan import Plan
-from dse.lowering.routed import hit_frac
 from dse.lowering.serving_ops import n_groups, rank_pass, serving_ops
 from dse.workload.presets import model
 from dse.workload.transformer import Decode, Prefill

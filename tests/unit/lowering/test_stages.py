@@ -5,10 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dse.lowering.activations import footprint, stage_activations_B
+from dse.lowering.activations import balanced_stages, end_layers, equal_cost_stages, footprint, stage_activations_B
 from dse.lowering.memory import memory_B
 from dse.lowering.plan import Plan
-from dse.lowering.stages import balanced_stages, end_layers, equal_cost_stages
 from dse.workload.blocks import Mlp
 from dse.workload.presets import model
 from dse.workload.transformer import Training, total_parameters

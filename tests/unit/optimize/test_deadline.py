@@ -10,14 +10,13 @@ import pytest
 from dse.core.errors import SpecError
 from dse.explore.readings import READINGS, Answer, readings
 from dse.explore.samples import CHUNK, batched, solve_in_turn
+from dse.optimize.around import near, what_if
 from dse.optimize.deadline import Deadline
 from dse.optimize.interior import Optimum
-from dse.optimize.near import near
 from dse.optimize.pricing import alternate
 from dse.optimize.search import best_goal, leaders
 from dse.optimize.tables import tables_of
 from dse.optimize.tree import Tree
-from dse.optimize.whatif import what_if
 from dse.report.readings import readings_json
 from dse.report.terminal import unfinished
 

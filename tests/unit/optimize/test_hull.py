@@ -10,8 +10,16 @@ import pytest
 from dse.core.types import INERT, LESS_IS_BETTER, MORE_IS_BETTER, SIGN, as_float, stack_records
 from dse.evaluation.assembly import lowered
 from dse.lowering.step_demand import StepDemand, TrafficDemand
-from dse.optimize.dominance import bought, declared_signs, undominated, worth_a_proof
-from dse.optimize.hull import moved_by, moved_to, per_step, plan_tables
+from dse.optimize.hull import (
+    bought,
+    declared_signs,
+    moved_by,
+    moved_to,
+    per_step,
+    plan_tables,
+    undominated,
+    worth_a_proof,
+)
 from dse.optimize.search import leaders
 from dse.optimize.space import data_of, own_plans, space_of, with_plans
 from dse.physics.evaluate import chip_technology

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from dse.optimize.around import with_limit
 from dse.optimize.relax import relaxations
 from dse.optimize.search import run_search, search_of
 from dse.optimize.solution import Status
 from dse.optimize.solve import solve
 from dse.optimize.space import space_of
-from dse.optimize.whatif import with_limit
 from dse.study.convex import Kind
 from dse.study.study import load_study
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dse.core.free import Free
-from dse.optimize.near import near
+from dse.optimize.around import near
 from dse.optimize.search import best_goal, leaders, run_search, search_of
 from dse.optimize.space import relative
 from dse.study.convex import coordinates

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from dse.core.free import Free
+from dse.optimize.around import loosened, with_limit
 from dse.optimize.solution import Status
 from dse.optimize.solve import solve, solve_continuous
 from dse.optimize.space import relative, space_of
-from dse.optimize.whatif import loosened, with_limit
 
 pytestmark = pytest.mark.slow
 N = int(os.environ.get("DSE_RANDOM_STUDIES", "20"))

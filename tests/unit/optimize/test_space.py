@@ -14,7 +14,7 @@ from dse.lowering.demand import _beside
 from dse.optimize import batch, ground, space
 from dse.optimize.ground import candidates, on_structures
 from dse.optimize.hull import plan_tables
-from dse.optimize.kept_plans import orders
+from dse.optimize.pricing import orders
 from dse.optimize.search import first_plans, search_of, solve_points
 from dse.optimize.space import prepare_solver, space_of
 from dse.study.study import load_study, study_from

@@ -8,13 +8,13 @@ import pytest
 
 from dse.core.errors import UnknownNameError
 from dse.core.free import Free
+from dse.optimize.around import DROPPED, loosened, what_if, with_limit
 from dse.optimize.batch import WIDTH, solve_batch
 from dse.optimize.counts import fixed_boxes, neighbours
 from dse.optimize.search import run_search, search_of
 from dse.optimize.solution import Status, solution_json
 from dse.optimize.solve import solve, solve_continuous, status_of
 from dse.optimize.space import batch_of, relative, space_of
-from dse.optimize.whatif import DROPPED, loosened, what_if, with_limit
 from dse.study.convex import all_strict, model_of, named_numbers
 from dse.study.metrics import Limit
 from dse.study.study import study_from

@@ -10,9 +10,8 @@ from rich.console import Console
 from dse.explore.remedy import Lever, Remedy
 from dse.optimize.search import Candidate
 from dse.report.front import remedy_view
-from dse.report.layout import drawn, narrowed, table
+from dse.report.layout import Table, drawn, narrowed, table
 from dse.report.markup import written
-from dse.report.tables import Table
 from dse.study.study import load_study
 
 ROWS = (

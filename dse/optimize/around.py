@@ -1,10 +1,12 @@
-"""Near-optimal designs: the range of each number over all designs whose goal is near the optimum.
+"""Around an optimum: goals with limits loosened by 10 % or removed, and the range of each number near the optimum.
 
-Every number is minimised and maximised among designs with a goal within (1 + share) of the best, with bounds.
+Each limit is moved and the study re-solved, beside its local price. Every number is minimised and maximised among
+designs with a goal within (1 + share) of the best, with bounds.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -16,15 +18,77 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.free import Free
 from ..core.text import percent
 from ..core.types import FloatLike, Scalar, Vector
-from ..study.convex import ConvexCore, Data, coordinates, core_logs
+from ..study.convex import ConvexCore, Data, Kind, coordinates, core_logs
+from ..study.metrics import Limit
 from ..study.study import Study
 from .batch import WIDTH, prepare_batch, solve_batch
 from .deadline import Deadline
 from .search import Candidate, Search, data_of_each, run_search, search_of
-from .solution import Near
-from .space import Space, data_of, space_of
+from .solution import LimitReport, Near, Solution, WhatIf
+from .space import Space, data_of, relative, space_of
+
+MOVED = 1.1
+"""A limit is moved by this factor, to the side that loosens it."""
+DROPPED = 1e6
+"""A limit this much looser is none; the problem keeps its form, so that nothing compiles anew."""
+
+
+def what_if(
+    study: Study, reports: tuple[LimitReport, ...] = (), space: Space | None = None,
+    progress: Callable[[str], None] = lambda _: None, deadline: Deadline | None = None,
+) -> tuple[WhatIf, ...]:  # fmt: skip
+    """Goal of a study with each limit 10 % looser, and without it, over all choices, with continuous counts.
+
+    Of `reports`, bounds of free numbers that cost something are moved too, but not dropped.
+    """
+    space, deadline = space or space_of(study), deadline or Deadline()
+
+    def goal(changed: Study) -> float:
+        return math.exp(run_search(search_of(relative(space, changed), deadline=deadline))[0].log_goal)
+
+    now, found = goal(study), []
+    for i, limit in enumerate(study.limits):
+        if deadline.over(f"{len(study.limits) - i} of {len(study.limits)} limits were not moved"):
+            return tuple(found)
+        progress(f"without {limit.name}")
+        moved, dropped = (goal(with_limit(study, i, loosened(limit, by))) for by in (MOVED, DROPPED))
+        found.append(WhatIf(limit.metric, limit.sense, limit.value, now, moved, dropped))
+    bounds = [x for x in reports if x.kind is Kind.BOUND and x.name in {f.name for f in study.free}]
+    for k, x in enumerate(bounds):
+        if deadline.over(f"{len(bounds) - k} of {len(bounds)} bounds were not moved"):
+            break
+        progress(f"with a wider {x.name}")
+        found.append(WhatIf(x.name, x.sense, x.limit, now, goal(widened(study, x)), None))
+    return tuple(found)
+
+
+def loosened(limit: Limit, factor: float) -> Limit:
+    """A limit looser by a factor."""
+    return dataclasses.replace(limit, value=limit.value * factor if limit.sense == "at_most" else limit.value / factor)
+
+
+def with_limit(study: Study, i: int, limit: Limit) -> Study:
+    """The study with its limit `i` replaced."""
+    return dataclasses.replace(study, limits=(*study.limits[:i], limit, *study.limits[i + 1 :]))
+
+
+def widened(study: Study, bound: LimitReport) -> Study:
+    """The study with one bound of a free number moved outwards."""
+
+    def wider(f: Free) -> Free:
+        if f.name != bound.name:
+            return f
+        return (
+            Free(f.name, f.lower, f.upper * MOVED)
+            if bound.sense == "at_most"
+            else Free(f.name, f.lower / MOVED, f.upper)
+        )
+
+    return dataclasses.replace(study, free=tuple(wider(f) for f in study.free))
+
 
 PRODUCTS = {"sram_B": ("n_cores", "scratchpad_B"), "vector_lanes_per_chip": ("n_cores", "vector_lanes")}
 """Numbers of the chip that are products of free ones, and so as straight in logs as they are."""
@@ -95,3 +159,18 @@ def _ends(
     value = np.where(o.feasible, o.objective, np.inf).reshape(len(points), -1)
     least = np.where(o.violation_bound > 0, np.inf, o.lower_bound).reshape(len(points), -1)
     return value.min(axis=0).tolist(), least.min(axis=0).tolist()
+
+
+def with_more(
+    solution: Solution, what_ifs: bool, near_frac: float, limit_s: float, tell: Callable[[str], None]
+) -> Solution:
+    """The solution with both where asked; Ctrl-C ends that, but loses nothing that was found before."""
+    more, found = Deadline(limit_s), {}
+    try:
+        if what_ifs:
+            found["what_ifs"] = what_if(solution.study, solution.limits, progress=tell, deadline=more)
+        if near_frac > 0 and solution.chip is not None:
+            found["near"] = near(solution.study, solution.goal, near_frac, progress=tell, deadline=more)
+    except KeyboardInterrupt:
+        found["stopped"] = True
+    return dataclasses.replace(solution, **found, unfinished=(*solution.unfinished, *more.undone))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dse.calibrate.throughput import Rate, rate
+from dse.calibrate.rates import Rate, rate
 
 
 @pytest.mark.parametrize(

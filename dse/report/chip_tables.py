@@ -27,7 +27,7 @@ def chip_numbers(name: str) -> dict[str, Any]:
         "name": name,
         "node": c.node,
         **peaks,
-        **picked(c, "hbm", "hbm_capacity_B", "hbm_bandwidth_Bps", "link"),
+        **picked(c, "hbm", "hbm_capacity_B", "hbm_bandwidth_Bps", "link", "package"),
         **picked(c, "scaleup_bandwidth_per_dir_Bps", "power_limit_W", "n_dies"),
         "die_mm2_estimate": float(chip_silicon(c).die_mm2),
         "die_mm2_published": published.get("die_area_mm2"),
@@ -98,7 +98,7 @@ def estimate_lines(n: dict[str, Any]) -> list[str]:
     beside = "" if known is None else f", {times(die / known)} the published {in_unit(known, 'mm2')}"
     loads = f"full load {in_unit(n['full_load_W_estimate'], 'W')} of {in_unit(n['power_limit_W'], 'W')}"
     lines = [
-        f"By this model: {dies}{in_unit(die, 'mm2')}{beside}; {loads}, {in_unit(n['rest_W_estimate'], 'W')} at rest"
+        f"By this model, on {n['package']}: {dies}{in_unit(die, 'mm2')}{beside}; {loads}, {in_unit(n['rest_W_estimate'], 'W')} at rest"
     ]
     if known is not None and not 1 / FAR_OFF <= die / known <= FAR_OFF:
         lines.append("An area this far off means that the facts do not describe it; check the node, SRAM and cores")

@@ -215,7 +215,7 @@ def test_one_chip_tells_what_the_models_make_of_its_facts(capsys, tmp_path):
     assert main(["chips", "l40s"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     # 362 TFLOP/s / 864 GB/s = 419
-    assert "1.13x the published 609 mm2" in out and "of 350 W, 40 W at rest" in out
+    assert "on FCBGA: 689 mm2, 1.13x the published 609 mm2" in out and "of 350 W, 40 W at rest" in out
     assert "Machine balance 419 FLOP/B, 362 TFLOP/s over 864 GB/s" in out and "far off" not in out
     path = tmp_path / "tiles.toml"
     path.write_text('[tiles]\nbase = "l40s"\nn_cores = 1400\ncores_per_pool = 1400\n')

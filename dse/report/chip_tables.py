@@ -97,9 +97,9 @@ def estimate_lines(n: dict[str, Any]) -> list[str]:
     die, known, dies = n["die_mm2_estimate"], n["die_mm2_published"], "" if n["n_dies"] == 1 else "each of its dies "
     beside = "" if known is None else f", {times(die / known)} the published {in_unit(known, 'mm2')}"
     loads = f"full load {in_unit(n['full_load_W_estimate'], 'W')} of {in_unit(n['power_limit_W'], 'W')}"
-    lines = [
-        f"By this model, on {n['package']}: {dies}{in_unit(die, 'mm2')}{beside}; {loads}, {in_unit(n['rest_W_estimate'], 'W')} at rest"
-    ]
+    rests = f"{in_unit(n['rest_W_estimate'], 'W')} at rest"
+    made = f"By this model, on {n['package']}: {dies}{in_unit(die, 'mm2')}{beside}"
+    lines = [f"{made}; {loads}, {rests}"]
     if known is not None and not 1 / FAR_OFF <= die / known <= FAR_OFF:
         lines.append("An area this far off means that the facts do not describe it; check the node, SRAM and cores")
     peak, read = n["peak_bf16_FLOPps"] or n["peak_fp32_FLOPps"], n["hbm_bandwidth_Bps"]

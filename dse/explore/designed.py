@@ -44,7 +44,7 @@ def rest_W(chip: Chip) -> float:
     return float(power_W(np.zeros(()), np.ones(()), chip_silicon(chip).static_W, tech))
 
 
-def die_ratio(chip: Chip, published_mm2: float) -> float:
+def die_over_published_frac(chip: Chip, published_mm2: float) -> float:
     """Modelled area of a compute die over the published one."""
     return float(chip_silicon(chip).die_mm2) / published_mm2
 

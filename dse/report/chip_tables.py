@@ -11,7 +11,7 @@ from rich.text import Text
 from ..core.files import picked
 from ..core.provenance import Sourced
 from ..core.text import digits, in_unit, label, percent, quantity_text, span, times
-from ..explore.designed import balance_FLOP_per_B, chip_silicon, die_ratio, is_far_off, rest_W
+from ..explore.designed import balance_FLOP_per_B, chip_silicon, die_over_published_frac, is_far_off, rest_W
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
 from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
 from ..study.metrics import METRICS, chip_state
@@ -35,7 +35,7 @@ def chip_numbers(name: str) -> dict[str, Any]:
         "full_load_W_estimate": max(_full_load_W(c, p) for p in native_precisions(c) if p in LOADED),
         "rest_W_estimate": rest_W(c),
         "balance_FLOP_per_B": balance_FLOP_per_B(c),
-        "die_over_published": None if known is None else die_ratio(c, float(known)),
+        "die_over_published_frac": None if known is None else die_over_published_frac(c, float(known)),
     }
 
 
@@ -99,7 +99,7 @@ def estimate_lines(n: dict[str, Any]) -> list[str]:
     """What the models make of a chip's facts, beside what is published; `n` as from `chip_numbers`."""
     known, ratio, dies = (
         n["die_mm2_published"],
-        n["die_over_published"],
+        n["die_over_published_frac"],
         "" if n["n_dies"] == 1 else "each of its dies ",
     )
     beside = "" if ratio is None else f", {times(ratio)} the published {in_unit(known, 'mm2')}"

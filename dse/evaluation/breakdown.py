@@ -192,6 +192,16 @@ def spent(d: StepDemand, chip: Chip, c: Calibration) -> dict[str, float]:
     return {k: v / total for k, v in sorted(found.items(), key=lambda x: -x[1]) if v > 0}
 
 
+def kept_on_die_B(f: Finding) -> float:
+    """Tile memory of a chip [B] if weights and KV of its share of a model in service all fit there, else 0.
+
+    Reads of weights are charged to HBM at any size, so that such a chip can be faster than told.
+    """
+    chip = f.system.chip
+    tiles_B = float(chip.n_cores * chip.core.scratchpad_B)
+    return 0.0 if isinstance(f.workload, Training) or float(f.evaluation.memory_B) > tiles_B else tiles_B
+
+
 DOMAINS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Numbers of scale-up domains tried in turn, each at most twice the one before."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..core.errors import DseError
 from ..evaluation.assembly import chip_reference, evaluate
 from ..evaluation.breakdown import Operator, binding, operators, spent
-from ..hardware.chip import Chip
+from ..hardware.chip import Chip, peak_FLOPps
 from ..hardware.own_chip import short_name
 from ..hardware.presets import chip_system
 from ..hardware.system import System
@@ -42,6 +42,26 @@ def rest_W(chip: Chip) -> float:
     """Package power of a chip that does nothing, delivery losses included [W]."""
     tech = chip_technology(chip)
     return float(power_W(np.zeros(()), np.ones(()), chip_silicon(chip).static_W, tech))
+
+
+def die_over_published_frac(chip: Chip, published_mm2: float) -> float:
+    """Modelled area of a compute die over the published one."""
+    return float(chip_silicon(chip).die_mm2) / published_mm2
+
+
+FAR_OFF = 1.7
+"""Ratio of modelled to published area beyond that of every chip that comes along."""
+
+
+def is_far_off(ratio: float) -> bool:
+    """Whether a chip's facts describe another die than the published one."""
+    return not 1 / FAR_OFF <= ratio <= FAR_OFF
+
+
+def balance_FLOP_per_B(chip: Chip) -> float:
+    """FLOP in 16 bits (or in FP32 without) per byte of memory, above which products wait for arithmetic."""
+    peaks = [float(peak_FLOPps(chip, p)) for p in ("bf16", "fp32")]
+    return next(x for x in peaks if x > 0) / float(chip.hbm_bandwidth_Bps)
 
 
 WHITE_SPACE = "white space"

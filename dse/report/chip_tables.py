@@ -11,7 +11,7 @@ from rich.text import Text
 from ..core.files import picked
 from ..core.provenance import Sourced
 from ..core.text import digits, in_unit, label, percent, quantity_text, span, times
-from ..explore.designed import chip_silicon, rest_W
+from ..explore.designed import balance_FLOP_per_B, chip_silicon, die_over_published_frac, is_far_off, rest_W
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
 from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
 from ..study.metrics import METRICS, chip_state
@@ -21,18 +21,20 @@ from .layout import drawn, table_of
 def chip_numbers(name: str) -> dict[str, Any]:
     """The line of a chip in the overview, canonical units; what this package's models say beside what is published."""
     c, published = chip(name), {f.name: f.value for f in chip_receipts(name)}
-    native = native_precisions(c)
+    native, known = native_precisions(c), published.get("die_area_mm2")
     peaks = {f"peak_{p}_FLOPps": float(peak_FLOPps(c, p)) if p in native else None for p in ("fp32", *PEAKS)}
     return {
         "name": name,
         "node": c.node,
         **peaks,
-        **picked(c, "hbm", "hbm_capacity_B", "hbm_bandwidth_Bps", "link"),
+        **picked(c, "hbm", "hbm_capacity_B", "hbm_bandwidth_Bps", "link", "package"),
         **picked(c, "scaleup_bandwidth_per_dir_Bps", "power_limit_W", "n_dies"),
         "die_mm2_estimate": float(chip_silicon(c).die_mm2),
-        "die_mm2_published": published.get("die_area_mm2"),
+        "die_mm2_published": known,
         "full_load_W_estimate": max(_full_load_W(c, p) for p in native if p in LOADED),
         "rest_W_estimate": rest_W(c),
+        "balance_FLOP_per_B": balance_FLOP_per_B(c),
+        "die_over_published_frac": None if known is None else die_over_published_frac(c, float(known)),
     }
 
 
@@ -90,21 +92,21 @@ def chip_view(name: str) -> RenderableType:
 
 def estimate_lines(n: dict[str, Any]) -> list[str]:
     """What the models make of a chip's facts, beside what is published; `n` as from `chip_numbers`."""
-    die, known, dies = n["die_mm2_estimate"], n["die_mm2_published"], "" if n["n_dies"] == 1 else "each of its dies "
-    beside = "" if known is None else f", {times(die / known)} the published {in_unit(known, 'mm2')}"
+    known, ratio, dies = (
+        n["die_mm2_published"],
+        n["die_over_published_frac"],
+        "" if n["n_dies"] == 1 else "each of its dies ",
+    )
+    beside = "" if ratio is None else f", {times(ratio)} the published {in_unit(known, 'mm2')}"
     loads = f"full load {in_unit(n['full_load_W_estimate'], 'W')} of {in_unit(n['power_limit_W'], 'W')}"
-    lines = [
-        f"By this model: {dies}{in_unit(die, 'mm2')}{beside}; {loads}, {in_unit(n['rest_W_estimate'], 'W')} at rest"
-    ]
-    if known is not None and not 1 / FAR_OFF <= die / known <= FAR_OFF:
+    rests = f"{in_unit(n['rest_W_estimate'], 'W')} at rest"
+    made = f"By this model, on {n['package']}: {dies}{in_unit(n['die_mm2_estimate'], 'mm2')}{beside}"
+    lines = [f"{made}; {loads}, {rests}"]
+    if ratio is not None and is_far_off(ratio):
         lines.append("An area this far off means that the facts do not describe it; check the node, SRAM and cores")
-    peak, read = n["peak_bf16_FLOPps"] or n["peak_fp32_FLOPps"], n["hbm_bandwidth_Bps"]
-    told = f"{in_unit(peak, 'FLOPps')} over {in_unit(read, 'Bps')} of memory"
-    return [*lines, f"Machine balance {digits(peak / read)} FLOP/B, {told}"]
-
-
-FAR_OFF = 1.7
-"""Ratio of modelled to published area beyond that of every chip that comes along."""
+    peak = in_unit(n["peak_bf16_FLOPps"] or n["peak_fp32_FLOPps"], "FLOPps")
+    told = f"{peak} over {in_unit(n['hbm_bandwidth_Bps'], 'Bps')} of memory"
+    return [*lines, f"Machine balance {digits(n['balance_FLOP_per_B'])} FLOP/B, {told}"]
 
 
 def disagreement_lines(name: str) -> list[str]:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ..core.files import picked
 from ..core.text import digits, in_unit, label, percent, span
-from ..evaluation.breakdown import Finding, binding, step_parts
+from ..evaluation.breakdown import Finding, binding, kept_on_die_B, step_parts
 from ..hardware.chip import Chip, native_precisions, runs_in
 from ..workload.storage import PARTS
 from ..workload.transformer import Prefill, Training, Workload, products_of
@@ -49,7 +49,7 @@ def evaluation_view(f: Finding, width: int = WIDE) -> RenderableType:
         ("waits for", ", ".join(f"{label(n)} {percent(x)}" for n, x in binding(e, f.operators)[:4])),
     ):
         facts.add_row(Text(name, style="dim"), value)
-    said = stand_in_text(f.workload, c)
+    said = notes_text(f)
     if said:
         facts.add_row(Text("note", style="dim"), said)
     return Group(Text(workload_text(f), style="bold"), facts, "", beside(breakdown_table(f), operators_table(f), width))
@@ -60,6 +60,14 @@ def peak_text(f: Finding) -> str:
     asked = products_of(f.workload)
     runs = runs_in(native_precisions(f.system.chip), asked)
     return runs.upper() if runs == asked else f"{runs.upper()} ({f.system.chip.name} has no {asked.upper()} products)"
+
+
+def notes_text(f: Finding) -> str:
+    """What a reader should know of an evaluation beside its numbers; nothing if there is nothing."""
+    tiles_B = kept_on_die_B(f)
+    fits = f"all that a chip holds fits its {in_unit(tiles_B, 'B')} of tile memory, yet is read from HBM in this model"
+    stands = stand_in_text(f.workload, f.system.chip)
+    return "; ".join(x for x in (stands, f"{fits}: kept on the die, it is faster" if tiles_B else "") if x)
 
 
 def stand_in_text(workload: Workload, c: Chip) -> str:
@@ -115,7 +123,7 @@ def finding_json(f: Finding) -> dict[str, Any]:
         "workload": workload_text(f),
         "plan": str(f.plan),
         "products_asked": products_of(f.workload),
-        "note": stand_in_text(f.workload, f.system.chip),
+        "note": notes_text(f),
         "products_run_in": runs_in(native_precisions(f.system.chip), products_of(f.workload)),
         **picked(e, "step_s"),
         "band_s": [f.fastest_s, f.slowest_s],

@@ -7,12 +7,12 @@ import pytest
 
 from dse.evaluation import breakdown
 from dse.evaluation.assembly import chip_reference
-from dse.evaluation.breakdown import binding, find, spent, step_parts
+from dse.evaluation.breakdown import binding, find, kept_on_die_B, spent, step_parts
 from dse.hardware.presets import system
 from dse.lowering.demand import demand
 from dse.lowering.plan import parse_plan
 from dse.physics.calibration import BETTER_LOW, Calibration, calibration, calibration_names, extreme
-from dse.report.evaluated import finding_json
+from dse.report.evaluated import finding_json, notes_text
 from dse.workload.presets import model
 from dse.workload.transformer import Decode, Prefill, Training
 
@@ -88,3 +88,13 @@ def test_json_holds_plain_numbers(finding):
     out = finding_json(finding)
     assert np.isfinite(out["step_s"]) and out["band_s"][0] < out["step_s"] < out["band_s"][1]
     assert sum(out["parts_s"].values()) == pytest.approx(out["step_s"])
+
+
+def test_a_share_that_fits_tile_memory_is_told_since_it_is_read_from_hbm_all_the_same():
+    """Before: nothing; an IPU keeps a small model in its SRAM, a thousand times faster than its DRAM."""
+    few = find(system("trn2-16", 1), Decode(model("llama-3.2-1b"), 1, 1024), parse_plan("tp=1"))
+    assert kept_on_die_B(few) == 0.0 and "tile memory" not in notes_text(few)
+    # 1.24 GB of weights in int8 over 16 chips: 77 MB each of 8 x 28 MiB
+    many = find(system("trn2-16", 16), Decode(model("llama-3.2-1b"), 1, 1024, "int8"), parse_plan("tp=8,pp=2"))
+    assert kept_on_die_B(many) == 8 * 28 * 2**20 and "fits its 224 MiB of tile memory" in notes_text(many)
+    assert "tile memory" in finding_json(many)["note"]

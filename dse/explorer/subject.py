@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from ..core.free import Free
 from ..evaluation.breakdown import rank_ops
 from ..hardware.chip import Chip
 from ..hardware.own_chip import chip_toml, short_name
-from ..hardware.presets import base_name
+from ..hardware.presets import seat
 from ..hardware.system import System
 from ..lowering.plan import Plan, plan_text
 from ..lowering.served import phase_under
@@ -186,12 +185,10 @@ def chip_at_hand(subject: Subject, at: AtHand, drawn: Sequence[float]) -> Chip:
 def chip_file(subject: Subject, at: AtHand, plans: Plans) -> str:
     """The chip at hand as a file that every command takes."""
     drawn = [w["power_W"] for w in read_chip(subject, at, plans).get("works", [])]
+    within, chosen = subject.study.baseline, subject.study.choices[at.choice]
+    settings = seat(within.chip.name, chosen.system or within.name)
     made = dataclasses.replace(chip_at_hand(subject, at, drawn), package=subject.study.package)
-    text = chip_toml(made, f"dse explore {subject.asked}")
-    within = subject.study.baseline
-    named = f"base = {json.dumps(base_name(within.chip.name))}\nsystem = {json.dumps(within.name)}"
-    head, table, facts = text.partition("]\n")
-    return f"{head}{table}{named}  # what it is akin to, and the fabric it stands in\n{facts}"
+    return chip_toml(made, f"dse explore {subject.asked}", settings)
 
 
 def described_plans(subject: Subject, plans: Plans) -> dict[str, Any]:

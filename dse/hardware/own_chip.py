@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -144,8 +145,8 @@ _BY_PRECISION = {"macs_per_cycle": "macs"}
 """Fields with one number per precision whose facts have another name."""
 
 
-def chip_facts(chip: Chip) -> dict[str, float | str]:
-    """Facts of a chip by their names in a chip file, without its name and without defaults."""
+def chip_facts(chip: Chip, defaults: bool = False) -> dict[str, float | str]:
+    """Facts of a chip by their names in a chip file, without its name; `defaults`: those too that a file may lack."""
     facts: dict[str, float | str] = {}
     for record in (chip, chip.core, chip.core.tensor):
         for field in dataclasses.fields(record):
@@ -159,14 +160,16 @@ def chip_facts(chip: Chip) -> dict[str, float | str]:
                 facts[field.name] = float(value)
     facts.pop("name")
     usual = {**OPTIONAL, "package": usual_package(chip.hbm)}
-    return {n: v for n, v in facts.items() if usual.get(n) != v}
+    return {n: v for n, v in facts.items() if defaults or usual.get(n) != v}
 
 
-def chip_toml(chip: Chip, where: str) -> str:
-    """The text of a chip file for `chip`, every fact derived by this package."""
+def chip_toml(chip: Chip, where: str, settings: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The text of a chip file for `chip`, every fact derived by this package; `settings`: its base, system and host."""
     table = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in chip.name)
     receipt = f'kind = "derived", source = "dse2026", where = {json.dumps(where)}'
-    lines = [f"{name} = {{ value = {json.dumps(value)}, {receipt} }}" for name, value in chip_facts(chip).items()]
+    facts = chip_facts(chip, defaults="base" in settings)  # else they would be those of the base
+    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+    lines += [f"{name} = {{ value = {json.dumps(value)}, {receipt} }}" for name, value in facts.items()]
     head = "# A chip file: each number in canonical units, with its kind and source. Written by `dse optimize`."
     return "\n".join([head, "", f"[{table}]", *lines, ""])
 

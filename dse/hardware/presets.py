@@ -169,7 +169,7 @@ def _placed(name: str, n_chips: int | None, inside: Chip | None = None) -> Syste
 
 def _wired(inside: Chip, receipts: Receipts, but: Collection[str] = ()) -> Chip:
     """The chip with the link bandwidths that the system's facts give it, except for the facts in `but`."""
-    if "usable_scaleup_frac" in receipts:
+    if "usable_scaleup_frac" in receipts and REWIRED[0] not in but:
         usable = as_float(inside.scaleup_bandwidth_per_dir_Bps * number(receipts, "usable_scaleup_frac"))
         inside = eqx.tree_at(lambda c: c.scaleup_bandwidth_per_dir_Bps, inside, usable)
     for fact in REWIRED:
@@ -186,6 +186,15 @@ def usual_system(chip_name: str) -> str:
     if named and not is_own(named) and named not in fabric_names():
         raise SpecError(f"{chip_name}: {UnknownNameError('system', named, fabric_names())}")
     return named or default_system(base_name(chip_name))
+
+
+def seat(chip_name: str, system_name: str) -> dict[str, str]:
+    """What a file of a chip that was made from another says of it: base, for its calibration, and system."""
+    where = str(Path(system_name).resolve()) if is_own(system_name) else system_name
+    try:
+        return {"base": base_name(chip_name), "system": where}
+    except SpecError:  # a study may name a calibration instead
+        return {"system": where}
 
 
 def chip_system(chip_name: str, n_chips: int | None = None, within: str | None = None) -> System:

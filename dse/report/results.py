@@ -13,6 +13,7 @@ from ..core.files import write_json, write_whole
 from ..core.origin import digest, stamp
 from ..core.version import __version__
 from ..hardware.own_chip import chip_toml
+from ..hardware.presets import seat
 from ..optimize.solution import Solution, solution_json
 from ..study.basis import guesses, source_keys, study_basis
 from ..study.design import Choice
@@ -22,9 +23,11 @@ from ..study.study import Study
 def write_results(folder: Path, study_text: str, solution: Solution) -> None:
     """Write `solution.json`, `manifest.json` and, where there is a design, `chip.toml` into `folder`."""
     write_json(folder / "solution.json", solution_json(solution))
-    if solution.chip is not None:
+    if solution.chip is not None and solution.choice is not None:
+        base = solution.study.baseline
+        settings = seat(base.chip.name, solution.choice.system or base.name)
         made = dataclasses.replace(solution.chip, package=solution.study.package)
-        text = chip_toml(made, f"the study {solution.study.name}, solution.json beside this file")
+        text = chip_toml(made, f"the study {solution.study.name}, solution.json beside this file", settings)
         write_whole(folder / "chip.toml", lambda place: place.write_text(text, encoding="utf-8"))
     write_json(folder / "manifest.json", study_manifest(study_text, solution.study, solution.choice))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 from ..core.errors import SpecError, UnknownNameError
 from ..core.free import Free
@@ -45,6 +46,18 @@ def limit_of(
     if isinstance(value, str) and value.endswith("x"):
         return Limit(name, sense, positive(value[:-1], "", place) * baseline_metric(name, now, place))
     return Limit(name, sense, positive(value, unit_of(name), place))
+
+
+def check_said_once(limits: Sequence[Limit]) -> None:
+    """SpecError for a limit that is stated twice: its price would be shared between both, and neither's be true."""
+    for k, x in enumerate(limits):
+        first = next(i for i, y in enumerate(limits) if _is_same(x, y))
+        if first != k:
+            raise SpecError(f"limits.{k} ({stem_of(x.metric)}): says again what limits.{first} says; keep one")
+
+
+def _is_same(x: Limit, y: Limit) -> bool:
+    return (x.metric, x.sense) == (y.metric, y.sense) and math.isclose(x.value, y.value)
 
 
 def baseline_metric(name: str, now: Callable[[], State], place: str) -> float:

@@ -26,7 +26,7 @@ from ..workload.presets import model as preset_model
 from ..workload.requests import Asked, FreeBatch, workload_of
 from ..workload.transformer import Training
 from .changes import Written, check_multiples, choices_of
-from .limits import built_state, free_of, full_name, limit_of
+from .limits import built_state, check_said_once, free_of, full_name, limit_of
 from .metrics import METRICS, OF_RACK, OF_WORKLOADS, OWNED, SERVED, Own, check_own, chip_state
 from .written import FREE_BATCH, KEYS, DecodeTable, Head, PortfolioTable, PrefillTable, StudyFile, TrainingTable
 
@@ -62,6 +62,7 @@ def fields_of(raw: dict[str, Any], folder: Path, own: Own, asks: tuple[str, ...]
     built = built_state(spec.built.chip, head.package) if spec.built else None
     now = cache(lambda: chip_state(baseline.chip))
     limits = tuple(limit_of(x, i, now, built, names) for i, x in enumerate(spec.limits))
+    check_said_once(limits)
     asked = {goal, *asks, *(x.metric for x in limits)}
     free = tuple(free_of(k, lo, hi) for k, (lo, hi) in spec.free.items())
     choices = choices_of(spec.choices, baseline, built, at_home=bool(asked & set(OF_RACK)))

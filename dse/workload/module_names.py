@@ -49,8 +49,7 @@ MODULES = {
                  for name in ("up_proj", "gate_up_proj", "fc1")),
     "experts": ("mlp.experts.0.up_proj", "mlp.experts.gate_up_proj", "block_sparse_moe.experts.0.w1",
                 "moe.experts.0.up_proj", "feed_forward.experts.0.up_proj", "ffn.experts.0.w1", "ffn.experts.0.up_proj",
-                "mixer.experts.0.up_proj", "mlp.experts.up_proj", "mlp.switch_mlp.up_proj",
-                "block_sparse_moe.switch_mlp.up_proj"),
+                "mixer.experts.0.up_proj", "mlp.experts.up_proj", "block_sparse_moe.experts.up_proj"),
     "apart": ("experts.0.up_proj", "experts.gate_up_proj", "moe.experts.0.up_proj"),
     "shared": tuple(f"{block}.{one}.up_proj" for block in ("mlp", "block_sparse_moe", "moe", "feed_forward", "ffn",
                                                             "mixer")

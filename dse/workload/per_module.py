@@ -32,15 +32,20 @@ def module_formats(raw: Mapping[str, Any], place: str) -> dict[str, str]:
         if name in OWN or said is True:
             continue
         if said is False:
-            found[name] = "bf16"
+            found[_usual(name)] = "bf16"
         elif isinstance(said, dict):
-            found[name] = by_word(said.get("mode")) or integer(said.get("bits"), f"{place}: module {name}")
+            found[_usual(name)] = by_word(said.get("mode")) or integer(said.get("bits"), f"{place}: module {name}")
         else:
             raise SpecError(
                 f"{place}: quantization.{name} = {show(said)} is not known; allowed: {', '.join(OWN)}, and modules, "
                 "each with bits, or false where it is 16 bit"
             )
     return found
+
+
+def _usual(name: str) -> str:
+    """The name of a module as other files have it: MLX calls the experts of a layer a switch."""
+    return name.replace(".switch_mlp.", ".experts.")
 
 
 def counted(
@@ -91,6 +96,6 @@ def part_of(name: str) -> str | None:
         return "rest"
     if "shared" in inside:
         return "shared"
-    if "experts" in inside or "switch_mlp" in inside:
+    if "experts" in inside:
         return "experts"
     return next((p for p, words in BLOCKS.items() if first in words), None)

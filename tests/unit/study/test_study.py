@@ -206,3 +206,13 @@ def test_the_command_says_what_its_axes_read(tmp_path, capsys, monkeypatch):
     assert seen[0].owner.margin == 1.5
     assert main(["front", "tiny.toml"]) == 2
     assert "no goal, limit or axis names one" in capsys.readouterr().err
+
+
+def test_a_limit_stated_twice_is_refused_in_any_unit():
+    """Its price was halved: -0.76 of each of two limits of 120 W, where one alone has -1.52."""
+    raw = owned()
+    again = {"metric": "power", "at_most": "0.7 kW"}
+    with pytest.raises(SpecError, match=r"limits\.3 \(power\): says again what limits\.0 says; keep one"):
+        study_from({**raw, "limits": [*raw["limits"], again]})
+    for other in ({**again, "at_most": "0.6 kW"}, {"metric": "full_load_fp8", "at_most": "700 W"}):
+        assert len(study_from({**raw, "limits": [*raw["limits"], other]}).limits) == 4

@@ -126,7 +126,9 @@ def _owner(head: Head, baseline: System, asked: bool, may_ask: bool) -> Owner | 
     if asked:
         return owner_of(baseline, head.host, head.margin)
     if head.host is not None or head.margin is not None:
-        raise SpecError(f"study.host and study.margin serve {', '.join(OWNED)}; no goal, limit or axis names one")
+        raise SpecError(
+            f"study.host and study.margin serve {', '.join(OWNED)}; no goal or limit names one, nor an axis"
+        )
     return None
 
 

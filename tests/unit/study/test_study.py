@@ -186,7 +186,7 @@ def test_a_front_over_what_owning_costs_takes_server_and_margin_of_the_study():
 
 def test_a_server_that_no_axis_reads_is_refused_as_before():
     for asks in ((), ("delivered_time", "package_cost")):
-        with pytest.raises(SpecError, match="no goal, limit or axis names one"):
+        with pytest.raises(SpecError, match="no goal or limit names one, nor an axis"):
             study_from(owned(host="x86-8"), asks=asks)
     with pytest.raises(DseError, match="unknown metric 'cost_per_tokn'"):
         study_from(owned(host="x86-8"), asks=("cost_per_tokn",))
@@ -205,7 +205,7 @@ def test_the_command_says_what_its_axes_read(tmp_path, capsys, monkeypatch):
         main(["front", "tiny.toml", "--metrics", "delivered_time,cost_per_token"])
     assert seen[0].owner.margin == 1.5
     assert main(["front", "tiny.toml"]) == 2
-    assert "no goal, limit or axis names one" in capsys.readouterr().err
+    assert "no goal or limit names one, nor an axis" in capsys.readouterr().err
 
 
 def test_a_limit_stated_twice_is_refused_in_any_unit():

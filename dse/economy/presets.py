@@ -169,8 +169,9 @@ def economy(
     """
     name = server_name(system, host_name)
     facts = standing_facts(system.name, name)
-    around, own, fails = _with_facts(host(name), facts), ownership(), reliability()
-    scope = (margin, n_blast_chips(system, around), float(n_pool_chips or system.n_chips), _rack(system.name, facts))
+    around, rack = _with_facts(host(name), facts), system_rack(system.name, facts)
+    own, fails = ownership(), reliability()
+    scope = (margin, n_blast_chips(system, around), float(n_pool_chips or system.n_chips), rack)
     return Economy(around, own, recovery(own), fails, sparing(fails.spare_frac), carbon(node), *scope)  # type: ignore[arg-type]
 
 
@@ -189,10 +190,7 @@ def server_name(system: System, asked: str | None = None) -> str:
 
 
 def standing_facts(system_name: str, host_name: str) -> Receipts:
-    """Facts of a system about its cables, switches and racks that hold around a server.
-
-    All of them around its own server; around another, those that the user's system file states itself.
-    """
+    """A system's facts about cables, switches and racks: all around its own server, else those its file states."""
     facts = system_facts(system_name)
     return facts if host_name == text_or(facts, "host", host_name) else stated_facts(system_name)
 
@@ -236,15 +234,11 @@ def _with_facts(inside: Host, facts: Receipts) -> Host:
     return eqx.tree_at(lambda h: h.overhead_power_frac, inside, as_float(overhead))
 
 
-def system_rack(system_name: str) -> Rack:
-    """Rack of a system: chips and shared switches; default one scale-up domain per rack."""
-    return _rack(system_name, system_facts(system_name))
-
-
-def _rack(system_name: str, facts: Receipts) -> Rack:
-    every = system_facts(system_name)
-    n = number_or(every, "n_rack_chips", float(build_fabric(system_name, every).n_chips))
-    return Rack(n, number_or(facts, SWITCH_W, 0.0))  # type: ignore[arg-type]
+def system_rack(system_name: str, facts: Receipts | None = None) -> Rack:
+    """Rack of a system, one scale-up domain by default; its switches as in `facts`, by default its own."""
+    own = system_facts(system_name)
+    n = number_or(own, "n_rack_chips", float(build_fabric(system_name, own).n_chips))
+    return Rack(n, number_or(own if facts is None else facts, SWITCH_W, 0.0))  # type: ignore[arg-type]
 
 
 def in_rack(e: Economy, system: System, usual: str) -> Economy:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -15,6 +16,10 @@ from ..core.shipped import shipped
 from ..report.terminal import progress, show, start_jax
 from . import INTERRUPTED
 from .flags import FIGURE, FIGURES, FLAG, JSON, RESULTS, SECONDS, STUDY
+
+if TYPE_CHECKING:
+    from ..optimize.solution import Solution
+    from ..study.study import Study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +47,7 @@ class Optimize:
     def run(self) -> int:
         """Solve, write, show."""
         start_jax()
-        from ..optimize.around import with_more
         from ..optimize.solution import solution_json
-        from ..optimize.solve import solve, solve_continuous
         from ..report.results import write_results
         from ..report.screen import solution_view
         from ..study.study import load_study
@@ -53,12 +56,7 @@ class Optimize:
         folder = results_folder(self.results, study.name)
         text = shipped(self.study).read_text(encoding="utf-8")
         with progress() as tell:
-            if self.continuous:
-                solution = solve_continuous(study, tell, limit_s=self.seconds)
-            else:
-                solution = solve(study, tell, gap_frac=self.gap, limit_s=self.seconds, may_stop=True)
-            if not solution.stopped:
-                solution = with_more(solution, self.what_if, self.near, self.seconds, tell)
+            solution = self._solution(study, tell)
         write_results(folder, text, solution)
         show(self.json, lambda: solution_json(solution), lambda width: solution_view(solution, width), f"{folder}/")
         if self.figures and solution.chip is not None:
@@ -70,6 +68,17 @@ class Optimize:
             print(f"dse: {solution.stopped_text}", file=sys.stderr)
             return INTERRUPTED
         return 1 if solution.chip is None else 0
+
+    def _solution(self, study: Study, tell: Callable[[str], None]) -> Solution:
+        """The best design, and what was asked beside it."""
+        from ..optimize.around import with_more
+        from ..optimize.solve import solve, solve_continuous
+
+        if self.continuous:
+            found = solve_continuous(study, tell, limit_s=self.seconds)
+        else:
+            found = solve(study, tell, gap_frac=self.gap, limit_s=self.seconds, may_stop=True)
+        return found if found.stopped else with_more(found, self.what_if, self.near, self.seconds, tell)
 
 
 @dataclasses.dataclass(frozen=True)

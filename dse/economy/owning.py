@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..core.errors import DseError, ReceiptError, UnknownNameError
+from ..core.errors import DseError
 from ..core.frames import AbstractShown
 from ..core.provenance import Sourced, text_or
 from ..core.types import FloatLike, Scalar, as_float
@@ -67,7 +67,7 @@ def published_die(chip: Chip) -> Sourced | None:
 def deal(system: System, margin: float | None = None) -> Deal:
     """The chip of `system` as its owner gets it: at its price, or at cost times its maker's margin, or times `margin`.
 
-    `margin`: price over manufacturing cost. UnknownNameError: no economic facts for the chip.
+    `margin`: price over manufacturing cost. ReceiptError: no economic facts for the chip.
     """
     chip, (price, own) = system.chip, price_and_margin(system.chip.name)
     tech = chip_technology(chip)
@@ -222,10 +222,7 @@ def _owned(chip_name: str) -> Hour:
     """To an owner in the largest system of the chip; a guess where its price or its maker's margin is one."""
     try:
         facts = chip_facts(chip_name)
-    except UnknownNameError:
-        told = f"no price, maker's margin or server of {chip_name} is known, so it has none to an owner"
-        return Hour(None, gap=f"{told}; give --rent {chip_name}=USD")
-    except ReceiptError as error:
+    except DseError as error:
         return Hour(None, gap=f"{error}, or give --rent {chip_name}=USD")
     try:
         deciding = facts.get("price_USD") or facts.get("margin")

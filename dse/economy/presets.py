@@ -73,10 +73,9 @@ TERMS = 'host = "x86-8" and price = "30 kUSD" or margin = 1.5'
 
 
 def chip_facts(chip_name: str) -> Receipts:
-    """How a chip reaches its owner: its host, and its price or its maker's margin; UnknownNameError without such facts.
+    """How a chip reaches its owner: its host, and its price or its maker's margin; ReceiptError without such facts.
 
-    A user's own chip has those of its base unless its file says otherwise; never the price of the product. ReceiptError
-    where neither says anything of what is missing.
+    A user's own chip has those of its base unless its file says otherwise; never the price of the product.
     """
     if not is_own(chip_name):
         if chip_name in chip_names() and chip_name not in load_receipts(DATA / FILES["chip in a fleet"]):

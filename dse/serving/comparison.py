@@ -243,7 +243,7 @@ def compare(
     """Cost per million tokens on chip `first` against `second`, with ranges, for training and serving, owned or rented.
 
     Defaults: `precision` FP8 if both chips have it, `asked` Llama 3.1 70B, and public prices of chip-hours unless in
-    `rents_USD`. UnknownNameError: a chip unknown or without economic facts. SpecError: both chips are the same.
+    `rents_USD`. UnknownNameError, ReceiptError: a chip unknown, or without price. SpecError: both the same.
     """
     if first == second:
         raise SpecError(f"--against {second}: name another chip to compare with")

@@ -90,7 +90,7 @@ def test_what_was_found_before_a_further_question_is_kept(monkeypatch, tmp_path,
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dse.optimize.beside.what_if", stop)
+    monkeypatch.setattr("dse.optimize.around.what_if", stop)
     assert main([*ASKED, "--what-if", "--results", str(tmp_path)]) == 130
     answer = json.loads((tmp_path / "tiny" / "solution.json").read_text())
     assert answer["metrics"] == whole["metrics"] and answer["stopped"].startswith("stopped, gap ")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dse.core.errors import UnknownNameError
+from dse.core.errors import ReceiptError, UnknownNameError
 from dse.economy.ownership import (
     YEAR_s,
     break_even_s,
@@ -124,7 +124,7 @@ def test_prices_and_margins():
     """A bought chip has a price, a made one its maker's margin; another chip's is never borrowed."""
     assert price_and_margin("h100") == (28_000.0, None)
     assert price_and_margin("trainium2") == (None, 1.15)
-    with pytest.raises(UnknownNameError):
+    with pytest.raises(ReceiptError, match="no price of this chip"):
         chip_facts("maia-100")
     assert rents("maia-100") == {}
     with pytest.raises(UnknownNameError, match="graviton4-4"):

@@ -6,7 +6,7 @@ import math
 import jax.numpy as jnp
 import pytest
 
-from dse.core.errors import SpecError, UnknownNameError
+from dse.core.errors import ReceiptError, SpecError
 from dse.core.provenance import number
 from dse.economy.fleet_run import fleet_run, goodput_by_size, simulated
 from dse.economy.job import job_of
@@ -98,7 +98,7 @@ def test_in_house_chips_pay_cost_and_margin():
     made = float(sum(package_USD(d).__dict__.values()))
     assert float(purchase(d).owned.cost.chip_USD) == pytest.approx(1.15 * made)
     assert float(purchase(deal(system("trn2-ultraserver"), margin=1.0)).owned.cost.chip_USD) == pytest.approx(made)
-    with pytest.raises(UnknownNameError):
+    with pytest.raises(ReceiptError, match="no price of this chip"):
         deal(system("hgx-h20"))
 
 

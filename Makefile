@@ -51,7 +51,7 @@ golden: $(VENV)/.dev
 	$(BIN)/dse optimize sweeps/trainium4.toml $(SHIP)
 	cp results/trainium4/chip.toml sweeps/chips/trainium4_design.toml
 	for name in trainium4_mean_power trainium4_announced trainium4_cost trainium4_serving; do \
-	    $(BIN)/dse optimize sweeps/$$name.toml $(SHIP) || exit 1; done
+	    $(BIN)/dse optimize sweeps/$$name.toml --seconds 240 $(SHIP) || exit 1; done
 	for name in trainium4_budget trainium_generations sram_vs_hbm scaleup_domain; do \
 	    $(BIN)/dse sweep sweeps/$$name.toml --fresh $(SHIP) || exit 1; done
 	$(BIN)/dse backtest $(SHIP)

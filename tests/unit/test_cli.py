@@ -320,7 +320,7 @@ def test_prefill_of_a_prompt_in_chunks(capsys):
         (["--phase", "prefill", "--context", "8"], ["--context belongs to decode", "--prompt, --chunk, --cached"]),
         (["--phase", "decode", "--prompt", "8"], ["--prompt belongs to prefill"]),
         (["--phase", "prefill", "--prompt", "0"], ["--prompt 0", "at least 1"]),
-        (["--phase", "decode", "--batch", "100000000"], ["needs", "GiB per chip"]),
+        (["--phase", "decode", "--batch", "100000000"], ["needs", "PiB per chip"]),
     ],
 )
 def test_flags_of_another_phase_are_refused(capsys, flags, words):

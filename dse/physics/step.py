@@ -66,7 +66,7 @@ def op_traffic_B(ops: OpDemand, tile_B: FloatLike) -> FloatLike:
         Q = q + c_1/2 S^-1/2 + c_1 S^-1
     Source: [hong1981] and [kwasniewski2019] for S^-1/2; [dao2022] for S^-1.
     """
-    return ops.hbm_B + ops.reuse_half / jnp.sqrt(tile_B) + ops.reuse_one / tile_B
+    return ops.hbm_B + ops.reuse_half / tile_B**0.5 + ops.reuse_one / tile_B
 
 
 def op_times(ops: OpDemand, chip: Chip, c: Calibration, cooled_s: FloatLike | None = None) -> OpTimes:

@@ -12,7 +12,6 @@ import pandas as pd
 from ..core.errors import SpecError
 from ..evaluation.assembly import chip_reference
 from ..hardware.chip import Chip
-from ..hardware.presets import system as preset_system
 from ..hardware.system import System, torus_slice
 from ..lowering.activations import Footprint, footprint
 from ..lowering.demand import plan_demand
@@ -27,7 +26,8 @@ from ..workload.blocks import Block, Experts, Mlp, Run
 from ..workload.mixers import Attention
 from ..workload.transformer import Model, Training, total_parameters, uniform
 from .measurements import peak_memory_B, step_s
-from .published import devices_per_chip, known_model, named_system, on_measured_network, per_device, preset_for
+from .published import devices_per_chip, on_measured_network, per_device, preset_for, system_of
+from .published_models import known_model
 from .reading import NO, YES, Unmodelled, guarded, odd_cell, row_number, row_switch, row_text, weights_only
 
 FUSED_SINCE = 2023
@@ -257,7 +257,7 @@ SLICED = ("tpu-v4", "tpu-v5p", "tpu-v7")
 def row_system(row: Any, chip: str, usual: str) -> System:
     """System of a row: its chip's usual one, or one whose network the row's own note names, cut into its slices."""
     said, n_chips = row_text(row, "note"), int(row_number(row, "num_chips"))
-    system = preset_system(named_system(said, chip, usual))
+    system = system_of(chip, usual, said)
     if chip in SLICED:
         return torus_slice(system, n_chips // n_slices(row))
     return on_measured_network(system, said, n_chips, chip_reference(system.chip, prior_calibration(chip)))

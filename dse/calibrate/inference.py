@@ -16,7 +16,6 @@ import pandas as pd
 from ..core.errors import PlanError, SpecError
 from ..evaluation.assembly import chip_reference
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
-from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..lowering.memory import memory_B
 from ..lowering.plan import Plan
@@ -30,9 +29,11 @@ from ..workload.mixers import AbstractMixer, Attention, Latent
 from ..workload.module_names import WIDE
 from ..workload.storage import format_of, n_element_bits
 from ..workload.transformer import Decode, Model, Prefill, Serving
+from . import loops
 from .cases import Case, row_model
 from .measurements import SECONDS
-from .published import devices_per_chip, known_model, per_device, preset_for
+from .published import devices_per_chip, per_device, preset_for, system_of
+from .published_models import known_model
 from .rates import rate
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text, weights_only
 
@@ -47,9 +48,6 @@ STACKS: tuple[tuple[str, str], ...] = (
 """Words in a row's framework that name its serving stack; vLLM otherwise."""
 SMALLEST_BUCKET = 128
 """Shortest prompt a program is compiled for; buckets are powers of two."""
-RUNNING = 256
-"""Sequences that serving loops run at once unless told otherwise; further requests wait outside the batch."""
-
 KINDS = {
     "ttft": "ttft",
     "prefill_latency": "ttft",
@@ -193,13 +191,6 @@ NUMBERS = (
 )  # fmt: skip
 
 
-def n_clients(row: Any) -> float:
-    """Clients of a closed loop, one request each: as noted, else the batch over data ranks; 0 where none is said."""
-    said = row_number(row, "concurrency", 0)
-    closed = said > 0 or "closed loop" not in row_text(row, "note").lower()
-    return said if closed else row_number(row, "batch", 0) * max(row_number(row, "dp", 1), 1)
-
-
 def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
     """Why a row of a point with the metrics `others` is not predicted, or None."""
     kind = KINDS.get(metric)
@@ -220,26 +211,7 @@ def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
         return "throughput of a point whose latencies are scored"
     if "round_latency" in others and kind != "ttft":
         return "passes write several tokens each (a round's time is printed): how many is in no column"
-    concurrency = n_clients(row)
-    if concurrency > RUNNING:
-        return f"{concurrency:.0f} clients, more than a stack runs at once by default: the batch is not known"
-    if concurrency > 1 and kind != "tpot":
-        return "closed loop: the first token waits in a queue; see the service model"
-    return None
-
-
-def _counts(row: Any, kind: str, dp: int) -> tuple[float, float]:
-    """Passes over prompts and tokens that a row's time holds.
-
-    In a closed loop every other client's prompt is read once while a request writes. Of c clients, data ranks have c /
-    dp each, and read a prompt each in the pass that reads one.
-    """
-    out, own = drawn_frac(row) * row_number(row, "out_len", 1), n_clients(row) / dp
-    if kind == "ttft":
-        return 1.0, 0.0
-    if kind == "tpot":
-        return (max(own - 1, 0.0) / out, 1.0)
-    return 1.0, max(out - 1.0, 0.0)
+    return loops.why_not(row, kind, others)
 
 
 def _seconds(row: Any, metric: str) -> float | None:
@@ -251,7 +223,7 @@ def _seconds(row: Any, metric: str) -> float | None:
             return None
         each = row_number(row, "out_len") if said.of == "tokens" else 1.0
         chips = row_number(row, "num_chips") if said.per_chip or metric.endswith("chip") else 1.0
-        return row_number(row, "batch") * each / (value * said.per_s * chips)
+        return (loops.n_clients(row) or row_number(row, "batch")) * each / (value * said.per_s * chips)
     return value * SECONDS[unit] if unit in SECONDS else None
 
 
@@ -259,12 +231,12 @@ def _lowered(
     row: Any, chip_name: str, system_name: str, stack: str
 ) -> tuple[System, list[tuple[Serving, Plan, StepDemand]]]:
     """The system as its ranks see it, and prompt and token of a row on it."""
-    sequences, clients = int(row_number(row, "batch", 0)), int(n_clients(row))
-    closed = n_clients(row) > 0
+    sequences, clients = int(row_number(row, "batch", 0)), int(loops.n_clients(row))
+    closed = loops.n_clients(row) > 0
     # a program compiled for one batch runs all of it, whoever is there
     batch = sequences or clients if stack in FIXED_SHAPES else clients or sequences
     plan = row_plan(row, batch)
-    n_chips, size, usual = row_number(row, "num_chips"), plan.tp * plan.pp * plan.dp, preset_system(system_name)
+    n_chips, size, usual = row_number(row, "num_chips"), plan.tp * plan.pp * plan.dp, system_of(chip_name, system_name)
     per_chip = devices_per_chip(usual.chip, size, n_chips)
     if not per_chip:
         raise PlanError(f"tp*pp*dp = {size} is not the {n_chips:g} chips or their cores")
@@ -274,10 +246,12 @@ def _lowered(
     narrow, products = row_storage(row, system.chip)
     storage, cache = checkpoint(narrow, model, stack)
     alone = dataclasses.replace(plan, micro_batch=1) if closed else plan
-    both: list[tuple[Serving, Plan]] = [
-        (Prefill(model, plan.dp if closed else batch, prompt, storage, cache, product_precision=products), alone),
-        (Decode(model, batch, context, storage, cache, product_precision=products), plan),
-    ]
+    prompts = Prefill(model, plan.dp if closed else batch, prompt, storage, cache, product_precision=products)
+    token = Decode(model, batch, context, storage, cache, product_precision=products)
+    if closed and stack not in FIXED_SHAPES:
+        plan = dataclasses.replace(plan, micro_batch=loops.n_running(plan, token, system.chip))
+        token = dataclasses.replace(token, batch=plan.micro_batch * plan.dp)
+    both: list[tuple[Serving, Plan]] = [(prompts, alone), (token, plan)]
     ref = on_stack(chip_reference(system.chip, prior_calibration(chip_name)), stack)
     array = array_shape(system.chip.core.tensor)
     return system, [(w, p, pass_demand(w, p, system, array, ref)) for w, p in both]
@@ -306,8 +280,8 @@ def _readable_case(
         return Unmodelled(*label, found[0], why or f"unit '{row_text(row, 'unit')}' is no time or rate that is known")
     stack = row_stack(row)
     system, ((_, _, first), (token, plan, each)) = _lowered(row, *found, stack)
-    n_prefill, n_decode = _counts(row, KINDS[metric], plan.dp)
-    if n_clients(row) > 1:  # requests are taken in beside the running batch
+    n_prefill, n_decode = loops.n_passes(row, KINDS[metric], plan, drawn_frac(row) * row_number(row, "out_len", 1))
+    if loops.n_clients(row) > 1:  # requests are taken in beside the running batch
         first = dataclasses.replace(first, n_requests=0.0, n_calls=0.0)
     if DEVICE in metric:
         first, each = (dataclasses.replace(d, n_requests=0.0, n_calls=0.0) for d in (first, each))

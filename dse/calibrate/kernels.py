@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation.assembly import chip_reference
-from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..lowering.collective import Traffic, across_gather, all_to_all, group, send, spread
 from ..lowering.step_demand import StepDemand, TrafficDemand
@@ -22,7 +21,7 @@ from .cases import Case
 from .libraries import Rounds, as_library_runs, has_library, levels_at_once, library_all_reduce, rounds
 from .measurements import SECONDS
 from .operators import array_frac, calibrates, is_host_timed, row_ops, splits_contraction
-from .published import devices_per_chip, named_system, per_device, preset_for
+from .published import devices_per_chip, per_device, preset_for, system_of
 from .rates import SIZED, rated_s
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
 
@@ -137,7 +136,7 @@ def _timed_case(
     if seconds is None:
         return Unmodelled(*label, found[0], f"no time, nor a rate of something whose size is known ('{row.metric}')")
     said = f"{row_text(row, 'topology')} {row_text(row, 'note')}"
-    system, share = preset_system(named_system(said, *found)), row_number(row, "num_chips", 1.0)
+    system, share = system_of(*found, said), row_number(row, "num_chips", 1.0)
     cores = devices_per_chip(system.chip, 1.0 if share < 1 else row_number(row, "num_ranks", 0), share)
     if share < 1 and not cores:
         return Unmodelled(*label, found[0], f"{share:g} of a chip is no device that software sees of this one")

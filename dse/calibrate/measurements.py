@@ -5,71 +5,56 @@ A user's file has the same columns as CSV, JSON or Parquet, or one column per me
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from ..core.errors import SpecError, UnknownNameError
+from ..core.errors import DseError, SpecError
+from .columns import completed, given, needed, renamed
 from .rates import rate
-from .spelling import renamed, tidied
+from .spelling import tidied
 from .wide_tables import JSON, as_rows, read_objects, read_text
 
 DATA = Path(__file__).parent / "data"
-KINDS = ("training", "inference", "kernels", "collectives")
-"""What is measured: whole steps, requests, single operators, communication."""
-
-NEEDED = {
-    "training": (
-        "point_id", "source", "chip", "num_chips", "layers", "hidden", "seq_len", "global_batch", "metric", "value",
-        "unit",
-    ),
-    "inference": (
-        "point_id", "source", "chip", "num_chips", "layers", "hidden", "heads", "batch", "in_len", "out_len", "metric",
-        "value", "unit",
-    ),
-    "kernels": ("point_id", "source", "chip", "op", "metric", "value", "unit"),
-    "collectives": (
-        "point_id", "source", "chip", "num_ranks", "collective", "message_bytes", "metric", "value", "unit",
-    ),
-}  # fmt: skip
-"""Columns that must exist, by kind."""
-ALSO = (
-    "model", "params_B", "ffn_hidden", "kv_heads", "head_dim", "vocab", "experts", "active_experts", "tp", "pp", "dp",
-    "cp", "ep", "micro_batch", "virtual_pp", "zero_stage", "sequence_parallel", "recompute", "precision", "concurrency",
-    "framework", "stat", "spec", "year", "note", "M", "N", "K", "dtype", "shape", "elements", "num_nodes", "algorithm",
-    "size_convention", "topology", "mfu_convention", "num_chips", "batch", "seq_len", "heads",
-)  # fmt: skip
-"""Columns that may exist, of any kind."""
-
-
 FORMS = "give CSV in UTF-8, JSON or Parquet"
 
 
-def read(kind: str, path: str | Path | None = None) -> pd.DataFrame:
-    """All rows of a kind, from the shipped file or another of the same columns.
+def read(kind: str, path: str | Path | None = None, said: Sequence[str] = ()) -> pd.DataFrame:
+    """All rows of a kind, from the shipped file or another; `said` are cells of all its rows as "column=cell".
 
     UnknownNameError for a kind not among `KINDS`; SpecError for a file that cannot be read or lacks a column.
     """
-    if kind not in KINDS:
-        raise UnknownNameError("kind of measurement", kind, KINDS)
-    own, path = path is not None, DATA / f"{kind}.parquet" if path is None else Path(path)
+    must, own, path = needed(kind), path is not None, DATA / f"{kind}.parquet" if path is None else Path(path)
     try:
-        known = (*NEEDED[kind], *ALSO)
-        rows = _as_written(path, known)
-        rows = tidied(as_rows(renamed(rows, known), path.stem)) if own else rows
+        rows = _as_written(path, kind)
+        if own:
+            rows = given(renamed(rows, kind), said, kind)
+            rows = tidied(as_rows(completed(rows, kind, path.stem)))
+    except DseError as error:
+        raise SpecError(f"{path}: {error}") from None
     except (OSError, ValueError) as error:
         raise SpecError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]}); {FORMS}") from error
-    missing = [c for c in NEEDED[kind] if c not in rows.columns]
+    missing = [c for c in must if c not in rows.columns]
     if missing:
-        raise SpecError(f"{path}: no column {', '.join(missing)}; a {kind} file has {', '.join(NEEDED[kind])} and more")
+        told = [c for c in missing if c not in PARTS]
+        told += ["with a metric and its unit in its name (or metric, value, unit)"] if "metric" in missing else []
+        raise SpecError(
+            f"{path}: no column {', '.join(told or missing)}; dse validate --kind {kind} --columns shows all, and "
+            "--given column=cell says what a file leaves out"
+        )
     return rows
 
 
-def _as_written(path: Path, known: tuple[str, ...]) -> pd.DataFrame:
+PARTS = ("metric", "value", "unit")
+"""Columns of tables with one row per metric."""
+
+
+def _as_written(path: Path, kind: str) -> pd.DataFrame:
     """The table of a file, by its ending."""
     if path.suffix == ".parquet":
         return pd.read_parquet(path)
-    return read_objects(path) if path.suffix in JSON else read_text(path, known)
+    return read_objects(path) if path.suffix in JSON else read_text(path, kind)
 
 
 def complete(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,19 +1,21 @@
-"""Names of chips, models and software in publications, and the presets that they mean."""
+"""Names of chips and networks in publications, and the presets that they mean."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
 from functools import cache
+from pathlib import Path
 
+from ..core.files import is_there
 from ..core.provenance import load_receipts, number
 from ..hardware.chip import Chip
+from ..hardware.own_chip import is_own
+from ..hardware.presets import base_name, chip_names, chip_system, default_system
 from ..hardware.presets import chip as preset_chip
+from ..hardware.presets import system as preset_system
 from ..hardware.system import Fabric, System
 from ..lowering.collective import Reference, across_gather, spread
-from ..workload.presets import model as preset_model
-from ..workload.presets import model_names
-from ..workload.transformer import Model, shortened
 from .libraries import PROTOCOLS, levels_at_once
 from .reading import FACTS
 
@@ -51,8 +53,13 @@ CHIPS: tuple[tuple[str, str, str], ...] = (
     (r"tpu ?v3\b", "tpu-v3", "tpu-v3-32"),
     (r"gaudi ?2|\bhl ?225", "gaudi2", "gaudi2-8"),
     (r"gaudi ?3|\bhl ?325", "gaudi3", "gaudi3-8"),
+    (r"\bv100", "v100", "dgx-1-v100"),
+    (r"\bp100", "p100", "dgx-1-p100"),
+    (r"inferentia ?1|\binf1", "inferentia1", "inf1-24xlarge"),
 )
 """Pattern in a chip's published name, preset and system; the first that matches counts."""
+MAKERS = r"^((nvidia|amd|instinct|google|cloud|aws|intel|microsoft|azure|meta) )+"
+"""Words before the name of a chip."""
 
 
 NETWORKS: tuple[tuple[str, str, str], ...] = (
@@ -130,7 +137,9 @@ NEAR_GB = 0.08
 
 
 def _named(plain: str) -> tuple[str, str] | None:
-    return next(((chip, system) for pattern, chip, system in CHIPS if re.search(pattern, plain)), None)
+    found = next(((chip, system) for pattern, chip, system in CHIPS if re.search(pattern, plain)), None)
+    bare = re.sub(MAKERS, "", plain.strip()).replace(" ", "-")
+    return found or ((bare, default_system(bare)) if bare in chip_names() else None)
 
 
 def _fits(chip: str, plain: str) -> bool:
@@ -142,7 +151,12 @@ def _fits(chip: str, plain: str) -> bool:
 
 @cache
 def preset_for(published: str) -> tuple[str, str] | None:
-    """Chip preset and system of a published chip name; None for two chips, or another memory than the preset's."""
+    """Chip preset and system of a published chip name; None for two chips, or another memory than the preset's.
+
+    Of a user's chip file its base, by whose calibration it is predicted, and the path; None where no such file is.
+    """
+    if is_own(published):
+        return (base_name(published), published) if is_there(Path(published)) else None
     plain = re.sub("[-_]", " ", published.lower())
     found = _named(plain)
     several = {_named(part) for part in re.split(r"[/+,&]|\band\b|\bvs\b", plain)} - {None}
@@ -151,56 +165,9 @@ def preset_for(published: str) -> tuple[str, str] | None:
     return found
 
 
-SUFFIXES = (
-    r"[-_ ](hf|instruct|chat|base|it|thinking|fp8|nvfp4|mxfp4|fp4|bf16|fp16|int8|int4|awq|gptq|w8a8|v\d(\.\d)?|\d{4})\b"
-)
-"""Endings of a model's name that say how it was tuned or stored, not how large it is."""
-
-ALIASES = {
-    "deepseek-r1": "deepseek-v3", "deepseek-v3.1": "deepseek-v3",
-    "deepseek-r1-671b": "deepseek-v3", "deepseek-v3-671b": "deepseek-v3",
-    "deepseek-v3-base": "deepseek-v3",
-    "deepseek-r1-0528": "deepseek-v3", "llama-3-8b": "llama-3.1-8b", "llama-3-70b": "llama-3.1-70b",
-    "llama-3-405b": "llama-3.1-405b", "llama3-8b": "llama-3.1-8b", "llama3-70b": "llama-3.1-70b",
-    "llama3.1-8b": "llama-3.1-8b", "llama3.1-70b": "llama-3.1-70b", "llama3.1-405b": "llama-3.1-405b",
-    "llama3.3-70b": "llama-3.3-70b", "llama2-7b": "llama-2-7b", "llama2-13b": "llama-2-13b",
-    "llama2-70b": "llama-2-70b", "kimi-k2": "kimi-k2", "kimi-k2.5": "kimi-k2",
-    "llama-4-scout-17b-16e": "llama-4-scout", "llama-4-maverick-17b-128e": "llama-4-maverick",
-    "bert-large-uncased": "bert-large", "deepseek-v3.2-exp": "deepseek-v3.2", "deepseek-v3.1-terminus": "deepseek-v3",
-    "minimax-m2.1": "minimax-m2", "minimax-m2.5": "minimax-m2", "minimax-m2.7": "minimax-m2", "glm-4.7": "glm-4.6",
-    "nvidia-nemotron-3-nano-30b-a3b": "nemotron-3-nano-30b-a3b", "qwen3.5-35b-a3b": "qwen3.6-35b-a3b",
-    "nvidia-nemotron-3-super-120b-a12b": "nemotron-3-super-120b-a12b", "mistral-large-3-675b": "mistral-large-3",
-}  # fmt: skip
-"""Models of the same sizes under other names, suffixes removed."""
-
-
-def model_alias(published: str) -> str:
-    """Name of the preset behind a published model name, or what is left of that name."""
-    name = re.sub(r"\s*\(.*\)", "", published.rsplit("/", 1)[-1].lower()).strip()
-    name = re.sub(r"^meta-", "", re.sub(r"[\s_:]+", "-", name))
-    while True:
-        if name in model_names():
-            return name
-        if name in ALIASES:
-            return ALIASES[name]
-        shorter = re.sub(f"{SUFFIXES}$", "", name)
-        if shorter == name:
-            return name
-        name = shorter
-
-
-def known_model(published: str, layers: float, n_hidden: float) -> Model | None:
-    """The preset behind a published name, cut to the printed layers; None where none is, or its width is another."""
-    name = model_alias(published)
-    if name not in model_names():
-        return None
-    model = preset_model(name)
-    if n_hidden != model.hidden:
-        return None
-    n = int(layers)
-    if n == model.n_layers or n < 1:
-        return model
-    return shortened(model, n)
+def system_of(chip: str, where: str, said: str = "") -> System:
+    """A user's chip in its usual system where that is a file, else the preset, or the one whose network is `said`."""
+    return chip_system(where) if is_own(where) else preset_system(named_system(said, chip, where))
 
 
 MANY_CORES = 8

@@ -1,4 +1,4 @@
-"""Normalisation of users' tables: other spellings of columns, metrics, units and collectives.
+"""Normalisation of users' tables: other spellings of metrics, units and collectives.
 
 A cell that is not a number (see `digits`) excludes its row, with the cell as the reason.
 """
@@ -10,25 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from ..workload.presets import model as preset_model
-from ..workload.presets import model_names
 from .digits import with_plain_numbers
-from .published import model_alias
+from .published_models import model_alias, named_model
 from .rates import rate
 
-COLUMNS = {
-    "gpu": "chip", "accelerator": "chip", "hardware": "chip", "device": "chip", "gpus": "num_chips",
-    "num_gpus": "num_chips", "n_gpus": "num_chips", "chips": "num_chips", "world_size": "num_chips",
-    "input_len": "in_len", "input_length": "in_len", "input_tokens": "in_len", "isl": "in_len",
-    "output_len": "out_len", "output_length": "out_len", "output_tokens": "out_len", "osl": "out_len",
-    "sequence_length": "seq_len", "gbs": "global_batch", "global_batch_size": "global_batch", "mbs": "micro_batch",
-    "micro_batch_size": "micro_batch", "batch_size": "batch", "ranks": "num_ranks", "nodes": "num_nodes",
-    "size_(b)": "message_bytes", "size_bytes": "message_bytes", "message_size_(b)": "message_bytes",
-    "max_concurrency": "concurrency", "tp_size": "tp", "tensor_parallel_size": "tp", "pp_size": "pp",
-    "pipeline_parallel_size": "pp", "dp_size": "dp", "ep_size": "ep", "model_id": "model", "model_name": "model",
-    "engine": "framework", "backend": "framework",
-}  # fmt: skip
-"""Columns under other names, in small letters joined by underscores."""
 METRICS = {
     "time_to_first_token": "ttft", "first_token_latency": "ttft", "time_per_output_token": "tpot", "itl": "tpot",
     "inter_token_latency": "tpot", "e2e_latency": "request_latency", "end_to_end_latency": "request_latency",
@@ -41,6 +26,8 @@ METRICS = {
     "duration": "time", "runtime": "time", "time": "time", "latency": "latency",
 }  # fmt: skip
 """Metrics under other names, small letters joined by underscores."""
+UNITS = {"request_throughput": "req/s", "output_throughput": "tok/s", "output_token_throughput": "tok/s"}
+"""What rates count by their names, where no unit is told: serving benchmarks print them per second."""
 TIMES = {
     "milliseconds": "ms", "millisecond": "ms", "msecs": "ms", "microseconds": "us", "microsecond": "us", "usec": "us",
     "nanoseconds": "ns", "second": "s", "secs": "s", "hr": "h", "hrs": "h", "hour": "h", "mins": "min",
@@ -88,7 +75,7 @@ def parted_metric(said: str) -> tuple[str, str, str]:
     word = METRICS.get(found[2], found[2]) if found else ""
     if not found or word not in METRICS.values():
         return metric_word(said), "", ""
-    unit = unit or (found[4] or "").replace("gb/s", "GB/s")
+    unit = unit or (found[4] or "").replace("gb/s", "GB/s") or UNITS.get(found[2], "")
     return word, plain_word(found[1] or found[3] or stat), unit_word(unit)
 
 
@@ -159,19 +146,6 @@ WORDS = {
 """What makes the usual word of a column."""
 
 
-def renamed(rows: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:
-    """Rows with the columns that the shipped tables have."""
-    names = {k.lower(): k for k in known}
-    found, taken = {}, set(map(str, rows.columns))
-    for column in map(str, rows.columns):
-        low = re.sub(r"[\s-]+", "_", column.strip().lower().lstrip("# "))
-        name = names.get(low) or names.get(COLUMNS.get(low, "")) or column.strip()
-        if name not in taken:
-            found[column] = name
-            taken.add(name)
-    return rows.rename(columns=found)
-
-
 def tidied(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows under the usual columns with the numbers, words and model sizes that the shipped tables have."""
     rows = with_parted_metrics(with_plain_numbers(rows))
@@ -188,12 +162,9 @@ SIZES = ("layers", "hidden", "heads")
 
 
 def sizes_of(published: object) -> dict[str, float]:
-    """What a row would print of a model of that name; nothing where no preset has it."""
-    name = model_alias(published) if isinstance(published, str) and published.strip() else ""
-    if name not in model_names():
-        return {}
-    m = preset_model(name)
-    if m.attention is None:
+    """What a row would print of a model of that name; nothing where no preset or file has it."""
+    m = named_model(published) if isinstance(published, str) else None
+    if m is None or m.attention is None:
         return {}
     few = {"experts": m.experts.n_experts, "active_experts": m.experts.per_token} if m.experts else {}
     sizes = {

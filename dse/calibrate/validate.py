@@ -16,10 +16,11 @@ from ..core.frames import page
 from ..physics.calibration import kin_of
 from ..physics.pooled import band
 from .cases import Case
+from .columns import needed, unread
 from .families import SCORERS, Tell
 from .held_out import served_without
 from .inference_score import score_requests
-from .measurements import DATA, NEEDED, complete, read
+from .measurements import DATA, complete, read
 from .published import preset_for
 from .reading import Unmodelled, readable, row_text
 from .repeats import once
@@ -39,6 +40,10 @@ class Validation:
     data: Path
     scores: Scores
     """All predictions, and the reasons for rows without one."""
+    said: tuple[str, ...] = ()
+    """What was said of all rows beside the file."""
+    unread: tuple[str, ...] = ()
+    """Columns of the file that nothing reads."""
 
     @property
     def is_shipped(self) -> bool:
@@ -74,18 +79,21 @@ class Validation:
 
 
 def validate(
-    kind: str, path: str | None = None, all_rows: bool = False, held_out: str = "", tell: Tell = lambda _: None
-) -> Validation:
+    kind: str, path: str | None = None, all_rows: bool = False, held_out: str = "", tell: Tell = lambda _: None,
+    said: Sequence[str] = (),
+) -> Validation:  # fmt: skip
     """Predict all measurements of a `kind` (a key of `SCORERS`), shipped or in the file at `path`, and score them.
 
     `all_rows`: also rows with incomplete configuration; `held_out`: predict each row by fits without its "source" or
-    chip "generation"; `tell` receives progress texts. SpecError: an unknown kind, or an unusable file, column or value.
+    chip "generation"; `tell` receives progress texts; `said` is what the file leaves out of all rows, as "column=cell".
+    SpecError: an unknown kind, or an unusable file, column or value.
     """
     scorer = SCORERS.get(kind)
     if scorer is None:
         raise SpecError(f"--kind {kind}: nothing predicts these measurements yet; use {', '.join(SCORERS)}")
     data = DATA / f"{kind}.parquet" if path is None else Path(path)
-    rows = read(kind, path)
+    rows = read(kind, path, said)
+    odd_columns = unread(rows, kind) if path is not None else ()
     checked(rows, kind, data)
     rows, odd = readable(rows)
     if data.parent != DATA:  # of the shipped rows, alike ones are known to be apart
@@ -93,9 +101,7 @@ def validate(
         odd += again
     if not all_rows:
         odd += left_aside(rows)
-        some, rows = len(rows), complete(rows)
-        if some and rows.empty:
-            raise SpecError(f"{data}: no row has spec 'complete'; --all-rows scores the others too")
+        rows = _complete(rows, data)
     cases, rest = timed(*scorer(rows))
     rest = [*odd, *rest]
     tell(f"predicting {len(cases)} of {len(cases) + len(rest)} measurements")
@@ -104,14 +110,22 @@ def validate(
         serving, bands = served_without(kind, cases, held_out, tell)
         cases = [c for c in cases if c.point_id in serving]
     compare = score_requests if kind == "inference" else score
-    return Validation(kind, held_out, data, compare(cases, rest, serving, bands))
+    return Validation(kind, held_out, data, compare(cases, rest, serving, bands), tuple(said), odd_columns)
+
+
+def _complete(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Rows with complete configuration; SpecError where none of them has it."""
+    some = complete(rows)
+    if len(rows) and some.empty:
+        raise SpecError(f"{path}: no row has spec 'complete'; --all-rows scores the others too")
+    return some
 
 
 def checked(rows: pd.DataFrame, kind: str, path: Path) -> None:
     """SpecError for a table without rows or without the columns of its kind."""
     if rows.empty:
         raise SpecError(f"{path}: no rows")
-    missing = [c for c in (*NEEDED[kind], "unit") if c not in rows.columns]
+    missing = [c for c in needed(kind) if c not in rows.columns]
     if missing:
         raise SpecError(f"{path}: no column {', '.join(missing)}")
 

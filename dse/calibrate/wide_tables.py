@@ -13,14 +13,14 @@ from typing import Any
 
 import pandas as pd
 
+from .collective_logs import is_log, read_log
+from .columns import renamed
 from .digits import has_decimal_commas
 from .reading import ODD_NUMBER, UNREADABLE
-from .spelling import METRICS, parted_metric, renamed
+from .spelling import METRICS, parted_metric
 
 JSON = (".json", ".jsonl", ".ndjson")
 """Endings of files that hold objects, in a list or one a line."""
-SOME = ("model", "layers", "hidden", "heads"), ("concurrency", "batch")
-"""A column that says, by row, what those behind it leave blank."""
 
 
 def read_objects(path: Path) -> pd.DataFrame:
@@ -67,24 +67,34 @@ def _with_headers(row: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def as_rows(rows: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Rows of a table that has neither metrics nor values as columns, with one for each metric that a header names.
-
-    A point without a name gets that of its line, and a table without a source that of its file.
-    """
-    for said, *blank in SOME:
-        absent = [c for c in blank if c not in rows]
-        rows = rows.assign(**dict.fromkeys(absent, None)) if said in rows and absent else rows
+def as_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a table that has neither metrics nor values as columns, with one for each metric that a header names."""
     if "metric" in rows or "value" in rows:
         return rows
-    told = [c for c in map(str, rows.columns) if _is_metric(c)]
+    told = _once([c for c in map(str, rows.columns) if _is_metric(c)])
     if not told:
         return rows
-    at = pd.Series([f"line {i + 1}" for i in range(len(rows))], index=rows.index)
-    named = {n: x for n, x in (("point_id", at), ("source", source), ("unit", None)) if n not in rows}
-    rows = rows.assign(**named)
+    rows = rows if "unit" in rows else rows.assign(unit=None)
     kept = [c for c in rows.columns if c not in told]
     return pd.DataFrame(rows.melt(kept, told, "metric", "value").dropna(subset=["value"]).reset_index(drop=True))
+
+
+def _once(headers: list[str]) -> list[str]:
+    """Headers without those that say again what another says: the mean beside a median, or a time by its other name."""
+    found: dict[tuple[str, str, str], str] = {}
+    for header in sorted(headers, key=_rank):
+        name, stat, unit = parted_metric(header)
+        found.setdefault((name, "" if stat in MIDDLE else stat, unit), header)
+    return [h for h in headers if h in found.values()]
+
+
+MIDDLE = ("median", "p50", "mean", "")
+"""Statistics that are predicted, in the order in which one stands for the others."""
+
+
+def _rank(header: str) -> tuple[bool, int]:
+    name, stat, _ = parted_metric(header)
+    return name not in header.lower(), MIDDLE.index(stat) if stat in MIDDLE else len(MIDDLE)
 
 
 def _is_metric(header: str) -> bool:
@@ -92,28 +102,29 @@ def _is_metric(header: str) -> bool:
     return bool(unit) or name in METRICS.values()
 
 
-def read_text(path: Path, known: tuple[str, ...]) -> pd.DataFrame:
+def read_text(path: Path, kind: str) -> pd.DataFrame:
     """A CSV, its columns parted by comma, semicolon, tab or bar, as the header shows; lines above it are titles.
 
     ValueError for a table that cannot be told: no line, or two columns of one name.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            first = next((line for line in file if _n_cells(line) > TITLE), "")
-            file.seek(0)
-            mark = max(MARKS, key=lambda m: _n_cells(first, m))
-            lines = [line for line in csv.reader(file, delimiter=mark) if any(line)]
-        except csv.Error as error:
-            raise ValueError(f"{error}; is it text?") from None
+    text = path.read_text(encoding="utf-8-sig")
+    if is_log(text):
+        return read_log(text)
+    try:
+        first = next((line for line in text.splitlines() if _n_cells(line) > TITLE), "")
+        mark = max(MARKS, key=lambda m: _n_cells(first, m))
+        lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=mark) if any(line)]
+    except csv.Error as error:
+        raise ValueError(f"{error}; is it text?") from None
     lines = lines[next((i for i, line in enumerate(lines) if len(line) > TITLE), 0) :]
     if not lines:
         raise ValueError("no line; give a header and rows")
     _checked(lines[0])
     text, why = _fitted(lines)
-    rows = renamed(pd.read_csv(io.StringIO(text), low_memory=False), known)
+    rows = renamed(pd.read_csv(io.StringIO(text), low_memory=False), kind)
     # where one column has decimal commas, points of others may part thousands: their text tells, a float does not
     if has_decimal_commas(rows):
-        rows = renamed(pd.read_csv(io.StringIO(text), dtype=str), known)
+        rows = renamed(pd.read_csv(io.StringIO(text), dtype=str), kind)
     return rows.assign(**{ODD_NUMBER: why}) if any(why) else rows
 
 

@@ -20,7 +20,12 @@ class Validate:
     kind: Literal["training", "inference", "kernels", "collectives"] = "training"
     """What was measured: whole steps, requests, single operators, communication."""
     data: Annotated[str | None, tyro.conf.arg(metavar="FILE.csv", help_behavior_hint="")] = None
-    """CSV, JSON or Parquet file with the columns of the shipped one, or a column per metric; by default that."""
+    """Your own measurements: CSV, JSON or Parquet (see --columns), or the file that vLLM's, SGLang's or NVIDIA's
+    benchmark or nccl-tests wrote; by default the published ones that ship."""
+    given: Annotated[tuple[str, ...], tyro.conf.arg(metavar="COLUMN=CELL", help_behavior_hint="")] = ()
+    """What --data does not say, for all its rows: chip=h100 tp=8 precision=fp8."""
+    columns: FLAG = False
+    """Show which columns tables of this kind have, and a table to start from, instead."""
     results: RESULTS = ""
     """Folder that gets validation/ with all predictions and the figures."""
     json: FLAG = False
@@ -40,12 +45,19 @@ class Validate:
 
     def run(self) -> int:
         """Predict, write, show."""
+        if self.columns:
+            from ..report.columns import columns_json, columns_view
+
+            show(self.json, lambda: columns_json(self.kind), lambda _: columns_view(self.kind))
+            return 0
+        if self.given and self.data is None:
+            raise SpecError("--given says what a file leaves out; name yours with --data")
         start_jax()
         from ..calibrate.validate import validate
         from ..report.validation import validation_json, validation_view, write_validation
 
         with progress("reading the measurements") as tell:
-            found = validate(self.kind, self.data, self.all_rows, self._held_out, tell)
+            found = validate(self.kind, self.data, self.all_rows, self._held_out, tell, self.given)
         with progress("drawing"):
             folder = write_validation(found, self.results)
         show(

@@ -113,7 +113,7 @@ def operators(
     """Operators of the slowest rank with their times per step, longest first."""
     chip, array = system.chip, array_shape(system.chip.core.tensor)
     d = demand(workload, plan, system, chip_reference(chip, c), array)
-    traffic = op_traffic_B(d.ops, np.asarray(pool_B(chip)) * float(c.tile_memory_frac))
+    traffic = np.asarray(op_traffic_B(d.ops, np.asarray(pool_B(chip)) * float(c.tile_memory_frac)))
     times = evaluation.step.ops
     limits = np.stack([np.asarray(getattr(times, f"{b}_s")) for b in BOUNDS])
     total, launch = np.asarray(times.total_s), np.asarray(d.ops.n_launches) * float(c.launch_s)

@@ -39,6 +39,7 @@ def validation_json(v: Validation) -> dict[str, Any]:
         **({"metrics": v.scores.by("what").to_dict("records")} if "what" in v.scores.predictions else {}),
         "unmodelled": v.unmodelled.reindex(columns=["point_id", "source", "chip", "why"]).to_dict("records"),
         "worst": worst(v),
+        "unread_columns": list(v.unread),
     }
 
 
@@ -87,6 +88,8 @@ def validation_view(v: Validation) -> RenderableType:
         parts += ["", drawn(worst_table(a["worst"]))]
     if len(v.unmodelled):
         parts += ["", _reasons_table(v)]
+    if v.unread:
+        parts += ["", Text(f"columns that were not read: {', '.join(v.unread)}", style="dim")]
     return Group(*parts)
 
 
@@ -172,7 +175,7 @@ def write_validation(v: Validation, root: str | Path) -> Path:
         write_json(folder / "scores.json", {**origin, **validation_json(v)})
         if len(done):
             write_figures(done, v.kind, folder)
-            write_page(done, read(v.kind, None if v.is_shipped else v.data), v.kind, folder)
+            write_page(done, read(v.kind, None if v.is_shipped else v.data, v.said), v.kind, folder)
     except OSError as error:
         raise SpecError(f"{folder}: cannot be written ({error.strerror}); choose another --results") from error
     return folder

@@ -13,11 +13,11 @@ from dse.calibrate.inference import (
     drawn_frac,
     inference_cases,
     lengths,
-    n_clients,
     padded_heads,
     row_storage,
 )
 from dse.calibrate.inference_score import baseline_s, held_out_baseline_s, score_requests, two_constants
+from dse.calibrate.loops import n_clients
 from dse.calibrate.measurements import complete, read
 from dse.core.errors import SpecError
 from dse.hardware.presets import chip

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from dse.calibrate.measurements import KINDS
+from dse.calibrate.columns import KINDS
 from dse.calibrate.repeats import once
 
 ROW = {"id": 1, "point_id": "a", "source": "lab", "chip": "H100", "tp": 8, "metric": "latency", "unit": "ms",

@@ -11,7 +11,8 @@ from dse.calibrate.inference import inference_cases
 from dse.calibrate.kernels import collective_cases, kernel_cases
 from dse.calibrate.measurements import read
 from dse.calibrate.operators import n_products
-from dse.calibrate.published import model_alias, preset_for
+from dse.calibrate.published import preset_for
+from dse.calibrate.published_models import model_alias
 from dse.calibrate.rates import rate
 from dse.calibrate.reading import readable, row_switch, weights_only
 from dse.calibrate.spelling import bytes_word, collective_word, unit_word, year_word
@@ -88,7 +89,9 @@ def test_steps_operators_and_collectives_with_units_in_the_header(tmp_path):
         ("v5litepod-16", "tpu-v5e"), ("Trainium 2", "trainium2"), ("Gaudi-2", "gaudi2"), ("B200 180GB", "b200"),
         # two chips, a part of one, another memory or another chip: before, read as the first that matched
         ("A100/H100", None), ("H100 + A100", None), ("H100 vs A100 baseline", None), ("GB200/B200", None),
-        ("H100 MIG 1g.10gb", None), ("A100 64GB", None), ("H100 96GB", None), ("H20-3e", None), ("TPU v4i", None),
+        ("H100 MIG 1g.10gb", None), ("A100 64GB", None), ("H100 96GB", None), ("H20-3e", None),
+        ("TPU v4i", "tpu-v4i"), ("Tesla V100-SXM2-32GB", "v100"), ("Microsoft Maia 200", "maia-200"), 
+        ("MTIA v2", "mtia-v2"),        ("Vera Rubin", None),
     ],
 )  # fmt: skip
 def test_names_of_chips(said, chip):

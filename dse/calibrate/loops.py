@@ -1,0 +1,70 @@
+"""Rows of closed loops: clients that send a request each, wait for it and send the next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+from ..hardware.chip import Chip
+from ..lowering.headroom import usable_B
+from ..lowering.memory import memory_B
+from ..lowering.plan import Plan
+from ..workload.transformer import Decode
+from .reading import row_number, row_text
+
+RUNNING = 256
+"""Sequences that serving loops run at once unless told otherwise; further requests wait outside the batch."""
+PER_TOKEN = {"tpot", "tpot_derived", "latency_per_token"}
+"""Metrics of a token of a request."""
+
+
+def n_clients(row: Any) -> float:
+    """Clients of a closed loop, one request each: as noted, else the batch over data ranks; 0 where none is said."""
+    said = row_number(row, "concurrency", 0)
+    closed = said > 0 or "closed loop" not in row_text(row, "note").lower()
+    return said if closed else row_number(row, "batch", 0) * max(row_number(row, "dp", 1), 1)
+
+
+def why_not(row: Any, kind: str, others: Collection[str]) -> str | None:
+    """Why a row whose requests come by a rate, or in a loop, is not predicted; None where it is."""
+    rate = row_number(row, "request_rate", math.inf)
+    if math.isfinite(rate):
+        return f"open loop at {rate:g} requests/s: the load says how many run at once; dse serve has its queue"
+    clients = n_clients(row)
+    if clients > RUNNING:
+        return f"{clients:.0f} clients, more than a stack runs at once by default: the batch is not known"
+    if clients > 1 and kind == "ttft":
+        return "closed loop: the first token waits in a queue; see the service model"
+    if clients > 1 and kind == "request" and PER_TOKEN & set(others):
+        return "request time of a closed loop whose time per token is scored"
+    return None
+
+
+def n_running(plan: Plan, token: Decode, chip: Chip) -> int:
+    """Sequences of a data rank that run at once: those whose mean contexts fit into the memory beside the weights.
+
+    Source: [kwon2023paged]: a request waits until there are blocks for its cache.
+    """
+    held = memory_B(plan, token)
+    room = float(usable_B(chip)) - (held.total - held.kv_B)
+    return max(math.floor(plan.micro_batch * min(room / held.kv_B, 1.0)), 1) if held.kv_B else plan.micro_batch
+
+
+def n_passes(row: Any, kind: str, plan: Plan, n_out: float) -> tuple[float, float]:
+    """Passes over prompts and tokens that a row's time holds, for requests that write `n_out` tokens.
+
+    In a closed loop every other client's prompt is read once while a request writes. Of c clients, data ranks have c /
+    dp each, and read a prompt each in the pass that reads one. b of them run at once, the others wait their turn:
+
+        t_request = c prompts + c/b (out - 1) tokens
+    whatever the order of the queue: by Little's law the time of a request is clients over requests per second.
+    Source: [kleinrock1975].
+    """
+    own = n_clients(row) / plan.dp
+    turns = max(own / plan.micro_batch, 1.0)
+    if kind == "ttft":
+        return 1.0, 0.0
+    if kind == "tpot":
+        return max(own / turns - 1, 0.0) / n_out, 1.0
+    return max(own, 1.0), turns * max(n_out - 1.0, 0.0)

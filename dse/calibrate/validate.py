@@ -92,16 +92,9 @@ def validate(
     if scorer is None:
         raise SpecError(f"--kind {kind}: nothing predicts these measurements yet; use {', '.join(SCORERS)}")
     data = DATA / f"{kind}.parquet" if path is None else Path(path)
-    rows = read(kind, path, said)
-    odd_columns = unread(rows, kind) if path is not None else ()
-    checked(rows, kind, data)
-    rows, odd = readable(rows)
-    if data.parent != DATA:  # of the shipped rows, alike ones are known to be apart
-        rows, again = once(rows, kind)
-        odd += again
-    if not all_rows:
-        odd += left_aside(rows)
-        rows = _complete(rows, data)
+    table = read(kind, path, said)
+    checked(table, kind, data)
+    rows, odd = _counting(table, kind, data, all_rows)
     cases, rest = timed(*scorer(rows))
     rest = [*odd, *rest]
     tell(f"predicting {len(cases)} of {len(cases) + len(rest)} measurements")
@@ -110,15 +103,28 @@ def validate(
         serving, bands = served_without(kind, cases, held_out, tell)
         cases = [c for c in cases if c.point_id in serving]
     compare = score_requests if kind == "inference" else score
-    return Validation(kind, held_out, data, compare(cases, rest, serving, bands), tuple(said), odd_columns)
+    return Validation(
+        kind,
+        held_out,
+        data,
+        compare(cases, rest, serving, bands),
+        tuple(said),
+        () if path is None else unread(table, kind),
+    )
 
 
-def _complete(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Rows with complete configuration; SpecError where none of them has it."""
+def _counting(rows: pd.DataFrame, kind: str, path: Path, all_rows: bool) -> tuple[pd.DataFrame, list[Unmodelled]]:
+    """Rows that are scored, and the others with the reason; SpecError where none is fully known."""
+    rows, odd = readable(rows)
+    if path.parent != DATA:  # of the shipped rows, alike ones are known to be apart
+        rows, again = once(rows, kind)
+        odd += again
+    if all_rows:
+        return rows, odd
     some = complete(rows)
     if len(rows) and some.empty:
         raise SpecError(f"{path}: no row has spec 'complete'; --all-rows scores the others too")
-    return some
+    return some, [*odd, *left_aside(rows)]
 
 
 def checked(rows: pd.DataFrame, kind: str, path: Path) -> None:

@@ -86,11 +86,15 @@ def validation_view(v: Validation) -> RenderableType:
         parts += ["", drawn(scores_table("what", a["metrics"]))]
     if a["worst"]:
         parts += ["", drawn(worst_table(a["worst"]))]
-    if len(v.unmodelled):
-        parts += ["", _reasons_table(v)]
+    return Group(*parts, *_left_out(v))
+
+
+def _left_out(v: Validation) -> list[RenderableType]:
+    """What was not modelled and not read."""
+    parts: list[RenderableType] = ["", _reasons_table(v)] if len(v.unmodelled) else []
     if v.unread:
         parts += ["", Text(f"columns that were not read: {', '.join(v.unread)}", style="dim")]
-    return Group(*parts)
+    return parts
 
 
 def scores_table(what: str, rows: Sequence[Answer], total: Answer | None = None) -> Table:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.provenance import Sourced, load_receipts, number, pick
 from ..technology.node import PRECISION_BITS
-from ..workload.blocks import Mlp
+from ..workload.blocks import Experts, Mlp
 from ..workload.mixers import Attention, Latent
 from ..workload.transformer import Model, Training, active_parameters
 from .mixer_ops import kept_B_per_token
@@ -91,13 +91,20 @@ def input_B(precision: str) -> float:
 
 
 def _mlp_B_per_token(model: Model, tp: int, in_B: float, software: Footprint) -> float:
-    """Kept tensors of the MLP: inputs of the activation, its result as the input of the last product, spare copies."""
+    """Kept tensors of the MLP: inputs of the activation, its result as the input of the last product, spare copies.
+
+    Besides, of routed experts, a copy of each token for every expert it visits: the input of that expert's products.
+    Source: [deepseek2024v3] section 3.3.3: what is sent to experts is kept, in 8 bit where their products are.
+    """
     total = 0.0
     for f, share in model.working_feeds:
         inner = f.ffn if isinstance(f, Mlp) else f.per_token * f.ffn + f.shared_ffn + f.parallel_ffn
         gated = f.n_matrices - 2
         kept = ACTIVATION_B * (f.n_matrices - 1 + gated * software.n_glu_results) + in_B
         total += share * inner / tp * kept
+        if isinstance(f, Experts):  # tokens came from other ranks, so that they cannot be copied anew
+            sent = f.per_token * f.routed_width(model.hidden)
+            total += share * in_B * sent * (1 / tp + software.n_gathered_inputs * (1 - 1 / tp))
     return total
 
 

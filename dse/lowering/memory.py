@@ -12,8 +12,8 @@ from ..workload.storage import format_of, n_element_bits, stored_B
 from ..workload.transformer import Decode, Model, Serving, Training, Workload, state_B
 from .activations import ACTIVATION_B, FUSED, Footprint, end_layers, layer_activation_B_per_token, stage_activations_B
 from .headroom import n_kv_block_tokens
-from .linears import mixer_linears
-from .mixer_ops import cache_split, replicated_weights
+from .linears import mixer_linears, replicated_weights
+from .mixer_ops import cache_split
 from .plan import Plan, layers_per_stage
 from .serving_ops import rank_pass
 from .tiling import padded
@@ -67,8 +67,8 @@ def chip_weights(plan: Plan, model: Model, n_layers: float | None = None) -> dic
     """Weights on a chip of a stage of `n_layers`, else the heaviest, by part; experts are split over expert ranks too.
 
         N = l ((N_layer - n)/t + n + r) + e V h / t + h
-    with l layers per stage, t `tp`, N_layer weights of a mean block, of which every rank keeps n of norms, r replicated
-    K and V columns where t exceeds the KV heads, V the vocabulary, e embedding tables: 1 in a pipeline or tied, else 2.
+    with l layers per stage, t `tp`, N_layer weights of a mean block, of which every rank keeps n of norms, r those of
+    `replicated_weights`, V the vocabulary, e embedding tables: 1 in a pipeline or tied, else 2.
     Source: [shoeybi2019] section 3 for what tensor ranks split.
     """
     table = model.vocab * model.hidden / plan.tp
@@ -112,6 +112,11 @@ def chip_adapter_parameters(plan: Plan, workload: Training) -> float:
     return layers_per_stage(plan, model) * workload.adapter_rank * total
 
 
+def n_shards(plan: Plan, n_replicas: int) -> int:
+    """Parts into which ZeRO splits the states that `n_replicas` have in common: fewer where several copies are kept."""
+    return n_replicas // (math.gcd(plan.n_copies, n_replicas) if plan.zero else 1)
+
+
 def _stage_memory(plan: Plan, workload: Training, footprint: Footprint, stage: int) -> Memory:
     """2 + 4 + 12 bytes per weight, and the activations.
 
@@ -122,8 +127,8 @@ def _stage_memory(plan: Plan, workload: Training, footprint: Footprint, stage: i
     layers = end_layers(plan, workload.model, bool(footprint.balanced_stages))[int(stage > 0)]
     n = chip_parameters(plan, workload.model, layers)
     experts = chip_expert_parameters(plan, workload.model, layers)
-    replicas = plan.dp * plan.cp // (math.gcd(plan.n_copies, plan.dp * plan.cp) if plan.zero else 1)
-    sharded = (n - experts) / replicas + experts * plan.ep / replicas
+    replicas = n_shards(plan, plan.dp * plan.cp)
+    sharded = (n - experts) / replicas + experts / n_shards(plan, plan.dp * plan.cp // plan.ep)
     gradients, states = (sharded if plan.zero >= z else n for z in (2, 1))
     whole = 2 * n / max(layers, 1.0) if plan.zero >= 3 else n
     buckets = footprint.bucket_B * n if replicas > 1 and plan.zero < 2 else 0.0  # shards are reduced as they come

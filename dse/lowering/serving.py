@@ -41,11 +41,14 @@ def _tensor_traffic(workload: Serving, plan: Plan, p: Pass, system: System, laye
     """
     model, fabric = workload.model, system.fabric
     split = 1 if isinstance(workload, Decode) else plan.cp
-    volume = p.tokens / split * model.hidden * ACTIVATION_B
-    total = across_all_reduce(*spread(fabric, 1, plan.tp), volume, ref).times(n_branches(model) * layers)
+    tokens_B = p.tokens / split * ACTIVATION_B
+    total = across_all_reduce(*spread(fabric, 1, plan.tp), tokens_B * model.hidden, ref).times(
+        n_branches(model) * layers
+    )
     if model.experts is not None and plan.ep > 1:
         moe_layers = layers * moe_share(model)
-        exchange = all_to_all(*spread(fabric, plan.tp, plan.ep), volume * model.experts.per_token)
+        sent_B = tokens_B * model.experts.routed_width(model.hidden) * model.experts.per_token
+        exchange = all_to_all(*spread(fabric, plan.tp, plan.ep), sent_B)
         total += exchange.times(2.0 * moe_layers)
     if isinstance(workload, Decode) and plan.cp > 1:
         width = sum(share * result_width(m, plan.tp) for m, share in model.working_mixers)

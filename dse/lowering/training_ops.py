@@ -100,7 +100,7 @@ def norm_residual(model: Model, elements: float, phase: str) -> Op:
     return dataclasses.replace(elementwise("norm", elements, norm + n["residual"], moved=3.0), n_launches=2.0)
 
 
-def _feed_elements(feed: Feed, hidden: float, s: Shard, tokens: float, phase: str) -> tuple[float, float]:
+def _feed_elements(feed: Feed, hidden: int, s: Shard, tokens: float, phase: str) -> tuple[float, float]:
     """Element passes and moves of activations, and of the tokens' way to the experts and back."""
     n = passes()
     crossed = moves(s.software)[f"glu_{phase}" if feed.n_matrices == 3 else f"activation_{phase}"]
@@ -109,7 +109,7 @@ def _feed_elements(feed: Feed, hidden: float, s: Shard, tokens: float, phase: st
         return inner * n[f"activation_{phase}"], inner * crossed
     inner = tokens * ((feed.per_token * feed.ffn + feed.shared_ffn + feed.parallel_ffn) / s.tp)
     split = s.tp if s.sequence_parallel else 1
-    permuted = tokens * feed.per_token * (feed.latent or hidden) / split * n["permute"]
+    permuted = tokens * feed.per_token * feed.routed_width(hidden) / split * n["permute"]
     return inner * n[f"activation_{phase}"] + permuted, inner * crossed + 2 * permuted
 
 

@@ -173,7 +173,15 @@ def natives(rates: Sequence[float], narrow_products: str) -> tuple[str, ...]:
 
 
 def runs_in(native: Sequence[str], asked: str) -> str:
-    """Precision in which products asked for in `asked` run: that one if native, else the next wider float."""
+    """Precision in which products asked for in `asked` run: that one if native, else the next wider float.
+
+    SpecError: the matrix unit has nothing as wide, such as FP32 where vector lanes multiply it.
+    """
     floats = [p for p in native if p != "int8" and PRECISION_BITS[p] >= PRECISION_BITS[asked]]
-    wider = [p for p in floats if asked != "int8" or p != "fp8"]
-    return asked if asked in native else wider[-1]
+    wider = [p for p in floats if asked != "int8" or p != "fp8"]  # FP8 has fewer bits of significand than INT8
+    if asked in native:
+        return asked
+    if not wider:
+        has = ", ".join(native)
+        raise SpecError(f"products in {asked}: the matrix unit multiplies in {has} and in nothing wider; ask for {has}")
+    return wider[-1]

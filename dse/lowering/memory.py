@@ -170,7 +170,7 @@ def memory_B(plan: Plan, workload: Workload, footprint: Footprint = FUSED) -> Me
     8-bit products keep 8-bit inputs. Inference: weights at `weight_precision` (below 16 bits with one 8-bit scale per
     32 elements) and the KV cache at `kv_precision`, in whole blocks [kwon2023paged].
     Source: [rajbhandari2020zero] sections 3.1 and 5.1 for states and their sharding; [korthikanti2022] for activations.
-    Valid for: tensor with sequence parallelism; the heaviest stage if pp does not divide the layers.
+    Valid for: the heaviest stage if pp does not divide the layers.
     """
     if isinstance(workload, Training):
         ends = sorted({0, plan.pp - 1})  # the fuller of a pipeline's first and last stage

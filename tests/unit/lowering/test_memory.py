@@ -245,6 +245,19 @@ def test_latent_weights_of_deepseek_over_tensor_ranks():
     assert eight - one / 8 == pytest.approx(61 * 7168 * 2112 * 7 / 8 * 33 / 32, rel=0.01)
 
 
+def test_without_sequence_parallelism_norms_and_inputs_are_whole():
+    """[korthikanti2022] table 2: s b h (10 + 24/t) with tensor ranks alone, 34/t of s b h with sequence parallelism.
+
+    Before: 34/t for both, 4.25 h of a token on 8 ranks where 13 h stay.
+    """
+    plan, h = Plan(tp=8, pp=8, zero=0), GPT3.model.hidden
+    alone, both = (
+        stage_activations_B(dataclasses.replace(plan, sequence_parallel=s), GPT3, 1) / (2048 * 12 * 7)
+        for s in (False, True)
+    )
+    assert alone == pytest.approx(h * (10 + 24 / 8)) and both == pytest.approx(h * 34 / 8)
+
+
 def test_layer_of_mixtral_by_hand():
     # norms and inputs 8 x 4096, Q and output 4 x 4096, K and V 4 x 1024, and two experts: 3 x 2 x 14336 each, and what
     # each was sent, 2 x 4096

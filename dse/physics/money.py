@@ -34,6 +34,7 @@ def inverse_yield(die_mm2: FloatLike, tech: Technology) -> FloatLike:
     Source: [feng2022actuary] eq. 1 (negative binomial), with harvesting of spare cores folded into c.
     """
     a = tech.package.yield_clustering
+    # the reciprocal is a posynomial of the area and keeps cost convex; 1 - Y or a sum over defects would not
     return (1.0 + die_mm2 * tech.package.critical_area_frac * tech.node.defect_density_per_mm2 / a) ** a
 
 
@@ -43,6 +44,7 @@ def die_cost_USD(die_mm2: FloatLike, tech: Technology) -> FloatLike:
         c = c_wafer A (1 + s) / (A_wafer Y)
     Source: [feng2022actuary] section 3; s stands for scribe lines and partial dies at the wafer's edge.
     """
+    # dies per wafer as a ratio of areas: the exact count subtracts those at the edge (`yields.n_dies_per_wafer`)
     share = die_mm2 * (1.0 + tech.package.saw_loss_frac) / tech.package.wafer_usable_mm2
     return tech.node.wafer_price_USD * share * inverse_yield(die_mm2, tech)
 

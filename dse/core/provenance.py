@@ -183,7 +183,7 @@ def _plain_fact(key: str, value: Any, known: Receipts, what: str, file: str) -> 
         return Sourced(full, value, math.nan, math.nan, *receipt)
     if not isinstance(value, str) and not _is_number(value):
         raise SpecError(f"{key} = {spelled(value)}: expected a number, or a text with its unit")
-    unit = unit_of(full)
+    unit = unit_of(full)  # a number without one could be in any: only ratios and counts may be bare
     bare = not isinstance(value, str) or re.fullmatch(r"[-+0-9.eE]*", value.strip())  # "mm2" ends in a digit as well
     if bare and unit not in ("", "frac") and key == stems[full]:
         raise SpecError(f"{key} = {spelled(value)}: no unit; write it as a text, or name it {full}")

@@ -30,9 +30,10 @@ def p_norm_max(x: Float[Array, "... k"], p: float | Array) -> Float[Array, "..."
     Valid for: p up to about 32 with times of microseconds, whose powers then still fit in float64.
     """
     if isinstance(p, jax.Array):
+        # x^p with p unknown has a NaN slope at x = 0, from log 0 times 0
         return jnp.exp(jax.nn.logsumexp(p * jnp.log(jnp.maximum(x, SMALLEST)), axis=-1) / p)
     if p >= 1 and p == 2 ** round(math.log2(p)):
-        n_squares = round(math.log2(p))
+        n_squares = round(math.log2(p))  # a square is one multiplication, a power a logarithm and an exponential
         for _ in range(n_squares):
             x = jnp.square(x)
         total = jnp.maximum(jnp.sum(x, axis=-1), LEAST_POWER)

@@ -110,6 +110,7 @@ def lowered(
     system: System, workload: Asked, c: Calibration, streams: bool = False
 ) -> tuple[list[Plan], Sequence[StepDemand]]:
     """All valid plans (with `streams` also prefetching ones) and their demands, cached; PlanError if there is none."""
+    # chips that differ in free numbers alone share plans and demands, so that a search lowers once
     key = Structure(
         workload, system.name, system.fabric, system.n_chips, system.chip.lane_kind,
         array_shape(system.chip.core.tensor), chip_reference(system.chip, c), streams,
@@ -142,6 +143,7 @@ class Structure:
 
     def system(self) -> System:
         """A system of this structure whose chip has NaN for every number, so that a demand that reads one is NaN."""
+        # a comparison with NaN is false and leaves no trace: lowering may not branch on a number of the chip
         chip = jax.tree.map(lambda _: np.asarray(np.nan), preset_chip(ANY_CHIP))
         return System(self.name, dataclasses.replace(chip, lane_kind=self.lane_kind), self.fabric, self.n_chips)
 
@@ -174,7 +176,7 @@ def fastest(
     meanwhile(lambda: prepare_evaluated(demands[0], chip, tech, c))  # who looks for the fastest asks of it next
     stacked = stack_records(demands)
     seconds = np.asarray(plan_steps_s(stacked, chip, tech, c))
-    in_time = np.where(seconds <= deadline_s, seconds, np.inf)
+    in_time = np.where(seconds <= deadline_s, seconds, np.inf)  # seconds are infinite where memory does not hold a plan
     best = int(np.argmin(in_time / np.asarray(stacked.tokens) if np.isfinite(in_time).any() else seconds))
     if not np.isfinite(seconds[best]):
         leanest = min(range(len(demands)), key=lambda i: float(demands[i].memory_B))

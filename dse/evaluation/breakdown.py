@@ -171,7 +171,7 @@ def binding(e: Evaluation, ops: tuple[Operator, ...]) -> list[tuple[str, float]]
     # operators of a streamed block have no memory traffic of their own: what they wait for it is between them
     shares["hbm"] = float(e.step.compute_s) / step - sum(op.seconds for op in ops) / step
     for op in ops:
-        name = "compute" if op.bound == "tile" else op.bound
+        name = "compute" if op.bound == "tile" else op.bound  # a tile too large to share is arithmetic to a reader
         shares[name] = shares.get(name, 0.0) + op.seconds / step
     return sorted(((n, s) for n, s in shares.items() if s > RESIDUE), key=lambda x: -x[1])
 
@@ -218,6 +218,7 @@ def find_room(
     """
     first: RoomError | None = None
     few = 0
+    # a plan of the user divides a number of chips, so that no other number fits it
     for n in (k * n_domain for k in (DOMAINS if plan is None else DOMAINS[:1])):
         try:
             found = find(system_at(n), workload_at(n), plan)

@@ -146,6 +146,7 @@ ROUNDING = 1e-6
 
 def shares_pool(n_pool: FloatLike, n_cores: FloatLike, n_dies: FloatLike) -> Any:
     """Whether all cores of a die or package share one tile memory, as they then do at any number of cores."""
+    # a design's numbers are optima, not whole: a share of the cores that rounds to all is all
     return (n_pool > 1) & (n_pool * n_dies >= n_cores * (1 - ROUNDING))
 
 

@@ -207,7 +207,7 @@ def hit_frac(experts: Experts | None, tokens: float) -> float:
 
 def by_index(x: Linear, experts: Experts, tokens: float) -> Linear:
     """Experts of kernels that look up where a chosen expert lies: each is read once, one that nobody chose is not."""
-    hit = hit_frac(experts, tokens)
+    hit = hit_frac(experts, tokens)  # fewer experts, each with more of the same tokens
     return dataclasses.replace(x, tokens=x.tokens / hit, count=x.count * hit)
 
 

@@ -73,6 +73,7 @@ def chip_weights(plan: Plan, model: Model, n_layers: float | None = None) -> dic
     """
     table = model.vocab * model.hidden / plan.tp
     layers = layers_per_stage(plan, model) if n_layers is None else n_layers
+    # in a pipeline embedding and head are on different stages, so that the heaviest has one of the two
     total = {"embedding": table + model.n_tables / plan.tp, "head": 0.0, "rest": float(model.hidden)}
     if plan.pp == 1 and not model.tied_embeddings:
         total["head"] = table
@@ -130,7 +131,7 @@ def _stage_memory(plan: Plan, workload: Training, footprint: Footprint, stage: i
     replicas = n_shards(plan, plan.dp * plan.cp)
     sharded = (n - experts) / replicas + experts / n_shards(plan, plan.dp * plan.cp // plan.ep)
     gradients, states = (sharded if plan.zero >= z else n for z in (2, 1))
-    whole = 2 * n / max(layers, 1.0) if plan.zero >= 3 else n
+    whole = 2 * n / max(layers, 1.0) if plan.zero >= 3 else n  # two mean layers: one in use, one on its way
     buckets = footprint.bucket_B * n if replicas > 1 and plan.zero < 2 else 0.0  # shards are reduced as they come
     activations = stage_activations_B(plan, workload, stage, footprint)
     if workload.adapter_rank:
@@ -173,6 +174,7 @@ def memory_B(plan: Plan, workload: Workload, footprint: Footprint = FUSED) -> Me
     Valid for: the heaviest stage if pp does not divide the layers.
     """
     if isinstance(workload, Training):
-        ends = sorted({0, plan.pp - 1})  # the fuller of a pipeline's first and last stage
+        # the first stage holds most micro batches in flight, the last the logits; those between hold no more
+        ends = sorted({0, plan.pp - 1})
         return max((_stage_memory(plan, workload, footprint, i) for i in ends), key=lambda m: m.total)
     return _serving_memory(plan, workload)

@@ -38,7 +38,7 @@ def recurrence_op(mixer: Recurrence, tp: int, queries: float, sequences: float, 
     if mixer.form == "scan":
         elements = n["state_token"] * tokens * mixer.n_recurrent / tp * times
         return Op("scan", Kind.RECURRENCE, (), "bf16", times * streams, elements)
-    size = min(n[f"chunk_{mixer.form}"], queries)
+    size = min(n[f"chunk_{mixer.form}"], queries)  # a short prompt is one chunk, without padding
     chunks = times * math.ceil(queries / size) * sequences
     products = [
         Product(size, size, d_k, keys * chunks), Product(size, d_v, size, heads * chunks),

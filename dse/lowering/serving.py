@@ -95,6 +95,7 @@ def pass_demand(
     ops, head, shares, stream = _rank(workload, plan, array, n_lanes(system, array), ref.fixed_shapes, n_each)
     runs = np.where(head, 1.0, layers) * shares
     macs = runs @ ops.macs
+    # stages are outermost; where a domain holds two of them, messages count as inside, though every second one leaves
     inside = plan.tp * plan.cp * plan.dp * 2 <= system.fabric.n_chips
     hop = send(p.tokens / (1 if decode else plan.cp) * model.hidden * ACTIVATION_B, inside)
     groups = n_groups(workload, plan)
@@ -112,7 +113,7 @@ def pass_demand(
         n_host=0.0,
         n_micro=n_passes,
         bubble_micro=float(plan.pp - (groups if decode else 1)),
-        window_micro=0.5,
+        window_micro=0.5,  # no gradients to hide, so that any part of a pass gives the same time
         optimizer_B=0.0,
         macs=macs,
         memory_B=memory_B(plan, workload).total,

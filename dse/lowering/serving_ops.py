@@ -48,6 +48,7 @@ def rank_pass(workload: Serving, plan: Plan, n_each: int = 1) -> Pass:
 
     Several tokens of a sequence that one pass verifies are in the same group, and count as sequences of their own.
     """
+    # a group of 3 sequences in 2 turns counts as 1.5 a turn: means, as steady states need
     sequences = workload.batch / plan.dp / n_groups(workload, plan)
     if isinstance(workload, Decode):
         return Pass(sequences * n_each, 1.0, workload.context - 1.0)
@@ -62,7 +63,7 @@ def linears(workload: Serving, plan: Plan, p: Pass, fixed: bool) -> list[Placed]
     for x in block_linears(model, Shard(plan.tp, ep=plan.ep), p.tokens):
         n_moves = 1.0
         if x.kind is Kind.EXPERTS and model.experts is not None:
-            tokens = p.tokens * plan.ep
+            tokens = p.tokens * plan.ep  # those of all ranks whose tokens may choose an expert of this one
             if fixed:
                 x, n_moves = of_fixed_shape(x, model.experts, tokens, isinstance(workload, Decode))
             else:

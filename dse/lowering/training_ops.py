@@ -52,7 +52,7 @@ def _attention(mixer: Attention | Latent, workload: Training, s: Shard, phase: s
     if not workload.fused_attention:
         n_products = 2 if phase == "forward" else 4 + 2 * s.scores_again
         return [stored_attention(*shape, n_products=n_products, softmax_passes=softmax)]
-    n_products = 2 if phase == "forward" else 5
+    n_products = 2 if phase == "forward" else 5  # scores again, and gradients of values, scores, queries and keys
     attended = mixer.n_attended(0.0, sequence)
     fused = fused_attention(*shape, n_products=n_products, softmax_passes=softmax, attended=attended)
     found = [dataclasses.replace(fused, rate=s.attention_rate_frac)]
@@ -184,6 +184,7 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
             del shapes[" wgrad"]
         for suffix, (m, inputs, outputs) in shapes.items():
             op = linear(x.name + suffix, m, inputs, outputs, precision, BF16_B, x.count, x.kind)
+            # the gradient of a weight sums over tokens, so that none of them streams past anything that stays
             ops = [op] if suffix != " wgrad" else _with_sum(op, m * outputs * x.count, s.software)
             phase = "backward" if suffix else "forward"
             placed += [Placed(o, phase, x.share, suffix != " wgrad") for o in ops]

@@ -33,6 +33,7 @@ def tensor_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float
     volume = tokens * model.hidden * ACTIVATION_B
     across, n_each = (across_gather, 2.0) if plan.sequence_parallel else (across_all_reduce, 1.0)
     once = across(*spread(fabric, 1, plan.tp), volume, ref)
+    # backward gathers where forward scatters and moves as much; each recomputation repeats the forward part
     total = once.times(n_each * n_branches(model) * (forward + 1.0)).times(layers)
     if model.experts is not None:
         split = plan.tp if plan.sequence_parallel else 1
@@ -122,5 +123,5 @@ def _adapter_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Refere
     if plan.zero >= 3:
         layers = workload.model.n_layers / plan.pp
         block_B = chip_parameters(plan, workload.model) * weight_B(workload) / layers
-        gathers = across_gather(*where, block_B, ref).times(2.0 * layers)
+        gathers = across_gather(*where, block_B, ref).times(2.0 * layers)  # for forward and backward
     return gathers, across_all_reduce(*where, n * GRADIENT_B, ref), n

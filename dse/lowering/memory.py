@@ -109,7 +109,7 @@ def chip_adapter_parameters(plan: Plan, workload: Training) -> float:
     """
     model, total = workload.model, 0.0
     for mixer, share in model.mixers:
-        total += share * sum(x.inputs + x.outputs for x in mixer_linears(mixer, model.hidden, plan.tp, 1.0))
+        total += share * sum(x.count * (x.inputs + x.outputs) for x in mixer_linears(mixer, model.hidden, plan.tp, 1.0))
     return layers_per_stage(plan, model) * workload.adapter_rank * total
 
 

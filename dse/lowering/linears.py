@@ -162,6 +162,10 @@ def block_linears(model: Model, s: Shard, tokens: float) -> list[Linear]:
         found += [dataclasses.replace(x, share=share) for x in own]
     for feed, share in model.working_feeds:
         found += _feed_linears(feed, model.hidden, s, tokens, share)
+    for block, share in model.shares:
+        if block.per_layer_width and not block.rests:  # the look-up itself reads a row per token, which is little
+            gate = Linear("layer gate", tokens, model.hidden, block.per_layer_width / s.tp, share=share, part="mlp")
+            found += [gate, dataclasses.replace(gate, name="layer out", inputs=gate.outputs, outputs=gate.inputs)]
     return _merged(found)
 
 

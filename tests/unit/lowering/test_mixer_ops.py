@@ -2,7 +2,7 @@
 
 import pytest
 
-from dse.lowering.linears import mixer_linears, replicated_weights
+from dse.lowering.linears import Shard, block_linears, mixer_linears, replicated_weights
 from dse.lowering.mixer_ops import (
     STATE_B,
     cache_split,
@@ -14,10 +14,12 @@ from dse.lowering.mixer_ops import (
     result_width,
     ring_width,
 )
+from dse.workload.blocks import Block, Mlp, Run
 from dse.workload.mixers import Attention, Indexer, Latent
 from dse.workload.op import passes
 from dse.workload.presets import model
 from dse.workload.recurrences import Recurrence, ShortConvolution
+from dse.workload.transformer import Model
 
 DUAL = Recurrence("ssd", n_heads=8, key_dim=128, value_dim=64, projected=2048, form="dual", n_key_heads=2)
 DELTA = Recurrence("delta", n_heads=4, key_dim=128, value_dim=128, projected=2048, form="delta")
@@ -135,3 +137,13 @@ def test_small_work_by_hand():
     conv = ShortConvolution(channels=2048, taps=3)
     assert mixer_elements(conv, 2, 10, "forward", 4.0, 2.0) == (10 * 1024 * 5, 10 * 1024 * 4)
     assert mixer_elements(conv, 2, 10, "backward", 4.0, 2.0) == (2 * 10 * 1024 * 5, 2 * 10 * 1024 * 4)
+
+
+@pytest.mark.parametrize("width", [0, 256])
+def test_a_rank_multiplies_with_every_weight_of_a_block(width):
+    """Gemma 3n gates each block by an embedding of its own, 2 x 2048 x 256 weights more; before, none was read."""
+    block = Block((GQA,), Mlp(8192), per_layer_width=width)
+    m = Model("own", 2048, 32_000, (Run(block, 4),), tied_embeddings=True, norm_passes=2.0, max_context=8192)
+    for tp in (1, 2):
+        read = sum(x.inputs * x.outputs * x.count * x.share for x in block_linears(m, Shard(tp), 1.0))
+        assert read == block.product_weights(2048) / tp

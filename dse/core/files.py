@@ -43,7 +43,7 @@ def _write_beside(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         _flush(temporary)
         os.replace(temporary, path)
-        _flush(path.parent)
+        _flush(path.parent)  # the new name is data of the folder
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -102,7 +102,7 @@ def read_text(path: Path) -> str:
     """The text in a user's file; SpecError for one that is missing, not UTF-8, or larger than `MOST_FILE_B`."""
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_FILE_B + 1)
+            content = file.read(MOST_FILE_B + 1)  # a device has no size to ask for
         text = content.decode("utf-8")
     except OSError as error:
         raise SpecError(f"{path}: cannot be read ({error.strerror})") from error
@@ -137,7 +137,7 @@ DEEP = f"nested too deeply; at most {MOST_NESTED} tables or lists inside each ot
 
 def check_sizes(value: Any, path: str) -> None:
     """SpecError for what `value` of a file nests too deeply, and for whole numbers that no machine word holds."""
-    waiting = [(value, "", 0)]
+    waiting = [(value, "", 0)]  # a list, since recursion would end where the nesting does not
     while waiting:
         here, key, depth = waiting.pop()
         if depth > MOST_NESTED:

@@ -69,7 +69,7 @@ def kept(room: str, what: str) -> bytes | None:
         data = _path(_Place.folder, room, what).read_bytes()
     except OSError:
         return None
-    head, body = data[:DIGEST_B], data[DIGEST_B:]
+    head, body = data[:DIGEST_B], data[DIGEST_B:]  # what was cut off or flipped is made again, never loaded
     return body if head == xxhash.xxh3_128_digest(body) else None
 
 

@@ -23,6 +23,7 @@ def is_worth_showing(values: np.ndarray, near_frac: float) -> np.ndarray:
         return kept
     width = np.ptp(values, axis=0)
     unit = (values - values.min(axis=0)) / np.where(width > 0.0, width, 1.0)
+    # best sums first: a row can only be hidden by one that is shown already, and all-round good ones hide most
     for i in np.argsort(unit.sum(axis=1), kind="stable"):
         kept[i] = near_frac <= 0.0 or not (unit[kept] <= unit[i] + near_frac).all(axis=1).any()
     return kept

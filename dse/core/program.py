@@ -70,6 +70,7 @@ class Program(Generic[T]):
         rest = tuple(None if own else x for x, own in zip(leaves, is_array, strict=True))
         traced = is_traced(arrays)
         shapes = tuple((x.shape, x.dtype, getattr(x, "weak_type", False)) for x in arrays)
+        # 1, 1.0 and True are equal and hash alike, and make different programs: hence the types
         known = (traced, form, tuple(is_array), shapes, rest, tuple(map(type, rest)))
         mine = Future()
         if (made := self._made.setdefault(known, mine)) is mine:

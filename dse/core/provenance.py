@@ -96,6 +96,9 @@ def read_receipts(path: Path) -> dict[str, Receipts]:
         if not isinstance(facts, dict):
             raise ReceiptError(f"{path}: {thing} = {spelled(facts)} stands alone; expected a table such as [{thing}]")
         pairs = [_fact(n, r, f"{path.name}:{thing}") for n, r in facts.items() if isinstance(r, dict)]
+        names = [p.name for p in pairs]
+        if twice := next((n for n in names if names.count(n) > 1), None):
+            raise ReceiptError(f"{path.name}:{thing}.{twice}: stands there twice, in two units; keep one")
         things[thing] = {p.name: p for p in pairs}
     return things
 
@@ -180,14 +183,15 @@ def _plain_fact(key: str, value: Any, known: Receipts, what: str, file: str) -> 
         return Sourced(full, value, math.nan, math.nan, *receipt)
     if not isinstance(value, str) and not _is_number(value):
         raise SpecError(f"{key} = {spelled(value)}: expected a number, or a text with its unit")
-    unit = unit_of(full)
+    unit = unit_of(full)  # a number without one could be in any: only ratios and counts may be bare
     bare = not isinstance(value, str) or re.fullmatch(r"[-+0-9.eE]*", value.strip())  # "mm2" ends in a digit as well
     if bare and unit not in ("", "frac") and key == stems[full]:
         raise SpecError(f"{key} = {spelled(value)}: no unit; write it as a text, or name it {full}")
     try:
         number = quantity(value, unit) if key in (full, stems[full]) else canonical(key, float(value))[1]
     except ValueError as error:
-        told = str(error).removeprefix(f"'{value}': ")
+        said = "its name has the unit already, so give a number" if key not in (full, stems[full]) else str(error)
+        told = said.removeprefix(f"'{value}': ")
         raise SpecError(f"{key} = {spelled(value)}: {told}") from None
     return Sourced(full, number, number, number, *receipt)
 

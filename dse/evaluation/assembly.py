@@ -17,18 +17,19 @@ from ..core.kept import kept_record
 from ..core.program import is_traced, meanwhile
 from ..core.text import in_unit
 from ..core.types import Stacked, stack_records
-from ..hardware.chip import Chip
+from ..hardware.chip import ROUNDING, Chip
 from ..hardware.presets import chip as preset_chip
 from ..hardware.system import Fabric, System
 from ..lowering.collective import Reference
 from ..lowering.demand import demand
-from ..lowering.headroom import usable_B, usable_frac
+from ..lowering.headroom import prefetch_frac, usable_B, usable_frac
 from ..lowering.plan import Plan, plan_text
 from ..lowering.served import asked_demand, asked_plans
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import ArrayShape, array_shape
 from ..physics.calibration import Calibration, calibration_for, extreme, measured_band, reference_speeds
 from ..physics.evaluate import Evaluation, check_rest, chip_technology, silicon
+from ..physics.residency import ahead_frac
 from ..technology.presets import Technology
 from ..workload.requests import Asked
 from ..workload.transformer import Training, Workload
@@ -79,7 +80,7 @@ def evaluate(
         plan, d = every[best], demands[best]
     else:
         d = demand(workload, plan, system, chip_reference(system.chip, c))
-        _check_memory(d, system.chip, plan)
+        _check_room(d, system.chip, plan)
     return Evaluated(plan, _ended(evaluated(d, system.chip, tech, c), system.chip, tech))
 
 
@@ -109,6 +110,7 @@ def lowered(
     system: System, workload: Asked, c: Calibration, streams: bool = False
 ) -> tuple[list[Plan], Sequence[StepDemand]]:
     """All valid plans (with `streams` also prefetching ones) and their demands, cached; PlanError if there is none."""
+    # chips that differ in free numbers alone share plans and demands, so that a search lowers once
     key = Structure(
         workload, system.name, system.fabric, system.n_chips, system.chip.lane_kind,
         array_shape(system.chip.core.tensor), chip_reference(system.chip, c), streams,
@@ -141,6 +143,7 @@ class Structure:
 
     def system(self) -> System:
         """A system of this structure whose chip has NaN for every number, so that a demand that reads one is NaN."""
+        # a comparison with NaN is false and leaves no trace: lowering may not branch on a number of the chip
         chip = jax.tree.map(lambda _: np.asarray(np.nan), preset_chip(ANY_CHIP))
         return System(self.name, dataclasses.replace(chip, lane_kind=self.lane_kind), self.fabric, self.n_chips)
 
@@ -173,19 +176,26 @@ def fastest(
     meanwhile(lambda: prepare_evaluated(demands[0], chip, tech, c))  # who looks for the fastest asks of it next
     stacked = stack_records(demands)
     seconds = np.asarray(plan_steps_s(stacked, chip, tech, c))
-    in_time = np.where(seconds <= deadline_s, seconds, np.inf)
+    in_time = np.where(seconds <= deadline_s, seconds, np.inf)  # seconds are infinite where memory does not hold a plan
     best = int(np.argmin(in_time / np.asarray(stacked.tokens) if np.isfinite(in_time).any() else seconds))
     if not np.isfinite(seconds[best]):
         leanest = min(range(len(demands)), key=lambda i: float(demands[i].memory_B))
-        _check_memory(demands[leanest], chip, every[leanest])
+        _check_room(demands[leanest], chip, every[leanest])
         check_rest(chip, tech, silicon(chip, tech).static_W)
     return best
 
 
-def _check_memory(d: StepDemand, chip: Chip, plan: Plan) -> None:
+def _check_room(d: StepDemand, chip: Chip, plan: Plan) -> None:
+    """RoomError if HBM does not hold the tensors of a plan, or SRAM what it prefetches."""
     need, have = float(d.memory_B), float(usable_B(chip))
     if need > have:
         raise RoomError(
             f"{plan_text(plan)} needs {in_unit(need, 'B', 4)} per chip and {chip.name} offers {in_unit(have, 'B', 4)} "
             f"({usable_frac():.0%} of its HBM); use more chips, more tp or pp, ZeRO or recompute"
+        )
+    if float(ahead_frac(d, chip, np.asarray(prefetch_frac()))) > 1 + ROUNDING:  # an optimum may lie on the limit
+        ahead, sram = float(d.stream.ahead_B), prefetch_frac() * float(chip.n_cores * chip.core.scratchpad_B)
+        raise RoomError(
+            f"{plan_text(plan)} prefetches {in_unit(ahead, 'B', 4)} per chip and {chip.name} offers "
+            f"{in_unit(sram, 'B', 4)} ({prefetch_frac():.0%} of its SRAM); use more tp, or order=turn"
         )

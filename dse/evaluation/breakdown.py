@@ -117,7 +117,7 @@ def operators(
     times = evaluation.step.ops
     limits = np.stack([np.asarray(getattr(times, f"{b}_s")) for b in BOUNDS])
     total, launch = np.asarray(times.total_s), np.asarray(d.ops.n_launches) * float(c.launch_s)
-    runs = np.asarray(d.ops.runs) * float(d.n_micro)
+    runs, macs = np.asarray(d.ops.runs) * float(d.n_micro), np.asarray(d.ops.macs).sum(axis=-1)
     found = []
     for i, op in enumerate(rank_ops(as_run(workload, array), plan)):
         worst = int(np.argmax(limits[:, i]))
@@ -127,7 +127,7 @@ def operators(
                 precision=array.runs_in(op.precision),
                 seconds=float(runs[i] * total[i]),
                 run_s=float(total[i]),
-                run_FLOP=2.0 * op.macs,
+                run_FLOP=2.0 * float(macs[i]),
                 run_B=float(traffic[i]),
                 bound="launch" if launch[i] > limits[worst, i] else BOUNDS[worst],
             )
@@ -136,7 +136,7 @@ def operators(
 
 
 def rank_ops(workload: Workload, plan: Plan) -> list[Op]:
-    """Operators of a rank in the order of `demand`; names and matrix products are the same for every software."""
+    """Operators of a rank in the order of `demand`, for their names; what they multiply depends on the software."""
     training = isinstance(workload, Training)
     return [p.op for p in (training_ops(workload, shard(plan, COMPILED)) if training else serving_ops(workload, plan))]
 
@@ -167,8 +167,10 @@ def binding(e: Evaluation, ops: tuple[Operator, ...]) -> list[tuple[str, float]]
     """Share of the step time by what binds it, largest first; operators count for the limit that binds them."""
     step = float(e.step_s)
     shares = {name: seconds / step for name, seconds in step_parts(e) if name != "operators"}
+    # operators of a streamed block have no memory traffic of their own: what they wait for it is between them
+    shares["hbm"] = float(e.step.compute_s) / step - sum(op.seconds for op in ops) / step
     for op in ops:
-        name = "compute" if op.bound == "tile" else op.bound
+        name = "compute" if op.bound == "tile" else op.bound  # a tile too large to share is arithmetic to a reader
         shares[name] = shares.get(name, 0.0) + op.seconds / step
     return sorted(((n, s) for n, s in shares.items() if s > RESIDUE), key=lambda x: -x[1])
 
@@ -184,6 +186,7 @@ def spent(d: StepDemand, chip: Chip, c: Calibration) -> dict[str, float]:
     found["other stages"] = float(step.bubble_s)
     found["starting kernels"] = float(runs @ launch)
     found["the serving loop"] = float(step.host_exposed_s)
+    found[names[0]] = float(step.compute_s) - float(runs @ np.asarray(t.total_s))  # what a streamed block waits for HBM
     for i, which in enumerate(np.argmax(limits, axis=0)):
         seconds = float(runs[i] * (np.asarray(t.total_s)[i] - launch[i]))
         found[names[which]] = found.get(names[which], 0.0) + seconds
@@ -214,6 +217,7 @@ def find_room(
     """
     first: RoomError | None = None
     few = 0
+    # a plan of the user divides a number of chips, so that no other number fits it
     for n in (k * n_domain for k in (DOMAINS if plan is None else DOMAINS[:1])):
         try:
             found = find(system_at(n), workload_at(n), plan)

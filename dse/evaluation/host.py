@@ -31,6 +31,7 @@ def evaluated(
     """`evaluate_demand` of one demand, as NumPy arrays; when called under a JAX transformation, it is traced."""
     if is_traced((d, chip, tech, c, cooled_W)):
         return _evaluated(d, chip, tech, c, cooled_W)
+    # no cooling is a limit of infinite power, whose shortest times are 0: one program serves both
     limit = np.asarray(np.inf if cooled_W is None else cooled_W)
     found = jax.device_get(_evaluated(*_plain(d, chip, tech, c), limit))
     n = np.shape(d.ops.runs)[-1]
@@ -51,6 +52,7 @@ def plan_steps_s(demands: StepDemand, chip: Chip, tech: Technology, c: Calibrati
         return _plan_steps_s(demands, chip, tech, c)
     every, *rest = _plain(demands, chip, tech, c)
     n = len(every.tokens)
+    # the last batch repeats its last plan: one shape is one program
     rows = [np.minimum(np.arange(first, first + PLANS), n - 1) for first in range(0, n, PLANS)]
     found = [_plan_steps_s(jax.tree.map(lambda x, i=i: x[i], every), *rest) for i in rows]
     return np.concatenate([np.asarray(s) for s in found])[:n]
@@ -73,6 +75,7 @@ def _plain(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> tuple
 def _filled(d: StepDemand) -> StepDemand:
     """`d` padded to a multiple of `OPERATORS` with copies of its last operator that run zero times; sums stay equal."""
     n = np.shape(d.ops.runs)[-1]
+    # copies of an operator, not zeros: 0/0 of an operator without time would be NaN, at zero runs too
     places = np.minimum(np.arange(-(-n // OPERATORS) * OPERATORS), n - 1)
     ops = jax.tree.map(lambda x: np.asarray(x)[..., places], eqx.tree_at(lambda o: o.macs, d.ops, np.zeros(n)))
     runs = np.where(np.arange(len(places)) < n, ops.runs, 0.0)

@@ -206,9 +206,12 @@ def plan_texts(subject: Subject, plans: Plans) -> list[str]:
 def operators_of(subject: Subject, plans: Plans) -> list[list[dict[str, Any]]]:
     """Name and FLOP of one run of every operator of each workload; none for models in service."""
     found = []
-    for (workload, _), kept, i in zip(subject.study.workloads.values(), subject.space.plans, plans, strict=True):
+    space = subject.space
+    every = zip(subject.study.workloads.values(), space.plans, space.demands, plans, strict=True)
+    for (workload, _), kept, demands, i in every:
         ops = [] if isinstance(workload, Requests) else rank_ops(phase_under(workload, kept[i]), kept[i])
-        found.append([{"name": o.name, "run_FLOP": 2.0 * o.macs} for o in ops])
+        macs = np.asarray(demands.ops.macs)[0, i].sum(axis=-1)  # of any structure: arrays differ, products do not
+        found.append([{"name": o.name, "run_FLOP": 2.0 * m} for o, m in zip(ops, macs.tolist(), strict=False)])
     return found
 
 

@@ -146,6 +146,7 @@ ROUNDING = 1e-6
 
 def shares_pool(n_pool: FloatLike, n_cores: FloatLike, n_dies: FloatLike) -> Any:
     """Whether all cores of a die or package share one tile memory, as they then do at any number of cores."""
+    # a design's numbers are optima, not whole: a share of the cores that rounds to all is all
     return (n_pool > 1) & (n_pool * n_dies >= n_cores * (1 - ROUNDING))
 
 
@@ -173,7 +174,15 @@ def natives(rates: Sequence[float], narrow_products: str) -> tuple[str, ...]:
 
 
 def runs_in(native: Sequence[str], asked: str) -> str:
-    """Precision in which products asked for in `asked` run: that one if native, else the next wider float."""
+    """Precision in which products asked for in `asked` run: that one if native, else the next wider float.
+
+    SpecError: the matrix unit has nothing as wide, such as FP32 where vector lanes multiply it.
+    """
     floats = [p for p in native if p != "int8" and PRECISION_BITS[p] >= PRECISION_BITS[asked]]
-    wider = [p for p in floats if asked != "int8" or p != "fp8"]
-    return asked if asked in native else wider[-1]
+    wider = [p for p in floats if asked != "int8" or p != "fp8"]  # FP8 has fewer bits of significand than INT8
+    if asked in native:
+        return asked
+    if not wider:
+        has = ", ".join(native)
+        raise SpecError(f"products in {asked}: the matrix unit multiplies in {has} and in nothing wider; ask for {has}")
+    return wider[-1]

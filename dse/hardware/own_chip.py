@@ -117,7 +117,7 @@ def _check_usual(path: Path, key: str, fact: Sourced) -> None:
         return
     if fact.name.startswith(WHOLE) and not float(fact.value).is_integer():
         raise SpecError(f"{path}: {key} = {fact.value:g}; give a whole number")
-    far = FAR if unit_of(fact.name) else FAR_COUNT
+    far = FAR if unit_of(fact.name) else FAR_COUNT  # a wrong prefix is a factor of 1,000; counts have none
     if not min(sizes) / far <= abs(fact.value) <= far * max(sizes):
         low, high, mine = (quantity_text(fact.name, x) for x in (min(sizes), max(sizes), fact.value))
         raise SpecError(f"{path}: {key} = {mine}; chips have {low} to {high}, so check number and unit")
@@ -125,6 +125,7 @@ def _check_usual(path: Path, key: str, fact: Sourced) -> None:
 
 def facts_of(thing: OwnThing) -> Receipts:
     """All facts of a user's chip, without those published for its base as a product."""
+    # own facts last: they hold against those of the base and what follows from the number of cores
     kept = {k: f for k, f in thing.inherited.items() if not k.startswith(OF_A_PRODUCT)}
     return {**kept, **_followed(thing), **thing.own}
 

@@ -206,6 +206,7 @@ def chip_system(chip_name: str, n_chips: int | None = None, within: str | None =
     facts = system_facts(name)
     if is_own(chip_name):
         thing, inside = own_chip(Path(chip_name)), chip_file(Path(chip_name))
+        # links that the file states are its own; those of its base give way to the system's
         wired = dataclasses.replace(_wired(inside, facts, tuple(thing.own)), name=chip_name)
     else:
         made_of = text_or(facts, "chip", chip_name)

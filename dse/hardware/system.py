@@ -53,7 +53,8 @@ def most_cubic(n: int, n_axes: int) -> tuple[int, ...]:
     if n_axes == 1:
         return (n,)
     firsts = [d for d in range(1, n + 1) if n % d == 0 and d**n_axes <= n]
-    found = [(d, *most_cubic(n // d, n_axes - 1)) for d in firsts]
+    found = [tuple(sorted((d, *most_cubic(n // d, n_axes - 1)))) for d in firsts]
+    # nearest to a cube: the shortest longest ring, then the longest shortest one
     return min(found, key=lambda dims: (dims[-1], -dims[0]))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.provenance import Sourced, load_receipts, number, pick
 from ..technology.node import PRECISION_BITS
-from ..workload.blocks import Mlp
+from ..workload.blocks import Experts, Mlp
 from ..workload.mixers import Attention, Latent
 from ..workload.transformer import Model, Training, active_parameters
 from .mixer_ops import kept_B_per_token
@@ -90,40 +90,55 @@ def input_B(precision: str) -> float:
     return min(PRECISION_BITS[precision] / 8, float(ACTIVATION_B))
 
 
-def _mlp_B_per_token(model: Model, tp: int, in_B: float, software: Footprint) -> float:
-    """Kept tensors of the MLP: inputs of the activation, its result as the input of the last product, spare copies."""
+def _mlp_B_per_token(model: Model, tp: int, n_stream: int, in_B: float, software: Footprint) -> float:
+    """Kept tensors of the MLP: inputs of the activation, its result as the input of the last product, spare copies.
+
+    Besides, of routed experts, a copy of each token for every expert it visits: the input of that expert's products.
+    Source: [deepseek2024v3] section 3.3.3: what is sent to experts is kept, in 8 bit where their products are.
+    """
     total = 0.0
     for f, share in model.working_feeds:
         inner = f.ffn if isinstance(f, Mlp) else f.per_token * f.ffn + f.shared_ffn + f.parallel_ffn
         gated = f.n_matrices - 2
         kept = ACTIVATION_B * (f.n_matrices - 1 + gated * software.n_glu_results) + in_B
         total += share * inner / tp * kept
+        if isinstance(f, Experts):  # tokens came from other ranks, so that they cannot be copied anew
+            sent = f.per_token * f.routed_width(model.hidden)
+            total += share * in_B * sent * (1 / n_stream + software.n_gathered_inputs * (1 - 1 / n_stream))
     return total
 
 
+def _stream_B_per_token(model: Model, n_stream: int, in_B: float, software: Footprint) -> float:
+    """Kept tensors as wide as the residual stream: inputs of norms and of products, dropout masks."""
+    branches = sum(share * b.n_branches for b, share in model.shares if not b.rests)
+    inputs = branches * in_B * model.hidden * (1 / n_stream + software.n_gathered_inputs * (1 - 1 / n_stream))
+    masks = 2 * model.hidden / n_stream if model.dropout else 0.0  # a byte per element and branch
+    return branches * ACTIVATION_B * model.hidden / n_stream + inputs + masks
+
+
 def layer_activation_B_per_token(
-    model: Model, tp: int, recompute: str, sequence: int, in_B: float = ACTIVATION_B, software: Footprint = FUSED
-) -> float:
+    model: Model, tp: int, recompute: str, sequence: int, in_B: float = ACTIVATION_B, software: Footprint = FUSED,
+    n_stream: int | None = None,
+) -> float:  # fmt: skip
     """Bytes that one layer keeps per token on one rank until the backward pass.
 
         norm inputs 4h + inputs of QKV and of the MLP 2wh + Q and attention output 4ad + K and V 4kd
-        + inputs of the activation 2f (n_mlp - 1), its result wf + dropout masks 2h (if any), all over t;
+        + inputs of the activation 2f (n_mlp - 1), its result wf + dropout masks 2h (if any), all over t, or those in h
+        over `n_stream` tensor ranks, 1 without sequence parallelism;
         "none" adds the scores, 5as with dropout (softmax 2, mask 1, result 2), 2as without;
-        "full" keeps only the layer's input, 2h / t
+        "full" keeps only the layer's input, 2h
     with h `hidden`, a and k query and KV heads, d `head_dim`, f `ffn`, s `sequence`, t `tp`, w bytes of a product's
     input (2, or 1 for 8-bit products, which keep their own copy of the attention output, wad).
     Source: [korthikanti2022] section 4.1 for the tensors, table 2 for t with sequence parallelism, here with grouped
     queries and a gated MLP; [deepseek2024v3] section 3.3.3 for w.
     Assumes: scores are stored with "none" only. K and V are replicated, not split, where t exceeds the KV heads.
     """
+    n_stream = tp if n_stream is None else n_stream
     if recompute == "full":
-        return ACTIVATION_B * model.hidden / tp
+        return ACTIVATION_B * model.hidden / n_stream
     attention = sum(share * kept_B_per_token(m, tp, in_B, ACTIVATION_B) for m, share in model.working_mixers)
-    branches = sum(share * b.n_branches for b, share in model.shares if not b.rests)
-    inputs = branches * in_B * model.hidden * (1 / tp + software.n_gathered_inputs * (1 - 1 / tp))
-    stream = branches * ACTIVATION_B * model.hidden / tp
-    kept = stream + inputs + attention + _mlp_B_per_token(model, tp, in_B, software)
-    kept += 2 * model.hidden / tp if model.dropout else 0
+    mlp = _mlp_B_per_token(model, tp, n_stream, in_B, software)
+    kept = _stream_B_per_token(model, n_stream, in_B, software) + attention + mlp
     if recompute == "selective":
         return kept
     score_B = 5 if model.dropout else ACTIVATION_B
@@ -156,20 +171,20 @@ def stage_activations_B(plan: Plan, workload: Training, stage: int, software: Fo
     model, tp = workload.model, plan.tp
     layers = end_layers(plan, model, bool(software.balanced_stages))[int(stage > 0)]
     tokens = plan.micro_batch * workload.sequence / plan.cp
-    in_B = input_B(workload.precision)
+    in_B, n_stream = input_B(workload.precision), tp if plan.sequence_parallel else 1
     # fused attention never stores scores, so keeping everything costs no more than recomputing them
     stored = "selective" if workload.fused_attention and plan.recompute == "none" else plan.recompute
-    kept = layer_activation_B_per_token(model, tp, stored, workload.sequence, in_B, software)
+    kept = layer_activation_B_per_token(model, tp, stored, workload.sequence, in_B, software, n_stream)
     replay = 0.0
     if plan.recompute == "full":
-        whole = layer_activation_B_per_token(model, tp, "selective", workload.sequence, in_B, software)
+        whole = layer_activation_B_per_token(model, tp, "selective", workload.sequence, in_B, software, n_stream)
         kept = plan.recompute_frac * kept + (1.0 - plan.recompute_frac) * whole
         replay = whole if plan.recompute_frac > 0 else 0.0
     held = in_flight(plan, n_micro_batches(plan, workload), stage)
     here = min(2.0, held * layers) if plan.offload else held * layers
     per_token = here * kept
     if stage == 0 and model.dropout:
-        per_token += held * model.hidden / tp
+        per_token += held * model.hidden / n_stream
     if stage == plan.pp - 1:
-        per_token += (software.logit_B * model.vocab + 2 * ACTIVATION_B * model.hidden) / tp
+        per_token += software.logit_B * model.vocab / tp + 2 * ACTIVATION_B * model.hidden / n_stream
     return tokens * (per_token + replay)

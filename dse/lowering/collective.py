@@ -101,16 +101,18 @@ def group(fabric: Fabric, inner: int, size: int) -> Group:
         upper_s = fabric.upper_hop_s if crossings else 0.0
         ring_s = crossings * fabric.upper_hop_s
         return Group(size, share, True, fabric.in_network_reduction, size - 1.0, upper_s, ring_s, fabric.rank_s)
+    # ranks fill the innermost axes first, and the inner ones have taken their part of each
     share, hops, left, before = 0.0, 0.0, size, inner
     for length, part in zip(fabric.dims, fabric.axis_share, strict=True):
         taken = math.gcd(length, before)
         before //= taken
         free = length // taken
         use = min(free, left) if left > 1 else 1
-        left = -(-left // use)
+        left = -(-left // use)  # rounded up: a group that fills an axis in part still needs the next
         if use > 1:
             share += part if use == length else part / 2
             hops += use - 1
+    # a group of one uses no axis and sends nothing: 1e-3 only keeps its division finite
     return Group(size, max(share, 1e-3), False, False, hops, rank_s=fabric.rank_s)
 
 
@@ -193,6 +195,7 @@ def across_gather(g: Group, n_out: int, volume_B: float, ref: Reference) -> Traf
     inside = all_gather(g, volume_B, ref)
     if n_out <= 1:
         return inside
+    # all chips of a domain send at once, each its slice through its own share of the network
     slice_B, added_s = volume_B / max(g.size, 1), g.size * n_out * g.rank_s
     ring = Traffic(out_B=slice_B * (n_out - 1) / n_out, out_hops=n_out - 1.0, upper_s=added_s)
     tree = Traffic(out_B=2 * slice_B, out_hops=2 * math.ceil(math.log2(n_out)), upper_s=added_s)
@@ -224,6 +227,7 @@ def spread(fabric: Fabric, inner: int, size: int) -> tuple[Group, int]:
         room = max(fabric.n_chips // inner, 1)
         inside = max(d for d in range(1, min(room, size) + 1) if size % d == 0)
         return group(fabric, inner, inside), size // inside
+    # a torus has no spare places: a group that does not divide its axes would straddle domains
     room = max(fabric.n_chips // inner, 1) if fabric.n_chips % inner == 0 else 1
     inside = max(d for d in range(1, min(room, size) + 1) if size % d == 0 and room % d == 0)
     return group(fabric, inner, inside), size // inside

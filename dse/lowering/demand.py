@@ -58,6 +58,7 @@ def _runs(
         stages = balanced_stages(model, plan.pp)
         layers, heads = stages[np.argmax(stages @ [1.0, h])]
         return layers * layer + heads * head, float(stages[:, 0].max())
+    # the slowest stage has a layer more than the last, or is the last if its head takes longer than that layer
     fewest, spare = divmod(model.n_layers, plan.pp)
     layers = fewest + max(0.0, 1.0 - h) if spare else float(fewest)
     return layers * layer + head, layers
@@ -72,6 +73,7 @@ def _backward_share(ops: RankOps, phases: list[str], runs: np.ndarray) -> float:
 def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan, software: str) -> float:
     """Kernels and collectives that the host starts per micro batch; a framework adds a few small kernels for each."""
     each = number(framework(), "n_kernels_per_operator") * moves(software)["starts"]
+    # the last column of `RankOps` counts launches
     return each * (float(runs @ ops.columns[-1]) + sum(n for _, n in collectives(plan)) * layers)
 
 
@@ -94,6 +96,7 @@ def plan_demand(
     kept = kept or footprint(software)
     runs, layers = _runs(phases, shares, ops.macs.sum(axis=1), plan, workload.model, bool(kept.balanced_stages))
     macs = runs @ ops.macs
+    # what travels and what is held is the same in every order of operators, and cached once
     any_order = dataclasses.replace(plan, order=ORDERS[0])
     call_B = moves(software)["call_B"]
     beside = _beside(workload, any_order, layers, system.fabric, kept, ref, call_B)
@@ -113,6 +116,7 @@ def plan_demand(
         macs=macs,
         memory_B=beside.memory_B,
         tokens=step_tokens,
+        # backward is twice forward, for gradients of inputs and of weights; recomputation is no useful work
         model_FLOP=3 * beside.forward_FLOP_per_token * step_tokens / system.n_chips,
         rate=array.rates[array.executed(workload.precision)],
         stream=stream_demand(stream, runs),

@@ -144,6 +144,7 @@ def writer_memory(requests: Requests, shape: Shape, n_sequences: int, quantile_f
     mean = _decode_memory(requests, shape, n_sequences, requests.mean_context)
     longest = _decode_memory(requests, shape, 1, requests.longest)
     peak = float(n_peak(np.asarray(float(n_sequences)), np.asarray(NormalDist().inv_cdf(quantile_frac))))
+    # one more: a prompt that is read has its cache already, and joins the sequences after its first token
     cache = max(mean.kv_B * (peak + 1.0) / n_sequences, longest.kv_B)
     return dataclasses.replace(mean, kv_B=cache)
 
@@ -158,7 +159,7 @@ def batch_sizes(requests: Requests, shape: Shape, quantile_frac: float) -> Itera
             break
         yield size, memory
         best, size = size, 2 * size
-    low, high = best, min(size, MAX_SEQUENCES)
+    low, high = best, min(size, MAX_SEQUENCES)  # the last that fits and the first that does not
     while best and high - low > 1:
         middle = (low + high) // 2
         fits = writer_memory(requests, shape, middle, quantile_frac).total <= room

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import cache
 
 from ..core.provenance import number
 from ..workload.blocks import Experts, Feed, Mlp
@@ -73,6 +74,19 @@ def mixer_linears(mixer: AbstractMixer, hidden: int, tp: int, tokens: float) -> 
     return [Linear("project", tokens, hidden, 3 * wide), Linear("out", tokens, wide, hidden)]
 
 
+@cache  # plans by the thousand ask for it
+def replicated_weights(mixer: AbstractMixer, hidden: int, tp: int) -> float:
+    """Weights of a mixer that a rank holds beyond an even share.
+
+    Several ranks repeat KV heads where there are fewer than ranks; each holds all of what squeezes latents, of what
+    pools them, and of indexers.
+    """
+    # image keys and values are not made in the pass, but their weights lie there as those of any attention
+    stands = dataclasses.replace(mixer, cross=False) if isinstance(mixer, Attention) else mixer
+    held, even = (sum(x.inputs * x.outputs * x.count for x in mixer_linears(stands, hidden, n, 1.0)) for n in (tp, 1))
+    return held - even / tp
+
+
 def _attention_linears(mixer: Attention, hidden: int, tp: int, tokens: float) -> list[Linear]:
     heads, kv_heads = heads_of(mixer, tp)
     own = 0.0 if mixer.cross or not mixer.own_kv else kv_heads
@@ -128,7 +142,7 @@ def _feed_linears(feed: Feed, hidden: int, s: Shard, tokens: float, share: float
         return _mlp_linears(hidden, feed.ffn / s.tp, feed.n_matrices, mlp)
     each = tokens * s.ep * feed.per_token / feed.n_experts * passes()["expert_imbalance"]
     routed = Linear("expert ", each, 0.0, 0.0, Kind.EXPERTS, feed.n_experts / s.ep, share, "experts")
-    found = _mlp_linears(feed.latent or hidden, feed.ffn / s.tp, feed.n_matrices, routed)
+    found = _mlp_linears(feed.routed_width(hidden), feed.ffn / s.tp, feed.n_matrices, routed)
     beside = (("shared ", feed.shared_ffn, "shared"), ("parallel ", feed.parallel_ffn, "mlp"))
     for name, ffn, part in beside:
         if ffn:
@@ -148,6 +162,10 @@ def block_linears(model: Model, s: Shard, tokens: float) -> list[Linear]:
         found += [dataclasses.replace(x, share=share) for x in own]
     for feed, share in model.working_feeds:
         found += _feed_linears(feed, model.hidden, s, tokens, share)
+    for block, share in model.shares:
+        if block.per_layer_width and not block.rests:  # the look-up itself reads a row per token, which is little
+            gate = Linear("layer gate", tokens, model.hidden, block.per_layer_width / s.tp, share=share, part="mlp")
+            found += [gate, dataclasses.replace(gate, name="layer out", inputs=gate.outputs, outputs=gate.inputs)]
     return _merged(found)
 
 
@@ -193,7 +211,7 @@ def hit_frac(experts: Experts | None, tokens: float) -> float:
 
 def by_index(x: Linear, experts: Experts, tokens: float) -> Linear:
     """Experts of kernels that look up where a chosen expert lies: each is read once, one that nobody chose is not."""
-    hit = hit_frac(experts, tokens)
+    hit = hit_frac(experts, tokens)  # fewer experts, each with more of the same tokens
     return dataclasses.replace(x, tokens=x.tokens / hit, count=x.count * hit)
 
 

@@ -12,8 +12,8 @@ from ..workload.storage import format_of, n_element_bits, stored_B
 from ..workload.transformer import Decode, Model, Serving, Training, Workload, state_B
 from .activations import ACTIVATION_B, FUSED, Footprint, end_layers, layer_activation_B_per_token, stage_activations_B
 from .headroom import n_kv_block_tokens
-from .linears import mixer_linears
-from .mixer_ops import cache_split, replicated_weights
+from .linears import mixer_linears, replicated_weights
+from .mixer_ops import cache_split
 from .plan import Plan, layers_per_stage
 from .serving_ops import rank_pass
 from .tiling import padded
@@ -67,12 +67,13 @@ def chip_weights(plan: Plan, model: Model, n_layers: float | None = None) -> dic
     """Weights on a chip of a stage of `n_layers`, else the heaviest, by part; experts are split over expert ranks too.
 
         N = l ((N_layer - n)/t + n + r) + e V h / t + h
-    with l layers per stage, t `tp`, N_layer weights of a mean block, of which every rank keeps n of norms, r replicated
-    K and V columns where t exceeds the KV heads, V the vocabulary, e embedding tables: 1 in a pipeline or tied, else 2.
+    with l layers per stage, t `tp`, N_layer weights of a mean block, of which every rank keeps n of norms, r those of
+    `replicated_weights`, V the vocabulary, e embedding tables: 1 in a pipeline or tied, else 2.
     Source: [shoeybi2019] section 3 for what tensor ranks split.
     """
     table = model.vocab * model.hidden / plan.tp
     layers = layers_per_stage(plan, model) if n_layers is None else n_layers
+    # in a pipeline embedding and head are on different stages, so that the heaviest has one of the two
     total = {"embedding": table + model.n_tables / plan.tp, "head": 0.0, "rest": float(model.hidden)}
     if plan.pp == 1 and not model.tied_embeddings:
         total["head"] = table
@@ -108,8 +109,13 @@ def chip_adapter_parameters(plan: Plan, workload: Training) -> float:
     """
     model, total = workload.model, 0.0
     for mixer, share in model.mixers:
-        total += share * sum(x.inputs + x.outputs for x in mixer_linears(mixer, model.hidden, plan.tp, 1.0))
+        total += share * sum(x.count * (x.inputs + x.outputs) for x in mixer_linears(mixer, model.hidden, plan.tp, 1.0))
     return layers_per_stage(plan, model) * workload.adapter_rank * total
+
+
+def n_shards(plan: Plan, n_replicas: int) -> int:
+    """Parts into which ZeRO splits the states that `n_replicas` have in common: fewer where several copies are kept."""
+    return n_replicas // (math.gcd(plan.n_copies, n_replicas) if plan.zero else 1)
 
 
 def _stage_memory(plan: Plan, workload: Training, footprint: Footprint, stage: int) -> Memory:
@@ -122,10 +128,10 @@ def _stage_memory(plan: Plan, workload: Training, footprint: Footprint, stage: i
     layers = end_layers(plan, workload.model, bool(footprint.balanced_stages))[int(stage > 0)]
     n = chip_parameters(plan, workload.model, layers)
     experts = chip_expert_parameters(plan, workload.model, layers)
-    replicas = plan.dp * plan.cp // (math.gcd(plan.n_copies, plan.dp * plan.cp) if plan.zero else 1)
-    sharded = (n - experts) / replicas + experts * plan.ep / replicas
+    replicas = n_shards(plan, plan.dp * plan.cp)
+    sharded = (n - experts) / replicas + experts / n_shards(plan, plan.dp * plan.cp // plan.ep)
     gradients, states = (sharded if plan.zero >= z else n for z in (2, 1))
-    whole = 2 * n / max(layers, 1.0) if plan.zero >= 3 else n
+    whole = 2 * n / max(layers, 1.0) if plan.zero >= 3 else n  # two mean layers: one in use, one on its way
     buckets = footprint.bucket_B * n if replicas > 1 and plan.zero < 2 else 0.0  # shards are reduced as they come
     activations = stage_activations_B(plan, workload, stage, footprint)
     if workload.adapter_rank:
@@ -165,9 +171,10 @@ def memory_B(plan: Plan, workload: Workload, footprint: Footprint = FUSED) -> Me
     8-bit products keep 8-bit inputs. Inference: weights at `weight_precision` (below 16 bits with one 8-bit scale per
     32 elements) and the KV cache at `kv_precision`, in whole blocks [kwon2023paged].
     Source: [rajbhandari2020zero] sections 3.1 and 5.1 for states and their sharding; [korthikanti2022] for activations.
-    Valid for: tensor with sequence parallelism; the heaviest stage if pp does not divide the layers.
+    Valid for: the heaviest stage if pp does not divide the layers.
     """
     if isinstance(workload, Training):
-        ends = sorted({0, plan.pp - 1})  # the fuller of a pipeline's first and last stage
+        # the first stage holds most micro batches in flight, the last the logits; those between hold no more
+        ends = sorted({0, plan.pp - 1})
         return max((_stage_memory(plan, workload, footprint, i) for i in ends), key=lambda m: m.total)
     return _serving_memory(plan, workload)

@@ -19,7 +19,7 @@ from .plan import Plan, layers_per_stage
 from .serving import n_lanes, serving_demand
 from .serving_ops import Pass, linears, rank_pass, serving_ops
 from .step_demand import StepDemand, TrafficDemand
-from .tiling import ArrayShape, op_demand, rank_ops
+from .tiling import ArrayShape, as_run, op_demand, rank_ops
 from .training_ops import Placed
 
 
@@ -29,19 +29,21 @@ def weight_B(op: Op) -> float:
     return op.hbm_B / p.count - 2.0 * p.moving * (p.stationary + p.contract)
 
 
-def fused_linear(a: Op, b: Op, n_all: float) -> Op:
-    """Two runs of a linear layer as one: rows add up; each weight, or visited expert of `n_all`, is read once.
+def fused_linear(a: Op, b: Op, n_all: float, share_frac: float = 1.0) -> Op:
+    """A run of a linear layer and a share of another as one: rows add up; each of `n_all` weights is read once.
 
     Source: [agrawal2023sarathi] section 4.2: decodes that ride on a chunk need no read of weights of their own.
     """
     p, q = a.products[0], b.products[0]
+    # runs choose experts independently; of other layers both need every weight, and this is `n_all`
     count = n_all * (1.0 - (1.0 - p.count / n_all) * (1.0 - q.count / n_all))
-    rows = p.moving * p.count + q.moving * q.count
+    rows = p.moving * p.count + share_frac * q.moving * q.count
     product = Product(rows / count, p.stationary, p.contract, count)
     activations = 2.0 * rows * (p.stationary + p.contract)
     return dataclasses.replace(
         a, products=(product,), hbm_B=count * weight_B(a) + activations,
-        vector_elements=a.vector_elements + b.vector_elements, reuse_B=a.reuse_B + b.reuse_B,
+        vector_elements=a.vector_elements + share_frac * b.vector_elements,
+        reuse_B=a.reuse_B + share_frac * b.reuse_B,
         stored_elements=a.stored_elements / p.count * count,
     )  # fmt: skip
 
@@ -74,8 +76,8 @@ def chunk_ops(
         share = b.share / a.share
         if fixed and a.op.kind is Kind.EXPERTS:
             op = joined[a.op.name]
-        elif a.op.kind.has_weight and a.phase != "head":
-            op = fused_linear(a.op, b.op, n_experts if a.op.kind is Kind.EXPERTS else 1.0)
+        elif a.op.kind.has_weight:
+            op = fused_linear(a.op, b.op, n_experts if a.op.kind is Kind.EXPERTS else a.op.products[0].count, share)
         else:
             op = beside(a.op, b.op, share)
         placed.append(Placed(op, a.phase, a.share))
@@ -93,6 +95,7 @@ def verify_ops(decode: Decode, n_tokens: int, plan: Plan, lanes: float, fixed: b
     placed = []
     one, many = serving_ops(decode, plan, lanes, fixed), serving_ops(decode, plan, lanes, fixed, n_tokens)
     for a, b in zip(one, many, strict=True):
+        # drafted tokens count as sequences, but those of one sequence share a read of its cache or state
         op = dataclasses.replace(b.op, hbm_B=a.op.hbm_B) if b.op.kind.meets_the_past else b.op
         placed.append(dataclasses.replace(b, op=op))
     return placed
@@ -120,6 +123,7 @@ def chunk_demand(
     """
     if plan.pp > 1:
         raise PlanError(f"chunks ride on decode passes without a pipeline only, not with pp={plan.pp}")
+    decode, prefill = as_run(decode, array), as_run(prefill, array)
     d = serving_demand(decode, plan, system, array, ref, n_tokens)
     p = serving_demand(prefill, dataclasses.replace(plan, micro_batch=prefill.batch // plan.dp), system, array, ref)
     layers = float(layers_per_stage(plan, decode.model))
@@ -132,6 +136,7 @@ def verify_demand(
     decode: Decode, n_tokens: int, plan: Plan, system: System, array: ArrayShape, ref: Reference
 ) -> StepDemand:
     """Coefficients of one pass over `n_tokens` tokens of every sequence; plain decode for one."""
+    decode = as_run(decode, array)
     many = serving_demand(decode, plan, system, array, ref, n_tokens)
     if n_tokens == 1:
         return many

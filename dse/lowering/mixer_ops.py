@@ -38,7 +38,7 @@ def recurrence_op(mixer: Recurrence, tp: int, queries: float, sequences: float, 
     if mixer.form == "scan":
         elements = n["state_token"] * tokens * mixer.n_recurrent / tp * times
         return Op("scan", Kind.RECURRENCE, (), "bf16", times * streams, elements)
-    size = min(n[f"chunk_{mixer.form}"], queries)
+    size = min(n[f"chunk_{mixer.form}"], queries)  # a short prompt is one chunk, without padding
     chunks = times * math.ceil(queries / size) * sequences
     products = [
         Product(size, size, d_k, keys * chunks), Product(size, d_v, size, heads * chunks),
@@ -90,7 +90,9 @@ def mixer_elements(
     n = passes()
     if isinstance(mixer, Attention | Latent):
         heads, kv_heads = heads_of(mixer, tp)
-        rotated, gated = tokens * (heads + kv_heads) * mixer.head_dim, tokens * mixer.gate_width / tp
+        # of a latent, positions turn the rotary part of each query and of the one key that all heads share
+        turned = (heads + 1.0) * mixer.rope_dim if isinstance(mixer, Latent) else (heads + kv_heads) * mixer.head_dim
+        rotated, gated = tokens * turned, tokens * mixer.gate_width / tp
         return rotated * n["rope"] + gated * n[f"activation_{phase}"], rotated * n_rotary + gated * 2
     again = 1.0 if phase == "forward" else 2.0
     if isinstance(mixer, ShortConvolution):
@@ -112,22 +114,15 @@ def kept_B_per_token(mixer: AbstractMixer, tp: int, in_B: float, kept_B: float) 
     """
     if isinstance(mixer, Attention | Latent):
         heads, kv_heads = heads_of(mixer, tp)
-        own_copy = in_B * heads if in_B < kept_B else 0.0
-        return mixer.head_dim * (2 * kept_B * (heads + kv_heads) + own_copy) + kept_B * mixer.gate_width / tp
+        both = mixer.head_dim + mixer.value_dim  # queries are as wide as keys, results as values
+        own_copy = in_B * heads * mixer.value_dim if in_B < kept_B else 0.0
+        return kept_B * (heads + kv_heads) * both + own_copy + kept_B * mixer.gate_width / tp
     if isinstance(mixer, ShortConvolution):
         return 5 * kept_B * mixer.channels / tp
     assert isinstance(mixer, Recurrence)
     n = passes()
     state = STATE_B * mixer.n_recurrent / (n["chunk_dual"] if mixer.form == "scan" else n[f"chunk_{mixer.form}"])
     return (kept_B * (mixer.projected + mixer.conv_channels + mixer.width) + in_B * mixer.width + state) / tp
-
-
-def replicated_weights(mixer: AbstractMixer, hidden: int, tp: int) -> float:
-    """Weights that a rank holds beyond an even share: keys and values of heads that several ranks repeat."""
-    if not isinstance(mixer, Attention) or not mixer.own_kv:
-        return 0.0
-    extra = max(mixer.n_kv_heads / tp, 1.0) - mixer.n_kv_heads / tp
-    return hidden * (mixer.head_dim + (0 if mixer.values_are_keys else mixer.value_dim)) * extra
 
 
 def cache_split(mixer: AbstractMixer, tp: int) -> int:
@@ -142,15 +137,23 @@ def ring_width(mixer: AbstractMixer, tp: int, latent: bool) -> float:
     if isinstance(mixer, Latent) and latent:
         return float(mixer.n_kv)
     if isinstance(mixer, Attention | Latent) and not (isinstance(mixer, Attention) and mixer.cross):
-        return 2 * heads_of(mixer, tp)[1] * mixer.head_dim
+        return heads_of(mixer, tp)[1] * (mixer.head_dim + mixer.value_dim)
     return 0.0
+
+
+def absorbed_width(mixer: Latent) -> int:
+    """Width of a head's result in decode, before it is expanded to values; where nothing is expanded, that of a value.
+
+    Source: [deepseek2024v2] section 2.1.2: the rotary part of an entry takes part in scores alone.
+    """
+    return mixer.value_dim if mixer.pool else mixer.kv_rank
 
 
 def result_width(mixer: AbstractMixer, tp: int) -> float:
     """Partial results per token that context ranks add up in decode; the latent's are not expanded yet."""
     if isinstance(mixer, Latent):
-        return mixer.n_heads / tp * mixer.kv_rank
-    return mixer.n_heads / tp * mixer.head_dim if isinstance(mixer, Attention) and not mixer.cross else 0.0
+        return mixer.n_heads / tp * absorbed_width(mixer)
+    return mixer.n_heads / tp * mixer.value_dim if isinstance(mixer, Attention) and not mixer.cross else 0.0
 
 
 def mixer_rules(mixer: AbstractMixer, tp: int, name: str) -> list[tuple[bool, str]]:

@@ -57,6 +57,7 @@ def length_rules(workload: Serving) -> list[Rule]:
 
 
 def _divisors(n: int) -> list[int]:
+    # up to the root: a system may have millions of chips
     low = [d for d in range(1, int(n**0.5) + 1) if n % d == 0]
     return sorted({*low, *(n // d for d in low)})
 

@@ -100,6 +100,7 @@ def _followed(d: StepDemand, p: StepDemand, n: float) -> StepDemand:
     def added(a: TrafficDemand, b: TrafficDemand) -> TrafficDemand:
         return jax.tree.map(lambda x, y: x + n * y, a, b)
 
+    # exposed messages of both phases share one term, so that these may hide behind work of either
     after = dataclasses.replace(p.ops, runs=np.asarray(p.ops.runs) * n)
     ops: OpDemand = jax.tree.map(lambda x, y: np.concatenate([x, y]), d.ops, after)
     return dataclasses.replace(

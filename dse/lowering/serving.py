@@ -41,11 +41,14 @@ def _tensor_traffic(workload: Serving, plan: Plan, p: Pass, system: System, laye
     """
     model, fabric = workload.model, system.fabric
     split = 1 if isinstance(workload, Decode) else plan.cp
-    volume = p.tokens / split * model.hidden * ACTIVATION_B
-    total = across_all_reduce(*spread(fabric, 1, plan.tp), volume, ref).times(n_branches(model) * layers)
+    tokens_B = p.tokens / split * ACTIVATION_B
+    total = across_all_reduce(*spread(fabric, 1, plan.tp), tokens_B * model.hidden, ref).times(
+        n_branches(model) * layers
+    )
     if model.experts is not None and plan.ep > 1:
         moe_layers = layers * moe_share(model)
-        exchange = all_to_all(*spread(fabric, plan.tp, plan.ep), volume * model.experts.per_token)
+        sent_B = tokens_B * model.experts.routed_width(model.hidden) * model.experts.per_token
+        exchange = all_to_all(*spread(fabric, plan.tp, plan.ep), sent_B)
         total += exchange.times(2.0 * moe_layers)
     if isinstance(workload, Decode) and plan.cp > 1:
         width = sum(share * result_width(m, plan.tp) for m, share in model.working_mixers)
@@ -92,6 +95,7 @@ def pass_demand(
     ops, head, shares, stream = _rank(workload, plan, array, n_lanes(system, array), ref.fixed_shapes, n_each)
     runs = np.where(head, 1.0, layers) * shares
     macs = runs @ ops.macs
+    # stages are outermost; where a domain holds two of them, messages count as inside, though every second one leaves
     inside = plan.tp * plan.cp * plan.dp * 2 <= system.fabric.n_chips
     hop = send(p.tokens / (1 if decode else plan.cp) * model.hidden * ACTIVATION_B, inside)
     groups = n_groups(workload, plan)
@@ -109,7 +113,7 @@ def pass_demand(
         n_host=0.0,
         n_micro=n_passes,
         bubble_micro=float(plan.pp - (groups if decode else 1)),
-        window_micro=0.5,
+        window_micro=0.5,  # no gradients to hide, so that any part of a pass gives the same time
         optimizer_B=0.0,
         macs=macs,
         memory_B=memory_B(plan, workload).total,

@@ -11,7 +11,7 @@ from ..workload.recurrences import Recurrence
 from ..workload.storage import format_of, n_element_bits, stored_B
 from ..workload.transformer import Decode, Serving, products_of, state_B
 from .linears import Linear, Shard, block_linears, by_index, of_fixed_shape
-from .mixer_ops import heads_of, index_op, recurrence_op, recurrence_step_op
+from .mixer_ops import absorbed_width, heads_of, index_op, recurrence_op, recurrence_step_op
 from .plan import Plan
 from .tiling import padded
 from .training_ops import Placed, block_elementwise
@@ -48,6 +48,7 @@ def rank_pass(workload: Serving, plan: Plan, n_each: int = 1) -> Pass:
 
     Several tokens of a sequence that one pass verifies are in the same group, and count as sequences of their own.
     """
+    # a group of 3 sequences in 2 turns counts as 1.5 a turn: means, as steady states need
     sequences = workload.batch / plan.dp / n_groups(workload, plan)
     if isinstance(workload, Decode):
         return Pass(sequences * n_each, 1.0, workload.context - 1.0)
@@ -62,7 +63,7 @@ def linears(workload: Serving, plan: Plan, p: Pass, fixed: bool) -> list[Placed]
     for x in block_linears(model, Shard(plan.tp, ep=plan.ep), p.tokens):
         n_moves = 1.0
         if x.kind is Kind.EXPERTS and model.experts is not None:
-            tokens = p.tokens * plan.ep
+            tokens = p.tokens * plan.ep  # those of all ranks whose tokens may choose an expert of this one
             if fixed:
                 x, n_moves = of_fixed_shape(x, model.experts, tokens, isinstance(workload, Decode))
             else:
@@ -93,7 +94,10 @@ def _decode_attention(mixer: Attention | Latent, workload: Serving, plan: Plan, 
     heads, kv_heads = heads_of(mixer, plan.tp)
     kv, width, streams = kv_heads, (mixer.head_dim + mixer.value_dim) / 2, kv_heads
     if isinstance(mixer, Latent):
-        kv, width, streams = 1.0, float(mixer.kv_rank + mixer.rope_dim), 0.5
+        entry = float(mixer.kv_rank + mixer.rope_dim)
+        # scores take the rotary part, results do not; one entry serves as key and value, and is read once
+        kv, width = 1.0, (entry + absorbed_width(mixer)) / 2
+        streams = entry / (2 * width)
     op = fused_attention(
         kv, streams, width, heads / kv, mixer.n_read(p.n_context) / plan.cp, p.sequences, n_products=2,
         softmax_passes=passes()["softmax_forward"], kv_B=stored_B(workload.kv_precision),
@@ -144,12 +148,14 @@ def serving_ops(
     """Operators of block and head for one pass on one rank, with the share of blocks or passes that have them.
 
     The head runs on the last token of each sequence. `lanes` of a vector engine take a row of scores each (1: rows are
-    split over threads); `fixed` as in `routed.of_fixed_shape`, `n_each` as in `rank_pass`.
+    split over threads); `fixed` as in `linears.of_fixed_shape`, `n_each` as in `rank_pass`.
     Source: [shoeybi2019] section 3: without sequence parallelism tensor ranks keep norms and residuals whole.
     """
     model, p = workload.model, rank_pass(workload, plan, n_each)
     tokens = p.tokens / (1 if isinstance(workload, Decode) else plan.cp)
-    split = dataclasses.replace(p, queries=tokens / p.sequences)
+    # latents of all ranks go around, so each rank expands the whole context: what is not its own counts as cached
+    own = tokens / p.sequences
+    split = dataclasses.replace(p, queries=own, cached=p.n_context - own)
     placed = linears(workload, plan, split, fixed)
     for mixer, share in model.working_mixers:
         placed += [Placed(op, "forward", share) for op in _mixer(mixer, workload, plan, p, lanes)]

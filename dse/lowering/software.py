@@ -53,6 +53,7 @@ def attention_rate_frac(software: str, n_instruction_rows: float) -> float:
     Assumes: a kernel for instructions of fewer rows than the chip's own runs at the rate of small ones.
     """
     kernel = moves(software)
+    # lowering for a search has no rows (NaN, see `evaluation.assembly.Structure`): the kernel then suits the chip
     small = 0 < kernel["attention_rows"] < n_instruction_rows
     return kernel["attention_rate"] * (number(framework(), "small_instruction_rate") if small else 1.0)
 

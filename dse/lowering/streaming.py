@@ -67,12 +67,12 @@ def _traffic(p: Placed, training: bool) -> tuple[float, float, float, float]:
     op = p.op
     if op.kind is Kind.ELEMENTWISE:
         return (SAVED_FRAC * op.hbm_B if training else 0.0, 0.0, 0.0, 0.0)
-    if op.kind is Kind.ATTENTION:
+    if op.kind.meets_the_past:  # cache and state belong to a sequence: no other token of the tile shares their read
         return op.hbm_B, 0.0, op.reuse_B, 0.0
     if not p.streams or p.phase == "head":
         return op.hbm_B, op.reuse_B, 0.0, 0.0
     (product,) = op.products
     activations = 2.0 * product.count * product.moving * (product.contract + product.stationary)
-    weights = op.hbm_B - activations
+    weights = op.hbm_B - activations  # in decode activations never leave SRAM
     one = 2.0 * product.contract * product.macs * PRECISION_BITS[op.precision] / 8
     return (op.hbm_B, 0.0, one, MEAN_TILE_FRAC * weights) if training else (weights, 0.0, one, 0.0)

@@ -95,7 +95,7 @@ class OpDemand(eqx.Module):
 
 def padded(length: float, granule: float) -> float:
     """`length` rounded up to whole granules."""
-    return math.ceil(length / granule - 1e-9) * granule
+    return math.ceil(length / granule - 1e-9) * granule  # lengths are quotients: rounding must not cost a granule
 
 
 def n_padded_to(length: float, array: ArrayShape) -> float:
@@ -103,12 +103,9 @@ def n_padded_to(length: float, array: ArrayShape) -> float:
 
     Source: [nvidia2022hopper] warp-level products of 16 rows.
     """
-    tiles = array.granule_moving == array.tile_moving
-    return (
-        min(array.granule_moving, max(INSTRUCTION_ROWS, padded(length, INSTRUCTION_ROWS)))
-        if tiles
-        else (array.granule_moving)
-    )
+    if array.granule_moving != array.tile_moving:  # rows stream past an array; kernels of GPUs pad to tiles
+        return array.granule_moving
+    return min(array.granule_moving, max(INSTRUCTION_ROWS, padded(length, INSTRUCTION_ROWS)))
 
 
 def product_cycles(product: Product, array: ArrayShape, executed: int) -> tuple[float, float]:
@@ -145,6 +142,7 @@ def rank_ops(ops: list[Op], array: ArrayShape) -> RankOps:
         executed = array.executed(op.precision)
         pieces = [product_cycles(p, array, executed) for p in op.products]
         attends = op.kind.meets_the_past
+        # a block of sums in SRAM saves by its side, S^1/2; keys and values that stay for all queries by S itself
         half, one = (0.0, op.reuse_B) if attends else (op.reuse_B, 0.0)
         cycles, tile = sum(c for c, _ in pieces) / op.rate, max((t for _, t in pieces), default=0.0)
         column = 2 if attends else int(PRECISION_BITS[PRECISIONS[executed]] < NARROW_BITS)

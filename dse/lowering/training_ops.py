@@ -52,7 +52,7 @@ def _attention(mixer: Attention | Latent, workload: Training, s: Shard, phase: s
     if not workload.fused_attention:
         n_products = 2 if phase == "forward" else 4 + 2 * s.scores_again
         return [stored_attention(*shape, n_products=n_products, softmax_passes=softmax)]
-    n_products = 2 if phase == "forward" else 5
+    n_products = 2 if phase == "forward" else 5  # scores again, and gradients of values, scores, queries and keys
     attended = mixer.n_attended(0.0, sequence)
     fused = fused_attention(*shape, n_products=n_products, softmax_passes=softmax, attended=attended)
     found = [dataclasses.replace(fused, rate=s.attention_rate_frac)]
@@ -100,7 +100,7 @@ def norm_residual(model: Model, elements: float, phase: str) -> Op:
     return dataclasses.replace(elementwise("norm", elements, norm + n["residual"], moved=3.0), n_launches=2.0)
 
 
-def _feed_elements(feed: Feed, hidden: float, s: Shard, tokens: float, phase: str) -> tuple[float, float]:
+def _feed_elements(feed: Feed, hidden: int, s: Shard, tokens: float, phase: str) -> tuple[float, float]:
     """Element passes and moves of activations, and of the tokens' way to the experts and back."""
     n = passes()
     crossed = moves(s.software)[f"glu_{phase}" if feed.n_matrices == 3 else f"activation_{phase}"]
@@ -109,7 +109,7 @@ def _feed_elements(feed: Feed, hidden: float, s: Shard, tokens: float, phase: st
         return inner * n[f"activation_{phase}"], inner * crossed
     inner = tokens * ((feed.per_token * feed.ffn + feed.shared_ffn + feed.parallel_ffn) / s.tp)
     split = s.tp if s.sequence_parallel else 1
-    permuted = tokens * feed.per_token * (feed.latent or hidden) / split * n["permute"]
+    permuted = tokens * feed.per_token * feed.routed_width(hidden) / split * n["permute"]
     return inner * n[f"activation_{phase}"] + permuted, inner * crossed + 2 * permuted
 
 
@@ -184,6 +184,7 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
             del shapes[" wgrad"]
         for suffix, (m, inputs, outputs) in shapes.items():
             op = linear(x.name + suffix, m, inputs, outputs, precision, BF16_B, x.count, x.kind)
+            # the gradient of a weight sums over tokens, so that none of them streams past anything that stays
             ops = [op] if suffix != " wgrad" else _with_sum(op, m * outputs * x.count, s.software)
             phase = "backward" if suffix else "forward"
             placed += [Placed(o, phase, x.share, suffix != " wgrad") for o in ops]

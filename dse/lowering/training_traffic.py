@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 from ..core.provenance import number
 from ..hardware.system import Fabric
 from ..workload.transformer import Training, moe_share, n_branches
 from .activations import ACTIVATION_B
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
-from .memory import GRADIENT_B, WEIGHT_B, chip_adapter_parameters, chip_expert_parameters, chip_parameters, weight_B
+from .memory import (
+    GRADIENT_B,
+    WEIGHT_B,
+    chip_adapter_parameters,
+    chip_expert_parameters,
+    chip_parameters,
+    n_shards,
+    weight_B,
+)
 from .mixer_ops import ring_width
 from .plan import Plan, n_forward_runs
 from .software import framework
@@ -27,10 +33,11 @@ def tensor_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float
     volume = tokens * model.hidden * ACTIVATION_B
     across, n_each = (across_gather, 2.0) if plan.sequence_parallel else (across_all_reduce, 1.0)
     once = across(*spread(fabric, 1, plan.tp), volume, ref)
+    # backward gathers where forward scatters and moves as much; each recomputation repeats the forward part
     total = once.times(n_each * n_branches(model) * (forward + 1.0)).times(layers)
     if model.experts is not None:
         split = plan.tp if plan.sequence_parallel else 1
-        sent = volume * model.experts.per_token / split
+        sent = tokens * model.experts.routed_width(model.hidden) * ACTIVATION_B * model.experts.per_token / split
         moe_layers = layers * moe_share(model)
         exchange = all_to_all(*spread(fabric, plan.tp, plan.ep), sent)
         total += exchange.times(2.0 * (forward + 1.0) * moe_layers)
@@ -82,10 +89,10 @@ def data_traffic(
     n_expert = chip_expert_parameters(plan, model, n_layers)
     per_micro, per_step, held = Traffic(), Traffic(), 0.0
     replicas, layers = plan.dp * plan.cp, model.n_layers / plan.pp
+    # an expert rank alone holds its experts, so that fewer replicas share them
     parts = (n_all - n_expert, replicas, plan.tp), (n_expert, replicas // plan.ep, plan.tp * plan.ep)
     for n, ranks, inner in (p for p in parts if p[0] > 0.0):
-        n_copies = math.gcd(plan.n_copies, ranks) if plan.zero else 1
-        shards = ranks // n_copies
+        shards = n_shards(plan, ranks)
         where = spread(fabric, inner, shards)
         held += n / shards if plan.zero >= 1 else n
         n_calls = layers if plan.zero >= 3 else _n_buckets(n, call_B, layers)
@@ -93,7 +100,7 @@ def data_traffic(
         if plan.zero == 0:
             per_step += across_all_reduce(*where, n * GRADIENT_B / n_calls, ref).times(n_calls) + waits
             continue
-        between = spread(fabric, inner * shards, n_copies)
+        between = spread(fabric, inner * shards, ranks // shards)
         per_step += across_all_reduce(*between, n / shards * GRADIENT_B, ref)
         scatter = across_gather(*where, n * GRADIENT_B / n_calls, ref).times(n_calls)
         gather = across_gather(*where, n * WEIGHT_B / n_calls, ref).times(n_calls)
@@ -116,5 +123,5 @@ def _adapter_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Refere
     if plan.zero >= 3:
         layers = workload.model.n_layers / plan.pp
         block_B = chip_parameters(plan, workload.model) * weight_B(workload) / layers
-        gathers = across_gather(*where, block_B, ref).times(2.0 * layers)
+        gathers = across_gather(*where, block_B, ref).times(2.0 * layers)  # for forward and backward
     return gathers, across_all_reduce(*where, n * GRADIENT_B, ref), n

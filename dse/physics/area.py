@@ -41,7 +41,7 @@ def block_areas(chip: Chip, tech: Technology) -> Area:
     Valid for: errors of about 25 % on chips that it was not fitted to.
     """
     node, core = tech.node, chip.core
-    n = chip.n_cores * (1.0 + chip.spare_frac)
+    n = chip.n_cores * (1.0 + chip.spare_frac)  # spares take area whether they work or not
     lane = node.simt_lane_area_mm2 if chip.lane_kind == "simt" else node.simd_lane_area_mm2
     sram = node.cache_area_mm2_per_B if chip.sram_kind == "cache" else node.scratchpad_area_mm2_per_B
     pe = pe_area_mm2(core.tensor, node)
@@ -95,7 +95,7 @@ def total_area_mm2(area: Area) -> FloatLike:
 def die_area_mm2(chip: Chip, tech: Technology) -> FloatLike:
     """Area of one compute die: blocks plus blank silicon, or more if its edge limits its interfaces [mm2]."""
     blocks = total_area_mm2(block_areas(chip, tech)) / chip.n_dies + chip.blank_mm2
-    needed = shoreline_mm(chip, tech) / die_edge_mm(jnp.ones(()), tech.package)
+    needed = shoreline_mm(chip, tech) / die_edge_mm(jnp.ones(()), tech.package)  # edge grows as the root of the area
     return jnp.maximum(blocks, needed**2)
 
 

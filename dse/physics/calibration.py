@@ -110,27 +110,34 @@ def chip_and_stack(name: str) -> tuple[str, str]:
     return (name[len(FIT) : -len(stack) - 1], stack) if stack else ("", "")
 
 
-def _facts(name: str) -> Receipts:
+def _kin(name: str) -> Kin | None:
+    """Groups of the chip and stack in the name of a fit; None for any other name."""
+    return kin_of(*chip_and_stack(name)) if chip_and_stack(name)[1] else None
+
+
+def _facts(name: str, kin: Kin | None) -> Receipts:
     """Receipts of a prior or fit; UnknownNameError for neither."""
-    chip_name, stack = chip_and_stack(name)
-    if not chip_name:
+    if kin is None:
         if name not in _priors():
             raise UnknownNameError("calibration", name, calibration_names())
         return _priors()[name]
-    kin = kin_of(chip_name, stack)
-    return receipts(effects()[ALONE if stack == KERNELS else STEPS], kin, _priors()[kin.vendor])
+    return receipts(effects()[ALONE if kin.stack == KERNELS else STEPS], kin, _priors()[kin.vendor])
 
 
-@cache
 def calibration(name: str) -> Calibration:
     """The calibration `name`: a prior, or `fit-CHIP-STACK` of a chip (or family) and stack; else UnknownNameError."""
-    facts = _facts(name)
+    return _made(name, _kin(name))
+
+
+@cache  # by kin too: between two calls a user may edit the base in a chip file
+def _made(name: str, kin: Kin | None) -> Calibration:
+    facts = _facts(name, kin)
     return Calibration(name=name, drawn_p=None, **{f: number(facts, f) for f in FACTS})
 
 
 def calibration_receipts(name: str) -> list[Sourced]:
     """Receipts of a calibration, guesses first."""
-    return worst_first(list(_facts(name).values()))
+    return worst_first(list(_facts(name, _kin(name)).values()))
 
 
 AbstractShown.receipts_of[Calibration.__name__] = lambda c: calibration_receipts(c.name)
@@ -238,6 +245,6 @@ BETTER_LOW = tuple(f for f in FACTS if f.endswith("_s"))
 
 def extreme(name: str, good: bool) -> Calibration:
     """The calibration `name` with every number at the good or bad end of its receipt's range."""
-    facts = _facts(name)
+    facts = _facts(name, _kin(name))
     ends = {f: facts[f].low if (f in BETTER_LOW) == good else facts[f].high for f in FACTS}
     return Calibration(name=f"{name} {'optimistic' if good else 'pessimistic'}", drawn_p=None, **ends)

@@ -51,5 +51,6 @@ def number_at(name: str, x: float) -> float:
 def centre_and_deviation(facts: Mapping[str, Sourced]) -> tuple[list[float], list[float]]:
     """Coordinates of a prior's values, and half of each range there, read as one standard deviation."""
     centre = [to_free(n, float(facts[n].value)) for n in NUMBERS]
+    # half the width, not the way to one end: the value need not lie in the middle
     half = [(to_free(n, facts[n].high) - to_free(n, facts[n].low)) / 2 for n in NUMBERS]
     return centre, [max(h, LEAST_DEVIATION) for h in half]

@@ -125,7 +125,7 @@ def evaluate_demand(
     Mean power is limited to `chip.power_limit_W`; with `cooled_W` each operator's power is limited to that as well.
     """
     s = silicon(chip, tech)
-    at = s.supply_V, s.die_mm2
+    at = s.supply_V, s.die_mm2  # an optimiser passes its own; here both follow from the chip
     allowed = None if cooled_W is None else cooled_to(cooled_W, d, chip, tech, c, *at, s.static_W)
     step, energy = full_speed(d, chip, tech, c, *at, allowed)
     dynamic = energy_J(energy)
@@ -150,7 +150,7 @@ def chip_technology(chip: Chip, package: str = "") -> Technology:
     SpecError: the clock is beyond what the node reaches at its highest supply voltage.
     """
     tech = technology(chip.node, chip.hbm, chip.link, package=package or chip.package)
-    if not is_traced(chip):
+    if not is_traced(chip):  # a traced clock has no value to compare
         _check_clock(chip, tech)
     return dataclasses.replace(tech, package=harvested(tech.package, chip.spare_frac))
 

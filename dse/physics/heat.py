@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
+from ..core.smooth import SMALLEST
 from ..core.types import FloatLike
 from ..hardware.chip import Chip, pool_B
 from ..lowering.step_demand import StepDemand
@@ -51,7 +52,7 @@ def sustained_J(
 ) -> tuple[FloatLike, FloatLike]:
     """Energy of one run of each operator, shape (n_ops,), and of a micro batch of streamed blocks, which overlap [J].
 
-    The latter includes their communication, and is 0 without streaming.
+    The latter includes their HBM traffic, but no links, and is 0 without streaming.
     """
     one = op_energy_J(d.ops, chip, tech, c, supply_V, die_mm2)
     read = stream_traffic_B(d.stream, chip, c) * read_energy_J_per_B(chip, tech, supply_V, die_mm2)
@@ -67,7 +68,8 @@ def hottest_W(
     This is the load of regulators and cooling: operators of large models last longer than either averages over.
     """
     one, block = sustained_J(d, chip, tech, c, supply_V, die_mm2)
-    alone = jnp.max(one / (step.ops.total_s - d.ops.n_launches * c.launch_s))
+    # launches are taken off: nothing works meanwhile. What a stream leaves nothing to do but launch takes no time
+    alone = jnp.max(one / jnp.maximum(step.ops.total_s - d.ops.n_launches * c.launch_s, SMALLEST))
     waits = step.host_exposed_s - d.n_calls * c.call_s - d.n_requests * c.request_s
     together = block * d.n_micro / (step.compute_s + step.tensor_exposed_s + waits)
     return (jnp.maximum(alone, together) + still_W) * (1.0 + tech.package.voltage_loss_frac)

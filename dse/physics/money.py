@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 
 from ..core.frames import AbstractShown
-from ..core.types import FloatLike
+from ..core.types import FloatLike, where
 from ..hardware.chip import Chip
 from ..technology.package import Package
 from ..technology.presets import Technology
@@ -33,6 +34,7 @@ def inverse_yield(die_mm2: FloatLike, tech: Technology) -> FloatLike:
     Source: [feng2022actuary] eq. 1 (negative binomial), with harvesting of spare cores folded into c.
     """
     a = tech.package.yield_clustering
+    # the reciprocal is a posynomial of the area and keeps cost convex; 1 - Y or a sum over defects would not
     return (1.0 + die_mm2 * tech.package.critical_area_frac * tech.node.defect_density_per_mm2 / a) ** a
 
 
@@ -42,6 +44,7 @@ def die_cost_USD(die_mm2: FloatLike, tech: Technology) -> FloatLike:
         c = c_wafer A (1 + s) / (A_wafer Y)
     Source: [feng2022actuary] section 3; s stands for scribe lines and partial dies at the wafer's edge.
     """
+    # dies per wafer as a ratio of areas: the exact count subtracts those at the edge (`yields.n_dies_per_wafer`)
     share = die_mm2 * (1.0 + tech.package.saw_loss_frac) / tech.package.wafer_usable_mm2
     return tech.node.wafer_price_USD * share * inverse_yield(die_mm2, tech)
 
@@ -50,12 +53,14 @@ def package_cost(chip: Chip, die_mm2: FloatLike, bond_loss: FloatLike, tech: Tec
     """Manufacturing cost of one package by part [USD]: a failed bond scraps all parts, cost / y^(dies + stacks).
 
     `die_mm2` per compute die; `bond_loss` = -ln y of one bond. Source: [feng2022actuary] section 3.2 (chip-last 2.5D).
+    Memory on the board joins a package that works: it has no bond there and is not lost.
     """
     dies = chip.n_dies * die_cost_USD(die_mm2, tech)
     hbm = chip.hbm_capacity_B * tech.memory.price_USD_per_B
     package = interposer_cost_USD(interposer_mm2(chip, die_mm2, tech), tech.package)
     test = tech.package.test_assembly_USD
-    lost = jnp.expm1(bond_loss * (chip.n_dies + chip.n_stacks)) * (dies + hbm + package)
+    inside = where(tech.memory.footprint_mm2 > 0, np.ones(()), np.zeros(()))
+    lost = jnp.expm1(bond_loss * (chip.n_dies + inside * chip.n_stacks)) * (dies + inside * hbm + package)
     return Money(dies, hbm, package, jnp.asarray(test, dtype=float), lost)
 
 

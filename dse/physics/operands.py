@@ -36,7 +36,7 @@ def register_load_frac(chip: Chip) -> FloatLike:
     """
     t = chip.core.tensor
     rows, cols = jnp.maximum(t.instruction_rows, 1.0), jnp.maximum(t.instruction_cols, 1.0)
-    sum_B = jnp.where(rows * cols > 1, SUM_B, OPERAND_B)
+    sum_B = jnp.where(rows * cols > 1, SUM_B, OPERAND_B)  # lanes without matrix unit add in the width of their operands
     read_B = OPERAND_B * (1.0 / rows + 1.0 / cols) + sum_B / jnp.maximum(t.instruction_depth, 1.0)
     ports_B = chip.core.vector_lanes * number(threads(), "lane_reads_B")
     return jnp.where(t.instruction_depth > 0, _macs(chip) * read_B / ports_B, 0.0)
@@ -56,5 +56,6 @@ def shared_load_frac(chip: Chip) -> FloatLike:
     block = jnp.sqrt(jnp.maximum(t.instruction_results, 1.0))
     tile = jnp.maximum(block, jnp.sqrt(t.granule_stationary * t.tile_moving))
     moved_B = _macs(chip) * OPERAND_B * (2.0 / block + 2.0 / tile)
+    # the unknown is 0 after a division by 1: dividing by 0 first would leave NaN in gradients
     known = (t.instruction_results > 0) & (chip.core.shared_port_B > 0)
     return jnp.where(known, moved_B / jnp.where(known, chip.core.shared_port_B, 1.0), 0.0)

@@ -112,7 +112,7 @@ FEW = 5
 
 
 def shift(pool: Pool, kin: Kin) -> list[float]:
-    """Sum of the effects of a chip and stack in prior deviations; narrow products and attention follow."""
+    """Sum of the effects of a chip and stack, in prior deviations."""
     known = pool["units"]
     return [math.fsum(known[k]["shift"][i] for k in kin.units if k in known) for i in range(len(NUMBERS))]
 
@@ -121,7 +121,7 @@ def values(pool: Pool, kin: Kin, prior: Receipts) -> dict[str, float]:
     """The numbers of the pooled calibration."""
     (x0, s), u = centre_and_deviation(prior), shift(pool, kin)
     x = [a + b * c for a, b, c in zip(x0, s, u, strict=True)]
-    for i in FOLLOW:
+    for i in FOLLOW:  # their own effects say only how they differ from other matrix work on this stack
         x[i] += s[LEAD] * u[LEAD]
     found = {n: number_at(n, x[i]) for i, n in enumerate(NUMBERS)}
     return {**found, "overlap_p": power_of_two(found["overlap_p"])}
@@ -138,6 +138,7 @@ def deviations(pool: Pool, kin: Kin) -> list[float]:
     family = kin.family if kin.units[2] in known else "new"
     stack = kin.stack if kin.units[3] in known else "new"
     vendor = kin.vendor if kin.units[1] in known else "new"
+    # the fit keeps deviations of combinations that occur; any other knows no more than one of a new vendor
     return spread.get(f"{vendor} {family} {stack}") or spread[f"new new {stack}"]
 
 
@@ -158,6 +159,7 @@ def receipts(pool: Pool, kin: Kin, prior: Receipts) -> Receipts:
         low, high = _around(n, found[n], 2 * sd[i] * s[i])
         said = f"dse calibrate: {rests_on(pool, kin)}"
         kind = "measured" if sd[i] < DETERMINED and kin.units[5] in pool["units"] else "estimate"
+        # a fraction near 1 has no coordinate of its own: the range around the nearest one may miss it
         facts[n] = Sourced(n, found[n], min(low, found[n]), max(high, found[n]), kind, "dse2026", said)
     return facts
 

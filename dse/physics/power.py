@@ -51,8 +51,10 @@ def supply_V(clock_Hz: FloatLike, nominal_clock_Hz: FloatLike, node: Node) -> Fl
     def better(_: FloatLike, v: FloatLike) -> FloatLike:
         return v * voltage_limit(clock_Hz, v, nominal_clock_Hz, node, overdrive)
 
+    # each round leaves (1/a)(V - V_th)/V, some 0.4, of the error: after 60 rounding alone
     start = jnp.asarray(node.nominal_V, dtype=float)
     settled = jax.lax.fori_loop(0, 60, better, start)
+    # below the range a slow clock saves no more; above it `chip_technology` refuses the clock
     return jnp.clip(settled, node.minimum_V, node.maximum_V)
 
 
@@ -86,7 +88,7 @@ def operand_B(chip: Chip, node: Node) -> FloatLike:
     t = chip.core.tensor
     rates = t.macs_per_cycle.stack()
     bits = jnp.asarray([float(PRECISION_BITS[p]) for p in PRECISIONS])
-    some = jnp.maximum(rates, LEAST_RATE)
+    some = jnp.maximum(rates, LEAST_RATE)  # `where` hides the value of a missing precision, but not a gradient of 1/0
     at_edges = bits / (8.0 * t.cols) + 8.0 / (t.rows * some)
     rows, cols = jnp.maximum(t.instruction_rows, 1.0), jnp.maximum(t.instruction_cols, 1.0)
     from_registers = node.register_energy_frac * bits / 8.0 * (1.0 / rows + 1.0 / cols)
@@ -110,6 +112,7 @@ def step_energy(
     deeper = datapath_ratio(chip.pipeline_depth)
     n_vector = d.n_micro * jnp.sum(d.ops.runs * d.ops.vector_elements)
     between_B = d.n_micro * jnp.sum(d.ops.runs * d.ops.spread_B) * jnp.sqrt(chip.n_cores / chip.cores_per_pool)
+    # bytes on the wire: `up_B` counts those of a partly used domain several times, as if all links had carried them
     sent = sum((n * (t.sent_B + t.out_B) for n, t in d.traffics.values()), start=jnp.zeros(()))
     # a chip pays for one end of what it sends and one end of what it receives; energies count both ends
     link = sent * tech.link.energy_J_per_B + crossing_B(step.hbm_B, chip) * tech.die_to_die.energy_J_per_B
@@ -152,13 +155,15 @@ def energy_J(energy: Energy) -> FloatLike:
 def static_W(chip: Chip, tech: Technology, area: Area, supply_V: FloatLike) -> FloatLike:
     """Static power: leakage, clocks and management, HBM refresh [W].
 
-        P = (A_logic p_logic + C_sram p_sram) exp(k_V (V - V_n)) + P_const + n_stacks P_stack
+        P = (A p_logic + C_sram p_sram) exp(k_V (V - V_n)) + P_const + n_stacks P_stack
+    with A all blocks, as the fit to whole chips has it, and C_sram the bytes of tile and local memory.
     Source: form and slopes of [kandiah2021accelwattch] and public fits; see the node's receipts.
-    Assumes: 85 C.
+    Assumes: 85 C; spare cores leak as logic, their memory is off.
     """
     node = tech.node
     sram_B = chip.n_cores * (chip.core.scratchpad_B + chip.core.local_sram_B)
     leakage = total_area_mm2(area) * node.logic_leakage_W_per_mm2 + sram_B * node.sram_leakage_W_per_B
+    # a quotient, not exp(k (V - V_n)): a difference would hide from the proof of convexity that V itself is in there
     voltage = jnp.exp(node.leakage_per_V * supply_V) / jnp.exp(node.leakage_per_V * node.nominal_V)
     return leakage * voltage + tech.package.constant_W + chip.n_stacks * tech.memory.static_W_per_stack
 
@@ -178,6 +183,7 @@ def throttled_s(
     limit. Exact counterpart of the limits `T <= t` and `P(t) <= P_max` of the optimisation.
     """
     room = work_W(limit_W, still_W, tech)
+    # both `where` are needed: the gradient of the side that is not taken must be finite too
     return jnp.where(room > 0, jnp.maximum(step_s, dynamic_J / jnp.where(room > 0, room, 1.0)), jnp.inf)
 
 
@@ -201,10 +207,7 @@ def full_load_W(
 def full_load_power_W(
     chip: Chip, tech: Technology, precision: str, area: Area, die_mm2: FloatLike, supply_V: FloatLike
 ) -> dict[str, FloatLike]:
-    """`full_load_W` by block [W]; of a multithreaded core's lanes what they draw beyond its matrix unit.
-
-    Arguments as there.
-    """
+    """`full_load_W` by block [W]; of a multithreaded core's lanes what they draw beyond its matrix unit."""
     engines = _engine_loads_W(chip, tech, precision, supply_V)
     around = _other_loads_W(chip, tech, area, die_mm2, supply_V)
     if chip.lane_kind == "simt":

@@ -88,12 +88,13 @@ def op_times(ops: OpDemand, chip: Chip, c: Calibration, cooled_s: FloatLike | No
     vector_rate = chip.n_cores * core.vector_lanes * core.vector_clock_frac * chip.clock_Hz * c.vector_frac
     parts = (
         work / chip.n_cores + LAST_TILE_FRAC * tile,
-        tile,
+        tile,  # a product of one tile takes as long on a thousand cores as on one
         slow_start(chip) * traffic / (chip.hbm_bandwidth_Bps * c.hbm_frac),
         ops.vector_elements / vector_rate,
         (slow_start(chip) * traffic + ops.spread_B * jnp.sqrt(n_pools)) / (chip.n_cores * core.dma_bandwidth_Bps),
     )
     bounds = parts if cooled_s is None else (*parts, cooled_s)
+    # launches come on top: until the last kernel has drained, the next reads and multiplies nothing
     total = p_norm_max(jnp.stack(bounds, axis=-1), c.exponent) + ops.n_launches * c.launch_s
     return OpTimes(*parts, total)
 
@@ -137,6 +138,7 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
     """
     times = op_times(d.ops, chip, c, None if cooled is None else cooled.ops_s)
     device = jnp.sum(d.ops.runs * times.total_s)
+    # launches are queued, so that the slower of host and device sets the pace and the other is hidden
     work = p_norm_max(jnp.stack([device, d.n_host * c.host_s + d.wait_s]), c.exponent)
     t_tensor = traffic_time_s(d.tensor, chip, c)
     with_tensor = overlapped(work, t_tensor, 1.0 - (1.0 - c.tp_overlap_frac) * d.tensor_waits_frac, c.exponent)
@@ -152,11 +154,12 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
     micro = with_shard + t_pipeline
     t_data = traffic_time_s(d.data, chip, c)
     window = d.window_micro * micro
+    # gradients are whole in the last micro batch alone, so that only its backward pass hides their reduction
     hidden = p_norm_max(jnp.stack([window, c.dp_overlap_frac * t_data]), c.exponent)
     tail = (1.0 - c.dp_overlap_frac) * t_data + hidden
     optimizer = d.optimizer_B / (chip.hbm_bandwidth_Bps * c.hbm_frac)
     loop = d.n_calls * c.call_s + d.n_requests * c.request_s
-    n_whole = d.n_micro + d.bubble_micro - d.window_micro
+    n_whole = d.n_micro + d.bubble_micro - d.window_micro  # the window is in `tail`; it is below 1: no term is negative
     traffic = jnp.sum(d.ops.runs * op_traffic_B(d.ops, pool_B(chip) * c.tile_memory_frac)) + read_B
     return Step(
         total_s=n_whole * micro + tail + optimizer + loop,
@@ -164,7 +167,7 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
         host_exposed_s=d.n_micro * (work - device) + loop,
         tensor_exposed_s=d.n_micro * (with_tensor - work),
         pipeline_exposed_s=d.n_micro * t_pipeline,
-        bubble_s=d.bubble_micro * micro,
+        bubble_s=d.bubble_micro * micro,  # an idle stage waits for messages of others as well
         data_exposed_s=d.n_micro * (with_shard - streamed) + tail - window,
         optimizer_s=optimizer,
         hbm_B=d.n_micro * traffic + d.optimizer_B,

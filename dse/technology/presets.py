@@ -58,7 +58,7 @@ def _fact_names(field: str, by_precision: bool) -> list[str]:
 
 def build(cls: type[Record], facts: Receipts, name: str) -> Record:
     """A record of `cls` called `name` from its facts; ReceiptError names all fields without one."""
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls)  # annotations are texts in modules that postpone them
     fields = [f.name for f in dataclasses.fields(cls) if f.name != "name"]
     needs = {f: _fact_names(f, hints[f] is ByPrecision) for f in fields}
     missing = [n for wanted in needs.values() for n in wanted if n not in facts]

@@ -40,9 +40,13 @@ class Experts:
     latent: int = 0
     """Width to which tokens are projected before the routed experts; 0 for the model's width."""
 
+    def routed_width(self, hidden: int) -> int:
+        """Width of a token on its way to the routed experts and back."""
+        return self.latent or hidden
+
     def expert_weights(self, hidden: int) -> int:
         """Number of weights of all routed experts."""
-        return self.n_experts * self.n_matrices * (self.latent or hidden) * self.ffn
+        return self.n_experts * self.n_matrices * self.routed_width(hidden) * self.ffn
 
     def always_weights(self, hidden: int) -> int:
         """Weights used by every token: router, shared experts, parallel MLP, latent projections."""

@@ -6,7 +6,8 @@ import pytest
 
 import dse
 from dse.core.errors import DseError
-from dse.hardware.presets import chip_receipts
+from dse.hardware.presets import chip, chip_receipts
+from dse.physics.calibration import default_calibration
 from dse.study.design import Choice, template
 from dse.technology.presets import node, receipts
 
@@ -44,6 +45,32 @@ def test_an_edited_file_is_read_again(tmp_path):
     before = float(node(path).scratchpad_area_mm2_per_B)
     write(tmp_path, NODE.replace("0.31", "0.62"))
     assert float(node(path).scratchpad_area_mm2_per_B) == pytest.approx(2 * before)
+
+
+def test_the_calibration_of_an_edited_chip_file_is_that_of_its_new_base(tmp_path):
+    """Before: that of the base when the file was first asked for, under the same name."""
+    path = tmp_path / "mine.toml"
+    found = []
+    for base in ("h100", "b200"):
+        path.write_text(f'[mine]\nbase = "{base}"\n')
+        found.append(float(default_calibration(str(path)).matmul_frac))
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (("clock_GHz = { value = 1.5, %s }", "clock_MHz = { value = 1000, %s }"), "clock_Hz: stands there twice"),
+        (('clock_MHz = "1.5 GHz"',), "clock_MHz = '1.5 GHz': its name has the unit already, so give a number"),
+    ],
+)
+def test_a_number_has_one_key_and_one_unit(tmp_path, lines, words):
+    """Before: the second of two keys held without a word, and a message of Python's."""
+    path = tmp_path / "mine.toml"
+    receipt = 'kind = "guess", source = "dse2026"'
+    path.write_text("\n".join(['[mine]\nbase = "h100"', *(x % receipt if "%" in x else x for x in lines)]))
+    with pytest.raises(DseError, match=words):
+        chip(path)
 
 
 def test_a_choice_may_name_it(tmp_path):

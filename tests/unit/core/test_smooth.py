@@ -51,6 +51,14 @@ def test_repeated_squares_equal_plain_powers(a, b, p):
     assert float(p_norm_max(jnp.asarray([a, b]), p)) == pytest.approx((a**p + b**p) ** (1 / p), rel=1e-12)
 
 
+@pytest.mark.parametrize("p", [2.0, 3.0, 8.0, 16.0, jnp.asarray(8.0)])
+def test_nothing_to_do_takes_no_time_and_has_no_slope(p):
+    """Before: an infinite slope of the root times a zero slope of the power, NaN."""
+    nothing = jnp.zeros(5)
+    assert 0.0 <= float(p_norm_max(nothing, p)) < 1e-18
+    assert np.asarray(jax.grad(lambda v: p_norm_max(v, p))(nothing)).tolist() == [0.0] * 5
+
+
 @pytest.mark.parametrize("p", POWERS)
 @pytest.mark.parametrize("x", [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0], [1e-9, 1e3, 0.0], [1e-6, 1e-6, 1e-6]])
 def test_gradient_is_finite_and_its_parts_weigh_one(x, p):

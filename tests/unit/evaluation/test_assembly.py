@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from dse.core.errors import PlanError
+from dse.core.errors import PlanError, RoomError
 from dse.core.types import stack_records
 from dse.evaluation.assembly import chip_reference, evaluate, fastest, lowered
 from dse.evaluation.host import evaluated, plan_steps_s
@@ -14,7 +14,7 @@ from dse.hardware.chip import peak_FLOPps
 from dse.hardware.presets import chip, chip_names, system
 from dse.lowering.demand import demand
 from dse.lowering.headroom import usable_frac
-from dse.lowering.plan import Plan
+from dse.lowering.plan import Plan, parse_plan
 from dse.physics.area import block_areas, die_area_mm2, interposer_mm2
 from dse.physics.calibration import calibration, default_calibration
 from dse.physics.evaluate import chip_technology, evaluate_demand, silicon
@@ -110,6 +110,16 @@ def test_what_does_not_fit_says_by_how_much():
         evaluate(system("trn2-16", 1), Decode(model("llama-3.1-405b"), 1, 128))
     with pytest.raises(PlanError, match=r"needs .* GiB"):
         evaluate(system("trn2-16", 1), Decode(model("llama-3.1-405b"), 1, 128), Plan(micro_batch=1))
+
+
+def test_a_plan_that_prefetches_more_than_sram_holds_says_so():
+    """A block of Llama 3.1 405B in FP8 is 3.2 GB, 0.4 GB on each of 8 chips, where half of 50 MB is free for it.
+
+    Before: the plan search left such plans out, a given one was evaluated.
+    """
+    decode = Decode(model("llama-3.1-405b"), 8, 1024, "fp8")
+    with pytest.raises(RoomError, match=r"prefetches .* offers .* order=turn"):
+        evaluate(system("dgx-h100", 8), decode, parse_plan("tp=8,order=stream"))
 
 
 def test_what_does_not_divide_says_so():

@@ -40,6 +40,28 @@ def test_parts_and_shares_add_up_to_the_step(finding):
     assert sum(share for _, share in binding(finding.evaluation, finding.operators)) == pytest.approx(1.0, rel=1e-9)
 
 
+def test_a_streamed_block_waits_for_memory():
+    """Before: shares added up to 84 % without HBM, since operators of a stream read nothing themselves."""
+    on, decode = system("trn2-16", 16), Decode(model("llama-3.1-8b"), 16, 1024, "fp8", "fp8")
+    f = find(on, decode, parse_plan("tp=16,order=stream"))
+    shares = dict(binding(f.evaluation, f.operators))
+    assert sum(shares.values()) == pytest.approx(1.0, rel=1e-9) and shares["hbm"] > 0
+    c = calibration(f.calibration)
+    told = spent(demand(decode, f.plan, on, chip_reference(on.chip, c)), on.chip, c)
+    assert sum(told.values()) == pytest.approx(1.0, rel=1e-9)
+    assert told["reading weights and cache"] == pytest.approx(shares["hbm"], rel=1e-9)
+
+
+def test_programs_of_fixed_shape_multiply_every_token_with_every_expert():
+    """512 tokens a rank pass all 128 experts of gpt-oss, whose 2880 x 2 x 2880 weights are over 8 tensor ranks.
+
+    Before: the 4 experts of each token alone, 30 times less than the operator's time stands for.
+    """
+    f = find(system("trn2-16", 16), Decode(model("gpt-oss-120b"), 1024, 4096), parse_plan("tp=8,dp=2"))
+    up = next(o for o in f.operators if o.name == "expert up")
+    assert up.run_FLOP == pytest.approx(2 * 512 * 128 * 2880 * 2 * 2880 / 8)
+
+
 @pytest.mark.parametrize("workload", [Prefill(DECODE.model, 2, 4096), Decode(DECODE.model, 2, 4096)])
 def test_what_a_pass_waits_for_adds_up_in_a_pipeline(workload):
     on, c = system("dgx-h100", 8), calibration("prior-cuda")

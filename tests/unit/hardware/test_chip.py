@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dse.core.errors import UnknownNameError
+from dse.core.errors import SpecError, UnknownNameError
 from dse.hardware import presets
 from dse.hardware.chip import native_precisions, peak_FLOPps, pool_B, runs_in
 from dse.technology.node import PRECISIONS
@@ -94,6 +94,12 @@ def test_neither_kind_of_8_bit_stands_in_for_the_other():
     assert runs_in(native_precisions(presets.chip("trainium2")), "int8") == "bf16"
     assert runs_in(native_precisions(presets.chip("trainium2")), "fp4") == "fp8"
     assert runs_in(native_precisions(presets.chip("tpu-v3")), "fp8") == "bf16"
+
+
+def test_products_wider_than_a_matrix_unit_are_refused():
+    """Before: IndexError, from `dse evaluate h100 --weights fp32` too; lanes multiply FP32 there."""
+    with pytest.raises(SpecError, match="fp32: the matrix unit multiplies in bf16, fp8, int8 and in nothing wider"):
+        runs_in(native_precisions(presets.chip("h100")), "fp32")
 
 
 def test_unknown_precision_offers_near_matches():

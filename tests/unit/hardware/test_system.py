@@ -14,6 +14,8 @@ from dse.hardware.system import most_cubic, torus_slice
         (64, 3, (4, 4, 4)),
         (128, 2, (8, 16)),
         (7, 3, (1, 1, 7)),
+        (10, 3, (1, 2, 5)),
+        (30, 3, (2, 3, 5)),  # before: (3, 2, 5)
         (5, 1, (5,)),
     ],
 )

@@ -228,9 +228,40 @@ def test_context_ranks_are_replicas_of_the_weights():
     assert (eight.weights_B, eight.gradients_B) == (one.weights_B, one.gradients_B)
 
 
+def test_experts_on_every_rank_of_a_copy_are_not_split():
+    """8 experts on 8 ranks in two copies of states over 8 replicas: a rank's expert has no other holder to share with.
+
+    Mixtral: 32 layers x 3 x 4096 x 14336 = 5.64e9 weights a rank of experts; the rest is over the 4 ranks of a copy.
+    """
+    plan = Plan(dp=8, ep=8, zero=1, n_copies=2)
+    mine = 32 * 3 * 4096 * 14336
+    rest = chip_parameters(plan, MIXTRAL.model) - mine
+    assert memory_B(plan, MIXTRAL).optimizer_B == pytest.approx(12 * (mine + rest / 4))
+
+
+def test_latent_weights_of_deepseek_over_tensor_ranks():
+    """Squeezing weights are whole on each of 8 ranks: 61 x 7168 x (1536 + 512 + 64) x 7/8 = 0.81e9 more in FP8."""
+    eight, one = (memory_B(Plan(tp=tp), Decode(DEEPSEEK, 8, 1024, "fp8", "fp8")).weights_B for tp in (8, 1))
+    assert eight - one / 8 == pytest.approx(61 * 7168 * 2112 * 7 / 8 * 33 / 32, rel=0.01)
+
+
+def test_without_sequence_parallelism_norms_and_inputs_are_whole():
+    """[korthikanti2022] table 2: s b h (10 + 24/t) with tensor ranks alone, 34/t of s b h with sequence parallelism.
+
+    Before: 34/t for both, 4.25 h of a token on 8 ranks where 13 h stay.
+    """
+    plan, h = Plan(tp=8, pp=8, zero=0), GPT3.model.hidden
+    alone, both = (
+        stage_activations_B(dataclasses.replace(plan, sequence_parallel=s), GPT3, 1) / (2048 * 12 * 7)
+        for s in (False, True)
+    )
+    assert alone == pytest.approx(h * (10 + 24 / 8)) and both == pytest.approx(h * 34 / 8)
+
+
 def test_layer_of_mixtral_by_hand():
-    # norms and inputs 8 x 4096, Q and output 4 x 4096, K and V 4 x 1024, and two experts 3 x 2 x 14336 each
-    by_hand = 8 * 4096 + 4 * 4096 + 4 * 1024 + 2 * 3 * 2 * 14336
+    # norms and inputs 8 x 4096, Q and output 4 x 4096, K and V 4 x 1024, and two experts: 3 x 2 x 14336 each, and what
+    # each was sent, 2 x 4096
+    by_hand = 8 * 4096 + 4 * 4096 + 4 * 1024 + 2 * (3 * 2 * 14336 + 2 * 4096)
     assert layer_activation_B_per_token(MIXTRAL.model, 1, "selective", 4096) == by_hand
     assert layer_activation_B_per_token(MIXTRAL.model, 8, "selective", 4096) == pytest.approx(by_hand / 8)
 

@@ -11,6 +11,7 @@ from dse.evaluation.assembly import chip_reference
 from dse.lowering.demand import demand
 from dse.lowering.mixed import chunk_demand, chunk_ops, fused_linear, verify_demand, verify_ops, weight_B
 from dse.lowering.plan import Plan
+from dse.lowering.serving import serving_demand
 from dse.lowering.serving_ops import serving_ops
 from dse.lowering.tiling import array_shape
 from dse.physics.calibration import default_calibration
@@ -74,6 +75,50 @@ def test_chunk_and_decode_do_the_work_of_both_and_read_less(name):
         sum(work(p, lambda op: op.vector_elements) for p in parts)
     )
     assert max(work(p, read_B) for p in parts) < work(both, read_B) < sum(work(p, read_B) for p in parts)
+
+
+def test_every_group_of_a_squeezed_result_is_read_once():
+    """DeepSeek-V4 squeezes the results of its heads in 8 groups with a weight each; both runs need all 8."""
+    m = dse.model("deepseek-v4-flash")
+    decode, prefill = dse.Decode(m, 8, 4096), dse.Prefill(m, 1, 2048, chunk=512)
+    fused = {p.op.name: p.op for p in chunk_ops(decode, prefill, Plan(micro_batch=8), 1.0)}["squeeze out"]
+    (product,) = fused.products
+    assert product.count == 8 and product.moving == 8 + 512
+    assert fused.hbm_B == 8 * (
+        2 * product.stationary * product.contract + 2 * 520 * (product.stationary + product.contract)
+    )
+
+
+def test_a_chip_without_fp8_casts_nothing_in_passes_that_do_two_things():
+    """Plain passes run FP8 weights in BF16 on an A100 and narrow no activation; nor do those that verify drafts.
+
+    Verifying two tokens is a pass over two tokens of every sequence but for the cache, which is read once.
+    """
+    s = dse.system("dgx-a100", 8)
+    ref, array = chip_reference(s.chip, default_calibration("a100-80")), array_shape(s.chip.core.tensor)
+    decode, plan = dse.Decode(dse.model("llama-3.1-8b"), 64, 4096, "fp8"), Plan(tp=8, micro_batch=64)
+    prefill = dse.Prefill(decode.model, 1, 512, "fp8", chunk=256)
+    plain = serving_demand(decode, plan, s, array, ref, 2)
+    many = verify_demand(decode, 2, plan, s, array, ref)
+    np.testing.assert_allclose(many.ops.vector_elements, plain.ops.vector_elements)
+    np.testing.assert_allclose(many.ops.reuse_half, plain.ops.reuse_half)
+    one, chunk = serving_demand(decode, plan, s, array, ref), serving_demand(prefill, Plan(tp=8), s, array, ref)
+    both = chunk_demand(decode, prefill, plan, s, array, ref)
+    wide = serving_demand(dataclasses.replace(prefill, weight_precision="bf16"), Plan(tp=8), s, array, ref)
+    passes, read, own, twice = (float(d.ops.runs @ d.ops.vector_elements) for d in (both, one, chunk, wide))
+    assert passes == pytest.approx(read + twice)  # the chunk finds weights converted already
+    assert twice < own
+
+
+def test_a_prompt_that_ends_joins_the_head_of_the_others():
+    """Of a prompt in 4 chunks the last asks for the head: a quarter of a row more in the mean pass, no more weights."""
+    decode, prefill = (
+        dse.Decode(dse.model("llama-3.1-8b"), 32, 2000),
+        dse.Prefill(dse.model("llama-3.1-8b"), 1, 2048, chunk=512),
+    )
+    (head,) = (p.op for p in chunk_ops(decode, prefill, Plan(micro_batch=32), 1.0) if p.op.name == "head")
+    assert head.products[0].moving == 32.25
+    assert head.hbm_B == 2 * 4096 * 128_256 + 2 * 32.25 * (4096 + 128_256)
 
 
 def test_verifying_three_tokens_reads_the_cache_once():

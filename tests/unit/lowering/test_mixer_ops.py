@@ -2,20 +2,24 @@
 
 import pytest
 
+from dse.lowering.linears import Shard, block_linears, mixer_linears, replicated_weights
 from dse.lowering.mixer_ops import (
     STATE_B,
     cache_split,
     index_op,
+    kept_B_per_token,
     mixer_elements,
     recurrence_op,
     recurrence_step_op,
-    replicated_weights,
     result_width,
     ring_width,
 )
+from dse.workload.blocks import Block, Mlp, Run
 from dse.workload.mixers import Attention, Indexer, Latent
 from dse.workload.op import passes
+from dse.workload.presets import model
 from dse.workload.recurrences import Recurrence, ShortConvolution
+from dse.workload.transformer import Model
 
 DUAL = Recurrence("ssd", n_heads=8, key_dim=128, value_dim=64, projected=2048, form="dual", n_key_heads=2)
 DELTA = Recurrence("delta", n_heads=4, key_dim=128, value_dim=128, projected=2048, form="delta")
@@ -86,6 +90,40 @@ def test_ranks_beyond_the_kv_heads_repeat_them():
     assert cache_split(MLA, 16) == 1 and cache_split(DUAL, 4) == 4
 
 
+def test_what_squeezes_latents_is_whole_on_every_rank():
+    """DeepSeek-V3: 7168 x (1536 + 512 + 64) = 15.14e6 weights on each of 8 ranks, 7/8 beyond an even share."""
+    assert replicated_weights(MLA, 7168, 1) == 0.0
+    assert replicated_weights(MLA, 7168, 8) == 7168 * (1536 + 512 + 64) * 7 / 8
+
+
+@pytest.mark.parametrize("name", ["deepseek-v3.2", "deepseek-v4-pro", "minimax-m3", "qwen3-next-80b-a3b"])
+def test_ranks_hold_what_they_multiply_with(name):
+    """Weights of a rank's mixers are those of its products: none is read that is not there, none idles."""
+    m, tp = model(name), 8
+    for mixer, _ in m.mixers:
+        held = (mixer.n_weights(m.hidden) - mixer.n_unmultiplied) / tp + replicated_weights(mixer, m.hidden, tp)
+        read = sum(x.inputs * x.outputs * x.count for x in mixer_linears(mixer, m.hidden, tp, 1.0))
+        assert held == pytest.approx(read, rel=1e-9)
+
+
+def test_positions_turn_the_rotary_part_alone():
+    """16 queries and one key for all of them, 64 of whose elements are rotary."""
+    assert mixer_elements(MLA, 1, 10, "forward", 4.0, 2.0) == (10 * 17 * 64 * passes()["rope"], 10 * 17 * 64 * 2)
+
+
+def test_kept_values_and_results_are_as_wide_as_values():
+    """Of 16 heads: queries and keys of 128 + 64, values and results of 128, two bytes each; 8-bit copies of results."""
+    assert kept_B_per_token(MLA, 1, 2.0, 2.0) == 16 * 2 * (192 + 192 + 128 + 128)
+    assert kept_B_per_token(MLA, 1, 1.0, 2.0) == 16 * (2 * (192 + 192 + 128 + 128) + 128)
+
+
+def test_values_narrower_than_keys_make_less_traffic():
+    narrow = Attention(n_heads=32, n_kv_heads=8, head_dim=192, value_width=128)
+    assert ring_width(narrow, 1, latent=False) == 8 * (192 + 128)
+    assert result_width(narrow, 1) == 32 * 128
+    assert ring_width(MLA, 1, latent=False) == 16 * (192 + 128)
+
+
 def test_what_context_ranks_pass_around():
     assert ring_width(GQA, 4, latent=False) == 2 * 2 * 128
     assert ring_width(MLA, 4, latent=True) == 512 + 64
@@ -99,3 +137,13 @@ def test_small_work_by_hand():
     conv = ShortConvolution(channels=2048, taps=3)
     assert mixer_elements(conv, 2, 10, "forward", 4.0, 2.0) == (10 * 1024 * 5, 10 * 1024 * 4)
     assert mixer_elements(conv, 2, 10, "backward", 4.0, 2.0) == (2 * 10 * 1024 * 5, 2 * 10 * 1024 * 4)
+
+
+@pytest.mark.parametrize("width", [0, 256])
+def test_a_rank_multiplies_with_every_weight_of_a_block(width):
+    """Gemma 3n gates each block by an embedding of its own, 2 x 2048 x 256 weights more; before, none was read."""
+    block = Block((GQA,), Mlp(8192), per_layer_width=width)
+    m = Model("own", 2048, 32_000, (Run(block, 4),), tied_embeddings=True, norm_passes=2.0, max_context=8192)
+    for tp in (1, 2):
+        read = sum(x.inputs * x.outputs * x.count * x.share for x in block_linears(m, Shard(tp), 1.0))
+        assert read == block.product_weights(2048) / tp

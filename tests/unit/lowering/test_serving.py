@@ -9,6 +9,7 @@ from dse.lowering.demand import demand
 from dse.lowering.memory import memory_B
 from dse.lowering.plan import Plan, plans
 from dse.physics.calibration import calibration
+from dse.workload.blocks import Experts
 from dse.workload.presets import model
 from dse.workload.transformer import Decode, Prefill
 
@@ -31,6 +32,15 @@ def test_tensor_ranks_all_reduce_the_prompt():
     """NVSwitch adds up: in 2 x 80 all-reduces of 2000 x 8192 x 2 B a chip sends its part and an eighth of the sum."""
     d = demand(Prefill(LLAMA, 2, 1000), Plan(tp=8, micro_batch=2), ON, REF)
     assert float(d.tensor.sent_B) == pytest.approx(160 * 2000 * 8192 * 2 * (1 + 1 / 8))
+
+
+def test_tokens_travel_to_experts_as_narrow_as_the_experts_are():
+    """Nemotron 3 Super projects 4096 to 1024 before its 22 of 512 experts: 7/8 of 22 x 1024 x 2 B of a token leave."""
+    m = model("nemotron-3-super-120b-a12b")
+    plans_ = (Plan(dp=8, ep=8), Plan(dp=8))
+    far, near = (demand(Prefill(m, 8, 1000), plan, ON, REF).tensor.sent_B for plan in plans_)
+    n_moe = sum(run.n for run in m.runs if isinstance(run.block.feed, Experts))
+    assert float(far - near) == pytest.approx(2 * n_moe * 1000 * 22 * 1024 * 2 * 7 / 8)
 
 
 def test_chunks_are_passes():

@@ -114,6 +114,16 @@ def test_latent_prefill_expands_the_whole_context():
     assert absorbed.products[0].moving == 1
 
 
+def test_every_context_rank_expands_all_latents():
+    """Latents go around, so each of 4 ranks expands 1,000 cached and 3,000 new ones; else it has a quarter."""
+    prompt = Prefill(model("deepseek-v3"), 1, 3000, cached=1000)
+    whole, part = (
+        {p.op.name: p.op.products[0].moving for p in serving_ops(prompt, Plan(cp=cp)) if p.op.products} for cp in (1, 4)
+    )
+    assert whole["expand"] == part["expand"] == 4000
+    assert whole["out"] == 4 * part["out"] == 3000
+
+
 def test_context_ranks_share_the_cache():
     one, four = (read_B(Decode(LLAMA, 8, 65536), Plan(cp=cp), "attention") for cp in (1, 4))
     assert one == pytest.approx(4 * four, rel=1e-2)

@@ -6,12 +6,14 @@ import pytest
 from dse.evaluation.assembly import chip_reference
 from dse.hardware.presets import system
 from dse.lowering.demand import demand
+from dse.lowering.mixer_ops import recurrence_step_op
 from dse.lowering.plan import Plan, parse_plan, plan_text, plans
 from dse.lowering.streaming import streamed
 from dse.lowering.training_ops import Placed
 from dse.physics.calibration import default_calibration
 from dse.workload.op import elementwise, fused_attention, linear
 from dse.workload.presets import model
+from dse.workload.recurrences import Recurrence
 from dse.workload.transformer import Decode, Training
 
 LINEAR = Placed(linear("up", 256.0, 8192.0, 1024.0, "fp8"), "forward")
@@ -48,6 +50,25 @@ def test_other_operators_keep_their_laws():
     assert traffic[:, 1].tolist() == [gradient.op.hbm_B, gradient.op.reuse_B, 0, 0]
     assert traffic[:, 2].tolist() == [0.5 * norms.op.hbm_B, 0, 0, 0]
     assert [p.op.n_launches for p in placed] == [1.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "phase", [Decode(model("qwen3-next-80b-a3b"), 16, 4096), Training(model("qwen3-next-80b-a3b"), 64, 4096)]
+)
+def test_recurrences_read_their_states_in_a_stream_too(phase):
+    """A state belongs to its sequence, so that all of its traffic stays; other operators lose theirs as elsewhere."""
+    s = system("trn2-16", 16)
+    ref = chip_reference(s.chip, default_calibration("trainium2"))
+    turn, stream = (demand(phase, Plan(dp=16, micro_batch=1, order=o), s, ref) for o in ("turn", "stream"))
+    np.testing.assert_allclose(turn.macs, stream.macs)
+    assert 0 < float(stream.stream.hbm_B) <= float(turn.ops.runs @ turn.ops.hbm_B)
+
+
+def test_a_state_keeps_its_traffic():
+    """2 x 1 MB of states of each of 4 sequences, read and written."""
+    state = Placed(recurrence_step_op(Recurrence("ssd", 8, 128, 64, 2048, "dual"), 1, 4, 1e6), "forward")
+    placed, stream = streamed([state], training=False)
+    assert stream.traffic[:, 0].tolist() == [8e6, 0, 0, 0] and placed[0].op.hbm_B == 0
 
 
 @pytest.mark.parametrize(

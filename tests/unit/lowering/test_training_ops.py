@@ -231,9 +231,10 @@ def test_a_group_of_queries_shares_its_keys():
 def test_latent_decode_reads_one_narrow_cache():
     """DeepSeek-V3 caches 512 + 64 numbers a token and layer in bf16: 1,152 B, read once for all 128 heads."""
     op = attention_of(Decode(DEEPSEEK, 16, 8192))
-    # queries and results, 2 B each: 128 heads x 576
-    in_and_out = 16 * 128 * 576 * 2 * 2
+    # queries of 576 and results of 512, 2 B each: a result is a mean of latents, without their rotary part
+    in_and_out = 16 * 128 * (576 + 512) * 2
     assert op.hbm_B == pytest.approx(16 * 8192 * 1152 + in_and_out)
+    assert op.macs == 16 * 128 * 8192 * (576 + 512)
     assert op.products[0].moving == 128
 
 

@@ -88,6 +88,17 @@ def test_package_by_hand():
     assert float(total_USD(m)) == pytest.approx(before * 1.1057 + 700, rel=1e-4)
 
 
+def test_memory_on_the_board_is_not_lost_with_a_bond():
+    """MTIA v2: one die bonded at 99.8 %, of 16 LPDDR5 channels beside the package none: 0.2 % of die and package.
+
+    Before: 17 bonds that also cost the 512 USD of memory, 24 USD.
+    """
+    c = chip("mtia-v2")
+    t = technology(c.node, c.hbm, c.link, package=c.package)
+    money = package_cost(c, jnp.asarray(421.0), bond_loss(t), t)
+    assert float(money.loss_USD) == pytest.approx((1 / 0.998 - 1) * float(money.dies_USD + money.package_USD))
+
+
 def test_perfect_bonds_lose_nothing():
     t = technology("N5", "HBM3", "PCIe5")
     assert float(package_cost(chip("h100"), jnp.asarray(814.0), jnp.asarray(0.0), t).loss_USD) == 0.0

@@ -116,7 +116,7 @@ def promising(rays: Rays, rows: list[Row]) -> list[Row]:
     Assumes: the plans of the solved problems; a margin of `MARGIN` allows for better ones.
     """
     met = [p for p in rays.solved.values() if math.isfinite(p.slack)]
-    never = [p for p in rays.solved.values() if float(p.optimum.violation_bound) > 0.0]
+    never = [p for p in rays.solved.values() if bool(p.optimum.impossible)]
     lam = -np.asarray([p.prices for p in met])
     bound = np.asarray([float(p.optimum.lower_bound) for p in met]) + (lam * np.log([p.caps for p in met])).sum(axis=1)
     logs, choice = np.log([p.values for p in met]), np.asarray([p.choice_index for p in met])

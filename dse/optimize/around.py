@@ -157,7 +157,7 @@ def _ends(
     model = eqx.Partial(end_logs, search.core)
     o = jax.device_get(solve_batch(model, batch, lower, upper, starts, size=WIDTH))
     value = np.where(o.feasible, o.objective, np.inf).reshape(len(points), -1)
-    least = np.where(o.violation_bound > 0, np.inf, o.lower_bound).reshape(len(points), -1)
+    least = np.where(o.impossible, np.inf, o.lower_bound).reshape(len(points), -1)
     return value.min(axis=0).tolist(), least.min(axis=0).tolist()
 
 

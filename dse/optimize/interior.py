@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Int
 from ..core.types import FloatLike, Scalar, Vector
 from .newton import (
     DEFAULTS,
+    ROUNDING,
     Iterate,
     Limits,
     Local,
@@ -52,13 +53,18 @@ class Optimum(eqx.Module):
     lower_bound: Scalar
     """No point of the box that meets the limits has a lower objective (if f and g are convex)."""
     violation_bound: Scalar
-    """Every point of the box violates some limit by at least this; positive proves infeasibility."""
+    """Every point of the box violates some limit by at least this; see `impossible`."""
     kkt_residual: Scalar
     """Largest entry of the optimality residual, bounds scaled to a unit box."""
     n_iterations: Int[Array, ""]
     converged: Bool[Array, ""]
     feasible: Bool[Array, ""]
     """Every limit is met that may not be exceeded."""
+
+    @property
+    def impossible(self) -> Bool[Array | np.ndarray, "..."]:
+        """Whether it is proved that no point of the box meets the limits."""
+        return self.violation_bound > ROUNDING
 
     @property
     def gap(self) -> FloatLike:
@@ -102,7 +108,7 @@ def _judge(problem: Problem, it: Iterate, at: Local, settings: Settings) -> tupl
     solved = jnp.maximum(error, jnp.max(jnp.abs(products - it.mu))) <= settings.centring * it.mu
     lower = jnp.maximum(jnp.minimum(0.2 * it.mu, it.mu**1.5), settings.barrier_end)
     finished = (error <= 0.1 * settings.tolerance) & (jnp.max(products) <= 10.0 * settings.barrier_end)
-    finished = (finished & jnp.all((at.g <= 0.0) | problem.loose)) | jnp.isinf(error)
+    finished = (finished & jnp.all((at.g <= ROUNDING) | problem.loose)) | jnp.isinf(error)
     finished = finished | (~problem.relaxes & (_bounds(problem, it, at).violation > settings.margin))
     return eqx.tree_at(lambda x: x.mu, it, jnp.where(solved & ~finished, lower, it.mu)), finished
 
@@ -196,7 +202,7 @@ def _report(problem: Problem, end: _Search, settings: Settings) -> Optimum:
     low = jnp.where(free, it.low * per_unit, jnp.maximum(bounds.slope, 0.0))
     high = jnp.where(free, it.high * per_unit, jnp.maximum(-bounds.slope, 0.0))
     excess = jnp.sum(jnp.where(problem.loose, jnp.maximum(at.g, 0.0), 0.0))
-    objective, feasible = at.f + excess, jnp.all((at.g <= 0.0) | problem.loose)
+    objective, feasible = at.f + excess, jnp.all((at.g <= ROUNDING) | problem.loose)
     close = objective - bounds.objective <= settings.gap_tolerance
     converged = feasible & close & (residual <= settings.tolerance)
     answer = (objective, at.g, bounds.objective, bounds.violation, residual, end.n_iterations, converged, feasible)

@@ -79,7 +79,7 @@ def cheapest_relaxations(
 def least_violations(
     fun: Model, data: Any, lower: Float[np.ndarray, "b n"], upper: Float[np.ndarray, "b n"], n_limits: int, size: int
 ) -> np.ndarray:
-    """Lower bound on the total violation over each box [log units]; positive proves infeasibility."""
+    """Lower bound on the total violation over each box [log units]; more than `ROUNDING` proves infeasibility."""
     every = np.ones(n_limits, dtype=bool)
     return np.asarray(cheapest_relaxations(fun, data, lower, upper, every, size).lower_bound)
 

@@ -52,14 +52,18 @@ def bounds_from(
     Source: [nocedal2006] section 12.9; [boyd2007tutorial] for log-log models. Assumes: f, g are convex on the box.
     """
 
+    # a convex function lies above its tangent plane, and a plane over a box is least at one of its corners
     def lowest(slope: Array) -> Array:
         return jnp.sum(jnp.minimum(slope * to_lower, slope * to_upper))
 
     objective = f + lam @ g + lowest(slope_f + slope_g)
+    # sum_j lam_j g_j is at most sum(lam) times the largest g_j, for any lam of at least 0
     violation = (lam @ g + lowest(slope_g)) / jnp.maximum(jnp.sum(lam), jnp.finfo(float).tiny)
     return DualBounds(objective, violation, slope_f + slope_g)
 
 
+ROUNDING = 1e-12
+"""Excess over a limit that is rounding of logs [log units]: exp(log 8) is not 8. Less of it proves nothing either."""
 NUDGE = 1e-6
 """Difference, as a share of the box, by which exact gradients become curvature, to about 1e-6."""
 
@@ -141,7 +145,8 @@ def local(problem: Problem, unit: Array, lam: Array) -> Local:
     """Value, slopes, limits' Jacobian and Lagrangian Hessian: the only place where a solve evaluates the model."""
     z, width = problem.place(unit), problem.width
     counts = jnp.where(problem.relaxes, 0.0, 1.0)
-    # one slope per evaluation: of the goal alone, then of the whole Lagrangian, there and around
+    # one slope per evaluation: of the goal alone, then of the whole Lagrangian, there and around. Curvature only
+    # steers the steps, so that differences do; bounds take the exact gradients.
     steps = jnp.concatenate([jnp.zeros((2, unit.shape[0])), NUDGE * jnp.diag(width)])
     is_whole = jnp.arange(len(steps)) > 0
 

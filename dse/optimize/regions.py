@@ -16,6 +16,7 @@ from .counts import fixed_boxes, neighbours, steps_of_choice
 from .hull import PlanTable, worth_a_proof
 from .interior import Optimum
 from .loosen import least_violations
+from .newton import ROUNDING
 from .search import Candidate, Search
 from .space import element, valid_in
 from .tables import Tables, data_of_rows, hull_rows, plan_rows, plan_seconds, solve_rows, solve_whole
@@ -147,13 +148,14 @@ def relaxed(tables: Tables, regions: list[Region]) -> tuple[list[np.ndarray], Op
 
 def violates(tables: Tables, regions: list[Region], rows: list[np.ndarray], optima: Optimum) -> np.ndarray:
     """Regions in which some limit is proved broken everywhere, by a solve or by the least sum of violations."""
-    proved = np.asarray(optima.violation_bound) > 0.0
+    proved = np.array(optima.impossible)
     open_ = np.flatnonzero(~proved & ~np.asarray(optima.feasible))
     if open_.size:
         box = [b[open_] for b in boxes(tables.search, regions)]
         data = data_of_rows(tables, [regions[i].choice for i in open_], [r[open_] for r in rows])
         core = tables.search.core
-        proved[open_] = least_violations(model_of(core), data, *box, n_limits=len(ratio_rows(core)), size=WIDTH) > 0.0
+        least = least_violations(model_of(core), data, *box, n_limits=len(ratio_rows(core)), size=WIDTH)
+        proved[open_] = least > ROUNDING
     return proved
 
 

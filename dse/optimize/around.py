@@ -54,14 +54,16 @@ def what_if(
         if deadline.over(f"{len(study.limits) - i} of {len(study.limits)} limits were not moved"):
             return tuple(found)
         progress(f"without {limit.name}")
-        moved, dropped = (goal(with_limit(study, i, loosened(limit, by))) for by in (MOVED, DROPPED))
+        # plans are searched anew, by a search that can miss some; what met the tighter limit meets the looser one too
+        moved = min(now, goal(with_limit(study, i, loosened(limit, MOVED))))
+        dropped = min(moved, goal(with_limit(study, i, loosened(limit, DROPPED))))
         found.append(WhatIf(limit.metric, limit.sense, limit.value, now, moved, dropped))
     bounds = [x for x in reports if x.kind is Kind.BOUND and x.name in {f.name for f in study.free}]
     for k, x in enumerate(bounds):
         if deadline.over(f"{len(bounds) - k} of {len(bounds)} bounds were not moved"):
             break
         progress(f"with a wider {x.name}")
-        found.append(WhatIf(x.name, x.sense, x.limit, now, goal(widened(study, x)), None))
+        found.append(WhatIf(x.name, x.sense, x.limit, now, min(now, goal(widened(study, x))), None))
     return tuple(found)
 
 

@@ -80,6 +80,7 @@ class LocalSolution:
     numbers: dict[str, float]
     """Free numbers and auxiliaries at the best end, counts not rounded."""
     chip: Chip | None
+    """The chip of these numbers: its counts are not rounded either, which could break a limit."""
     unproved: tuple[str, ...]
     """Terms not proved log-log convex, each with the operation that breaks the rules."""
     n_starts: int
@@ -198,7 +199,7 @@ def _answer(
     if not np.isfinite(goals[0]):
         return LocalSolution(study, Status.LOCAL, math.inf, None, (), {}, None, unproved, n_starts, 0, ())
     optimum = eqx.tree_at(lambda o: o.z, candidate.optimum, z)
-    chip = design_chip(search, dataclasses.replace(candidate, optimum=optimum))
+    chip = design_chip(search, dataclasses.replace(candidate, optimum=optimum), whole=False)
     plans = tuple(kept[i] for kept, i in zip(search.space.plans, candidate.plan_index, strict=True))
     numbers = dict(zip(coordinates(search.core), np.exp(z).tolist(), strict=True))
     agree = int(np.sum(goals <= goals[0] + AGREE))

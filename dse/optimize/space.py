@@ -203,6 +203,16 @@ def data_of(space: Space, choice: int, plan_index: tuple[int, ...]) -> Data:
     return element(batch_of(space, [choice], [plan_index]), 0)
 
 
+def every_coefficient(space: Space, *more: tuple[StepDemand, ...]) -> Data:
+    """Coefficients of all choices and of all their plans, and `more` demands: what a proof of signs must cover.
+
+    Each number has a leading axis of its own: choices for some, plans on every structure for others.
+    """
+    flat = jax.tree.map(lambda x: np.asarray(x).reshape(-1, *np.shape(x)[2:]), (space.demands, *more))
+    demands = tuple(jax.tree.map(lambda *xs: np.concatenate(xs), *each) for each in zip(*flat, strict=True))
+    return dataclasses.replace(space.without_plans, demands=demands)
+
+
 def stack(items: list[Any]) -> Any:
     """Records of equal structure as one record with a leading axis, without their names."""
     return jax.tree.map(lambda *xs: np.stack(xs), *(unnamed(x) for x in items))

@@ -19,7 +19,18 @@ from ..study.study import Study, load_study
 from ..workload.requests import phases_with
 from ..workload.transformer import PHASES
 from .axis_tables import read_axis
-from .keys import COUNTS, DEFAULT_RECORD, FILES, Value, check_open, find_file, is_number, point_keys, study_keys
+from .keys import (
+    COUNTS,
+    DEFAULT_RECORD,
+    FILES,
+    Value,
+    check_open,
+    find_file,
+    is_number,
+    least_count,
+    point_keys,
+    study_keys,
+)
 from .points import SAMPLERS, Axis, Sweep, pairs_of
 from .reader import MOST_POINTS, At, AxisTable, Reader, RuleTable, Strict, flat, line_of, read_rule
 
@@ -190,5 +201,5 @@ def _value_schema(name: str) -> Schema:
         unit = written_unit(name)
         return {**quantity_schema(unit), "x-name": name}
     if name in COUNTS or name.endswith(".n_dies"):
-        return {"type": "integer", "minimum": 1, "x-name": name}
+        return {"type": "integer", "minimum": least_count(name), "x-name": name}
     return {"type": "boolean" if name.endswith("native_fp4") else "string", "x-name": name}

@@ -11,7 +11,7 @@ from dse.cli import main
 from dse.core.errors import DseError, SpecError
 from dse.explore.ray import Rays
 from dse.study.convex import coordinates, ratio_rows
-from dse.study.study import load_study, study_from
+from dse.study.study import Study, load_study, study_from
 
 SHIPPED = Path(__file__).parents[3] / "sweeps" / "trainium4.toml"
 
@@ -216,3 +216,10 @@ def test_a_limit_stated_twice_is_refused_in_any_unit():
         study_from({**raw, "limits": [*raw["limits"], again]})
     for other in ({**again, "at_most": "0.6 kW"}, {"metric": "full_load_fp8", "at_most": "700 W"}):
         assert len(study_from({**raw, "limits": [*raw["limits"], other]}).limits) == 4
+
+
+def test_a_multiple_of_nothing_is_no_limit():
+    """An A100 has no FP4: "1x" of that was a limit of 0 FLOP/s, whose logarithm no solver can use."""
+    a100 = {"baseline": "a100-80", "system": "dgx-a100", "free": {"n_cores": (50, 150)}}
+    with pytest.raises(SpecError, match=r"limits.0 \(peak_fp4\): the baseline has none of it"):
+        Study(limits=["peak_fp4 >= 1x"], minimise="package_cost", **a100)

@@ -121,7 +121,7 @@ def near(
     progress(f"{len(points)} choices and plans reach {percent(share_frac)}: {2 * len(directions)} ends each")
     if not points:
         return ()
-    names, found, at_once = list(directions), [], -(-WIDTH // len(points))
+    names, found, at_once = list(directions), [], -(-WIDTH // len(points))  # whole batches between looks at the clock
     for first in range(0, len(names), at_once):
         if search.deadline.over(f"ranges of {len(names) - first} of {len(names)} numbers"):
             break
@@ -159,6 +159,7 @@ def _ends(
     model = eqx.Partial(end_logs, search.core)
     o = jax.device_get(solve_batch(model, batch, lower, upper, starts, size=WIDTH))
     value = np.where(o.feasible, o.objective, np.inf).reshape(len(points), -1)
+    # a point that is proved to reach no such goal bounds nothing; of the others the loosest bound holds for all
     least = np.where(o.impossible, np.inf, o.lower_bound).reshape(len(points), -1)
     return value.min(axis=0).tolist(), least.min(axis=0).tolist()
 

@@ -115,6 +115,7 @@ def worth_a_proof(space: Space, table: Bought) -> list[np.ndarray]:
     for i in range(n):
         same = (int(space.structure_of_choice[i]), *(np.asarray(x)[i].tobytes() for x in rest))
         alike.setdefault(same, []).append(i)
+    # what tells choices apart beyond signed numbers (a node, dies) has no better side, so that it makes its own group
     counted = table.rows[:, table.signs != 0.0]
     return [np.asarray(members)[undominated(counted[members])] for members in alike.values()]
 

@@ -126,6 +126,7 @@ NONE = Way(math.inf, ())
 
 def broken(search: Search, candidates: list[Candidate], loose: Bool[np.ndarray, " m"]) -> list[Broken]:
     """Least relaxation of each choice with plans for continuous counts, smallest first."""
+    # where fractions do meet the limits, only whole counts do not: nothing is broken yet, and the way begins at 0
     if able := [c for c in candidates if c.log_goal < np.inf]:
         lean = dict(leanest(search))
         each = [(c.choice_index, plans, c.optimum.z) for c in able for plans in (c.plan_index, lean[c.choice_index])]
@@ -171,6 +172,7 @@ def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) 
 
 def _onward(search: Search, b: Broken, values: Counts, tried: set[tuple[Broken, Counts]]) -> list[Counts]:
     near = [v for v in beside(search, b.choice, values) if (b, v) not in tried]
+    # of n numbers 3^n - 1 neighbours are beside a point: those of one step come first, the others where none helps
     single = [v for v in near if sum(x != y for x, y in zip(v, values, strict=True)) == 1]
     return single or near
 
@@ -192,6 +194,7 @@ def named(search: Search, found: Loosened) -> tuple[Relaxation, ...]:
     """The limits that must move, and how far; rows that are not the user's as shares of what is allowed."""
     out = []
     for k, limit in enumerate(search.space.study.limits):
+        # one value holds for all workloads: the row that misses it most decides
         loosen = float(np.exp(max(found.loosening[i] for i in rows_of_limit(search.core, k))))
         if loosen > 1 + SMALLEST:
             needed = limit.value * loosen if limit.sense == "at_most" else limit.value / loosen

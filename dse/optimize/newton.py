@@ -162,6 +162,7 @@ def local(problem: Problem, unit: Array, lam: Array) -> Local:
 
 def _solve_positive(matrix: Array, rhs: Array) -> Array:
     """`matrix^-1 rhs` by Cholesky; an indefinite matrix is first shifted by its Gershgorin radii."""
+    # entries span some 20 decades when the barrier is low: with ones on the diagonal, pivots keep their digits
     scale = jax.lax.rsqrt(jnp.maximum(jnp.abs(jnp.diagonal(matrix)), 1e-30))
     scaled = matrix * scale[:, None] * scale[None, :] + 1e-13 * jnp.eye(rhs.shape[0])
     indefinite = jnp.isnan(jnp.linalg.cholesky(scaled)[-1, -1])
@@ -180,7 +181,7 @@ def direction(state: Iterate, at: Local, width: Array, settings: Settings) -> It
     Source: [nocedal2006] eq. 19.12 to 19.16, with the elastic variables of eq. 17.26.
     """
     t, s, u, lam, mu = state.unit, state.slack, state.excess, state.lam, state.mu
-    spare = settings.penalty - lam
+    spare = settings.penalty - lam  # what an excess costs beyond the multiplier: its own multiplier
     stiffness = 1.0 / (s / lam + u / spare)
     aim = at.g + settings.margin + mu / lam - mu / spare
     matrix = at.hess + at.jac.T @ (stiffness[:, None] * at.jac) + jnp.diag(state.low / t + state.high / (1.0 - t))
@@ -216,6 +217,7 @@ def merit_slope(at: Local, state: Iterate, way: Iterate, width: Array, rho: Arra
     t, s, u, mu = state.unit, state.slack, state.excess, state.mu
     slope = (width * at.slope_f - mu / t + mu / (1.0 - t)) @ way.unit
     slope = slope + (settings.penalty - mu / u) @ way.excess - (mu / s) @ way.slack
+    # a full step meets the linearised limits, so that the missed part falls at its own size
     return jnp.minimum(slope - rho * _missed(at.g, state, settings), 0.0)
 
 

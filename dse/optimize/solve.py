@@ -142,7 +142,7 @@ def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> 
     chip = with_free(template(choice, study.baseline.chip, study.scaleout_Bps), free)
     chip = dataclasses.replace(chip, blank_mm2=study_blank_mm2(study, chip, choice_technology(choice, study.package)))
     limit = study.power_cap_W
-    if np.isinf(limit):
+    if np.isinf(limit):  # a chip file needs a TDP: the most it draws, so that it never throttles
         data = data_of(search.space, candidate.choice_index, candidate.plan_index)
         parts = silicon_of(chip, choice_technology(choice, study.package))
         x |= {"supply_V": jnp.asarray(parts.supply_V), "die_mm2": jnp.asarray(parts.die_mm2)}
@@ -296,6 +296,7 @@ def limit_reports(search: Search, best: Candidate, continuous: Candidate, state:
         reports.append(LimitReport(limit.metric, limit.sense, worst, limit.value, price, unit, Kind.USER))
     for i, row in enumerate(ratio_rows(core)):
         if row.kind is Kind.TECHNOLOGY or row.what in (MEMORY, AHEAD):
+            # a ratio is limited to 1: loosening it by a log unit gains its multiplier
             price, name = -float(multipliers[i]), f"{row.what} of {row.workload}" if row.workload else row.what
             reports.append(LimitReport(name, "at_most", float(ratios[i]), 1.0, price, goal * price, row.kind))
     return (*reports, *_bound_reports(search, continuous, goal))

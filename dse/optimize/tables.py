@@ -124,6 +124,8 @@ def row_slopes(tables: Tables, choices: list[int], rows: Rows, optima: Optimum) 
     """Derivative of the Lagrangian by each coefficient; HullError if negative, since a hull is then no bound."""
     args = (data_of_rows(tables, choices, rows), optima.z, optima.multipliers)
     found = in_batches(partial(hull_slopes, tables.search.core), args, WIDTH)
+    # L = f + lam . g at the optimum: if it falls where a coefficient gets worse, a limit wants more of what the hull
+    # takes away, and the hull could be worse than its members
     n = len(tables.of_workloads)
     slopes = [t.flat(s) * t.signs for t, s in zip(tables.of_workloads, found[:n], strict=True)]
     slopes.append(tables.bought.flat(found[n:]) * tables.bought.signs)

@@ -277,8 +277,10 @@ def chip_at(core: ConvexCore, chip: Chip, x: Mapping[str, FloatLike], data: Data
         seconds = x[f"step_s:{name}"]
         step, energy = full_speed(d, chip, tech, c, volt, die, cooled_times(core, d, chip, x, data, c))
         power = power_W(energy_J(energy), seconds, static, tech)
+        # in service a design may choose another batch: the baseline's time for as many tokens is what counts
         before = data.baseline_s[i] * d.tokens / data.n_baseline_tokens[i]
         loads.append(Load(seconds, power, before, d.tokens / data.n_chips[i], data.traffic_frac[i], hottest))
+        # a step takes at least so long: "exactly" would not be convex, and only a chip that throttles takes longer
         ratios += [step.total_s / seconds, d.memory_B / (data.usable_frac * chip.hbm_capacity_B)]
         if core.streams:
             ratios.append(FLOOR + (1.0 - FLOOR) * ahead_frac(d, chip, data.prefetch_frac))

@@ -118,6 +118,7 @@ def _services(spec: PortfolioTable | None, folder: Path) -> tuple[dict[str, Serv
 
 def _owner(head: Head, baseline: System, asked: bool, may_ask: bool) -> Owner | None:
     """Server and margin of a design, the study's or the baseline chip's; None if no metric can need them."""
+    # a metric of the user's own may read what owning costs, or not: where that is not known, it is left out
     if may_ask and not asked:
         try:
             return owner_of(baseline, head.host, head.margin)

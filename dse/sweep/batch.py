@@ -72,6 +72,7 @@ def prepared(sweep: Sweep, points: Points) -> tuple[np.ndarray, list[Setting | s
 
 def combinations(sweep: Sweep, points: Points) -> tuple[list[tuple[tuple[str, Any], ...]], np.ndarray]:
     """Distinct combinations of choices, and which of them each point has."""
+    # one number per combination, in mixed radix; 0 is a choice that is not made
     code = np.zeros(points.index.size, dtype=np.int64)
     for key, values in sweep.choices.items():
         code = code * (len(values) + 1) + points.codes[key] + 1
@@ -175,6 +176,7 @@ def with_numbers(chip: Chip, names: tuple[str, ...], values: Vector) -> Chip:
     if not changed:
         return chip
     crossing_Bps = crossing_B(chip.hbm_bandwidth_Bps, chip)
+    # a preset's own links are the vendor's, so that they stay until what must cross them changes
     kept = jnp.where(jnp.any(jnp.stack(changed)), crossing_Bps, chip.die_to_die_bandwidth_Bps)
     return eqx.tree_at(lambda c: c.die_to_die_bandwidth_Bps, chip, kept)
 

@@ -153,6 +153,7 @@ def _workload(given: _Given, n_chips: int) -> Workload:
 
 def _coefficients(demands: Sequence[StepDemand], own: Chip, tech: Technology, c: Calibration) -> Coefficients:
     n = len(demands)
+    # tables of all settings have one length: a plan that needs endless memory is never taken
     never = dataclasses.replace(demands[0], memory_B=np.inf)
     stacked = stack_records([*demands, *([never] * (n_padded(n) - n))])
     blank = Technology(*(dataclasses.replace(part, name="") for part in tech.__dict__.values()))

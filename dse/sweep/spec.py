@@ -111,6 +111,7 @@ def _sweep(file: SweepFile, text: str, folder: Path) -> Sweep:
     axes = [read_axis(read, i, a, file.sweep.seed) for i, a in enumerate(file.axes)]
     studies = [load_study(find_file("study", str(v), folder)) for k, v in pairs_of(base, axes, ()) if k == "study"]
     _check_axes(axes, studies)
+    # numbers vary fastest, so that neighbours share a lowered setting and one compiled batch
     ordered = tuple(sorted(axes, key=lambda a: all(is_number(k) for k in a.keys)))
     if math.prod(a.size for a in ordered) > MOST_POINTS:
         raise At(("axes",), f"{math.prod(a.size for a in ordered):,} points; at most {MOST_POINTS:,} are accepted")

@@ -27,9 +27,6 @@ from .search import Candidate, Search, n_choices
 from .solution import Relaxation
 from .space import batch_of, element, every_plan
 
-SMALLEST_PRICE = 1e-6
-"""Multiplier below which a limit does not take part in a conflict."""
-
 
 class Loosened(eqx.Module):
     """The cheapest loosening."""
@@ -42,10 +39,9 @@ class Loosened(eqx.Module):
     """No loosening has a smaller sum; positive proves that the limits as given cannot all be met."""
     z: Vector
     """A design that meets the loosened limits."""
-    conflicts: Bool[Array | np.ndarray, " m"]
-    """Limits that stand in each other's way: those with a positive multiplier."""
     multipliers: Limits
-    """Multiplier of each limit: how fast the total falls when that limit alone is loosened, at most 1."""
+    """Multiplier of each limit: how fast the total falls when that limit alone is loosened, at most 1; 0 for limits
+    that stand in no other's way."""
     converged: Bool[Array | np.ndarray, ""]
     """Whether this is the cheapest; False if the limits that may not be relaxed conflict by themselves."""
 
@@ -53,8 +49,7 @@ class Loosened(eqx.Module):
 def _loosened(o: Optimum, may_relax: Bool[Array | np.ndarray, " m"]) -> Loosened:
     """Relaxation from an optimum with limits that may be exceeded."""
     loosening = jnp.where(may_relax, jnp.maximum(o.limits, 0.0), 0.0)
-    conflicts = o.multipliers > SMALLEST_PRICE
-    return Loosened(loosening, jnp.sum(loosening), o.lower_bound, o.z, conflicts, o.multipliers, o.converged)
+    return Loosened(loosening, jnp.sum(loosening), o.lower_bound, o.z, o.multipliers, o.converged)
 
 
 def cheapest_relaxations(

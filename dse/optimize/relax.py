@@ -28,7 +28,7 @@ BESIDE = 8
 FACTORS = 16
 """Widenings of one bound tried at once; the neighbours of the best are the ends of the next."""
 ZOOMS = 3
-"""Times that is done: the last factor is within 0.4 %."""
+"""Times that is done: the last steps are half a percent apart."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -55,6 +55,8 @@ def fields_of(raw: dict[str, Any], folder: Path, own: Own, asks: tuple[str, ...]
     if goal == "power_W":
         raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
     services, served = _services(spec.portfolio, folder)
+    for name in spec.workloads.keys() & served.keys():
+        raise SpecError(f"workloads.{name}: a model of the portfolio has this name; call the workload otherwise")
     workloads = {**{n: _workload(w, folder) for n, w in spec.workloads.items()}, **served}
     _check_workloads(spec, goal, workloads)
     if goal == SERVED and (spec.workloads or not services):

@@ -9,6 +9,7 @@ import pytest
 
 from dse.cli import main
 from dse.core.errors import DseError, SpecError
+from dse.core.files import read_toml
 from dse.explore.ray import Rays
 from dse.study.convex import coordinates, ratio_rows
 from dse.study.study import Study, load_study, study_from
@@ -223,3 +224,13 @@ def test_a_multiple_of_nothing_is_no_limit():
     a100 = {"baseline": "a100-80", "system": "dgx-a100", "free": {"n_cores": (50, 150)}}
     with pytest.raises(SpecError, match=r"limits.0 \(peak_fp4\): the baseline has none of it"):
         Study(limits=["peak_fp4 >= 1x"], minimise="package_cost", **a100)
+
+
+def test_a_workload_does_not_hide_behind_a_model_in_service():
+    """Of two of one name the one that was written out was left out without a word."""
+    sweeps = Path(__file__).parents[3] / "sweeps"
+    raw = read_toml(sweeps / "trainium4_serving.toml")
+    name = next(iter(study_from(raw, sweeps).services))
+    raw["workloads"] = {name: {"phase": "decode", "model": "llama-3.1-8b", "chips": 4, "batch": 8, "context": 4096}}
+    with pytest.raises(SpecError, match=f"workloads.{name}: a model of the portfolio"):
+        study_from(raw, sweeps)

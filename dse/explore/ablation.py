@@ -148,6 +148,7 @@ def _variant(space: Space, label: str, on: Sequence[Correction], tdp_W: float, b
     study, off = space.study, [c for c in CORRECTIONS if c not in on]
     world = _undone(space, off)
     offered = [i for i, c in enumerate(study.choices) if all(o.offers(c) for o in off)]
+    # a study that offers none of the old memories is asked about those that it has
     offered = offered or list(range(len(study.choices)))
     reading = "power_W" if any(o.reading for o in off) and built is None else "full_load_fp8_W"
     orders = [0] if any(o.orders for o in off) else list(range(len(space.classes)))

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from ..optimize.solution import Solution
+from ..study.metrics import mean_speedup
 from ..study.study import Study
 
 HIT, NEAR = 1.25, 2.0
@@ -125,8 +126,8 @@ class Backtest:
 
     @property
     def built_delivered(self) -> float:
-        """Geometric mean of the built chip's speed-ups."""
-        return float(np.exp(np.mean(np.log(list(self.built_speedup.values())))))
+        """Mean of the built chip's speed-ups, weighted as the study's goal is."""
+        return mean_speedup(self.study.goal, list(self.built_speedup.values()), [], self.study.shares)
 
     @property
     def regret_frac(self) -> float:

@@ -56,7 +56,8 @@ def quantities(chip: Chip, package: str) -> dict[str, float]:
     state = chip_state(chip, chip_technology(chip, package))
     lacking = () if float(chip.core.tensor.macs_per_cycle.fp8) > 0 else OF_FP8
     found = {n: OWN[n](chip) if n in OWN else METRICS[n](state) for n in QUANTITIES if n not in lacking}
-    return {n: float(np.asarray(v)) for n, v in found.items()}
+    # a chip without stacks or links has none of what they bring, and nothing can be a multiple of that
+    return {n: x for n, v in found.items() if (x := float(np.asarray(v))) > 0}
 
 
 def backtest(
@@ -156,10 +157,12 @@ def built_speedups(space: Space, built: Chip) -> dict[str, float]:
     inside = eqx.tree_at(lambda c: (c.scaleout_bandwidth_per_dir_Bps, c.power_limit_W), built, limits)
     tech, found = chip_technology(inside, study.package), {}
     g = space.ground
-    each = zip(study.workloads.items(), g.systems[""], g.calibrations, g.baselines, g.n_tokens, strict=True)
-    for (name, (workload, _)), system, c, (_, before_s), tokens in each:
+    owed = zip(g.baselines, g.n_tokens, study.deadlines_s, strict=True)
+    each = zip(study.workloads.items(), g.systems[""], g.calibrations, owed, strict=True)
+    for (name, (workload, _)), system, c, ((_, before_s), tokens, deadline_s) in each:
         plans, demands = lowered(dataclasses.replace(system, chip=inside), workload, c, study.streams)
-        best = demands[fastest(plans, demands, inside, tech, c)]
+        # of a batch that is chosen, the fastest per token may keep each user waiting longer than was promised
+        best = demands[fastest(plans, demands, inside, tech, c, deadline_s)]
         step_s = float(evaluated(best, inside, tech, c).step_s)
         found[name] = before_s / float(tokens) * float(best.tokens) / step_s
     return found

@@ -33,6 +33,7 @@ def least_supply_V(chip: Chip, data: Data) -> FloatLike:
     def better(_: FloatLike, v: Array) -> Array:
         return jnp.asarray(v * voltage_limit(clock_Hz, v, chip.nominal_clock_Hz, node, data.overdrive_V))
 
+    # a supply that is too low has a ratio above 1 and grows, one that is too high falls
     settled = jax.lax.fori_loop(0, ROUNDS, better, jnp.asarray(node.nominal_V, dtype=float))
     return jnp.maximum(settled * (1.0 + ROOM), node.minimum_V)
 

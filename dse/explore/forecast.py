@@ -134,7 +134,7 @@ def forecast(
     if not len(able):
         raise SpecError(f"study '{a.study.name}': no draw has a design")
     numbers = {name: x[best[able], able] for name, x in found.items()} | {"tdp_W": assumed.tdp_W[able]}
-    rng = np.random.default_rng(seed + 1)
+    rng = np.random.default_rng(seed + 1)  # the draws of the facts have used `seed` itself
     for name, spread in a.taste.items():
         if name in numbers:
             numbers[name] = numbers[name] * np.exp(spread * ndtri(rng.random(len(able))))
@@ -176,7 +176,7 @@ def _answers(
         parts.append(jax.tree.map(lambda x, r=rows: np.asarray(x)[r], (data, *samples.box(c.choice_index))))
         places += [(i, r) for r in rows]
     draws = np.asarray([r for _, r in places])
-    order = np.argsort(draws, kind="stable")
+    order = np.argsort(draws, kind="stable")  # as in `solve_all_draws`: all of one draw before the next
     every = jax.tree.map(lambda *xs: np.concatenate(xs)[order], *parts)
     o, n = solve_in_turn(model_of(search.core), (draws[order], *every), drawn.n, search.deadline, search.progress)
     done = int(np.searchsorted(draws[order], n))

@@ -160,11 +160,13 @@ def front_of(rays: Rays, every: list[Point], n: int | None = None, *, whole: boo
     solved = [p for p in every if math.isfinite(p.slack)]
     values = np.asarray([p.values for p in solved]).reshape(len(solved), len(rays.metrics))
     certified = np.asarray([float(p.optimum.gap) <= GAP for p in solved], dtype=bool)
+    # two that differ by the solver's rounding alone must not both count, nor beat each other in turn
     best = is_unbeaten(np.exp(np.round(np.log(values), TIE))) & certified
     best[best] = is_worth_showing(np.log(values[best]), NEAR / n if n else 0.0)
     order = sorted(np.flatnonzero(best), key=lambda i: tuple(values[i]))
     points = tuple(solved[i] for i in order)
     prices = np.asarray([p.prices for p in points]).reshape(len(points), len(rays.metrics))
+    # along the front ds = sum_j price_j dlog cap_j = 0, so that dlog first / dlog other = -price_other / price_first
     first = np.where(prices[:, :1] < -LEAST_WEIGHT, prices[:, :1], np.nan)
     relative = -prices / first
     relative[:, 0] = 0.0

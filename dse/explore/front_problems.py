@@ -53,7 +53,7 @@ def sweep(rays: Rays, anchors: np.ndarray, n: int, progress: Callable[[str], Non
     """Caps on the second metric: a few, evenly spread, then more where the front is least certain."""
     low, high = math.log(anchors[1, 1]), math.log(anchors[0, 1])
     caps = np.linspace(low, high, min(FIRST, n))
-    caps[0] += INSET * (high - low)
+    caps[0] += INSET * (high - low)  # the least of the second metric is met by one design alone
     every = range(len(rays.study.choices))
     _solve(rays, [_capped(k, c) for c in caps for k in every])
     while len(best := _best_by_cap(rays)) < n and not rays.deadline.over(LATE):
@@ -115,8 +115,9 @@ def promising(rays: Rays, rows: list[Row]) -> list[Row]:
     Source: [nocedal2006] section 12.9, weak duality; the slack enters every Lagrangian linearly.
     Assumes: the plans of the solved problems; a margin of `MARGIN` allows for better ones.
     """
+    # a price is -lam: d slack / d log cap
     met = [p for p in rays.solved.values() if math.isfinite(p.slack)]
-    never = [p for p in rays.solved.values() if float(p.optimum.violation_bound) > 0.0]
+    never = [p for p in rays.solved.values() if bool(p.optimum.impossible)]
     lam = -np.asarray([p.prices for p in met])
     bound = np.asarray([float(p.optimum.lower_bound) for p in met]) + (lam * np.log([p.caps for p in met])).sum(axis=1)
     logs, choice = np.log([p.values for p in met]), np.asarray([p.choice_index for p in met])
@@ -155,6 +156,7 @@ def _uncertainty(a: Point, b: Point) -> float:
     """Area between chord and tangents of neighbours: a convex front lies inside [log units squared]."""
     width = math.log(b.caps[1] / a.caps[1])
     chord = (b.slack - a.slack) / width
+    # slopes of the slack by the log cap: steeper at the left end than the chord, flatter at the right
     left, right = chord - a.prices[1], b.prices[1] - chord
     if left <= 0.0 or right <= 0.0:  # another choice or plan took over: no triangle, as uncertain as the drop
         return width * abs(b.slack - a.slack) / 2

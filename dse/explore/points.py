@@ -127,6 +127,7 @@ def buildable(found: Front) -> Front:
         if first and rays.deadline.over(LATE):
             break
         points += _solved(rays, search.integer_places, tries[first : first + BATCH])
+    # several counts are tried beside a point: it is stuck only where none of them works
     tried = len({id(p) for p, _ in tries[: len(points)]})
     met = {id(p) for (p, _), q in zip(tries, points, strict=False) if math.isfinite(q.slack)}
     whole = front_of(rays, points, len(found.points), whole=True)

@@ -202,6 +202,7 @@ def readings(
 def carried(points: Sequence[Point]) -> list[Point]:
     """Every point with the fastest design found for it, or for a smaller TDP or a harsher reading."""
 
+    # what meets a harsher reading, or a smaller TDP, meets this one too; the search for plans may have missed it
     def best(p: Point) -> Point:
         harsher = READINGS[READINGS.index(p.reading) :]
         kept = [q for q in points if q.speedup is not None and q.tdp_W <= p.tdp_W and q.reading in harsher]

@@ -164,7 +164,7 @@ def _most(search: Search, c: Candidate, m: Moved, widths: np.ndarray) -> float:
         o = element(found, 0)
         _, slopes = m.slopes(widths * good, np.asarray(o.z))
         slopes = (np.append(1.0, o.multipliers) @ slopes)[o.z.size :]
-        good = m.signs * slopes[m.places] < 0
+        good = m.signs * slopes[m.places] < 0  # a lever that helps lowers the log goal as it improves
     return best
 
 

@@ -130,6 +130,7 @@ class Solved:
 def solve_all_draws(search: Search, candidates: list[Candidate], drawn: Draw) -> Solved:
     """Certified optimum of every candidate under every draw, all in batches of one compiled shape."""
     samples, n_candidates = Samples(search, drawn), len(candidates)
+    # draw by draw with all candidates together: where time ends, the draws that are done are complete
     parts = [(samples.data(c.choice_index, c.plan_index), *samples.box(c.choice_index)) for c in candidates]
     by_draw = jax.tree.map(lambda *xs: np.stack(xs, axis=1).reshape(-1, *np.shape(xs[0])[1:]), *parts)
     draws = np.repeat(np.arange(drawn.n), n_candidates)
@@ -150,5 +151,6 @@ def reoptimise(search: Search, candidates: list[Candidate], drawn: Draw) -> Outc
     best = solved.log_goals[winner, every]
     design = np.where(np.isfinite(best)[:, None], np.exp(solved.z[winner, every]), np.nan)
     rows = ratio_rows(search.core)
+    # where no design is feasible, the solver weighs excesses only: the dearest limit is the most in the way
     stuck = tuple(rows[i].label for i in solved.dearest[0, np.isinf(best)])
     return Outcomes(np.exp(best), np.exp(solved.log_goals), solved.z, winner, design, stuck)

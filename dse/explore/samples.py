@@ -64,6 +64,7 @@ def spread(record: Any, facts: dict[str, Sourced], scope: str, drawn: Draw) -> A
         values = None if fact is None else drawn.values(scope, fact)
         if fact is None or values is None:
             return np.broadcast_to(np.asarray(x, dtype=float), (drawn.n, *np.shape(x)))
+        # a leaf that is a multiple of its fact (the registers of a larger array) stays that multiple
         nominal = float(fact.value)
         return values * (float(x) / nominal) if nominal else values
 
@@ -160,6 +161,7 @@ class Samples:
         names = coordinates(self.search.core)
         lower, upper = (np.tile(b, (self.draw.n, 1)) for b in self.search.box)
         drawn = self.part("node", self.search.space.study.choices[choice_index].node)
+        # of other coordinates no bound is a fact that is drawn
         place = names.index("supply_V")
         lower[:, place], upper[:, place] = np.log(drawn.minimum_V), np.log(drawn.maximum_V)
         return lower, upper

@@ -115,11 +115,12 @@ class Program:
             o = self.solve(active, fixed)
             shared, bound = np.asarray(o.z[: shared.size]), float(o.z[-1])
             goal, excess = (np.asarray(x)[keep] for x in _outcomes(self.search.core, shared, self.data))
+            # one that breaks a limit is worse than any that is merely slow
             misses = np.maximum(np.log(goal) - bound - CLOSE, np.where(excess > 0, 1.0 + excess, 0.0))
             worst = int(keep[np.argmax(misses)])
             if misses.max() <= 0 or worst in active or self.search.deadline.over(MORE):
                 break
-            active = [*active, worst][-SLOTS:]
+            active = [*active, worst][-SLOTS:]  # one shape: what was added first makes room
         return shared
 
     def solve(self, active: list[int], fixed: np.ndarray | None) -> Optimum:

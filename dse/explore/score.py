@@ -88,6 +88,7 @@ def score(draws: dict[str, list[str]], facts: dict[str, float | str]) -> tuple[S
     for name, fact in facts.items():
         column = draws[name]
         if isinstance(fact, str):
+            # one more draw for every word and for one unheard of (Laplace): a word never drawn is not impossible
             share = (column.count(fact) + 1.0) / (len(column) + len(set(column)) + 1.0)
             found.append(Scored(name, fact, float(np.log(share)), None))
             continue

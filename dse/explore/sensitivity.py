@@ -174,6 +174,7 @@ def derivatives(
     by_goal, hess, cross = (weights @ here)[n:], 0.5 * (curved[:, :n] + curved[:, :n].T), curved[:, n:]
     jac, by_limit = here[1:, :n], here[1:, n:]
     binds = np.asarray(o.multipliers) > ACTIVE
+    # a coordinate at its bound stays there under small changes, and is no unknown
     held = (np.asarray(o.lower_multipliers) > ACTIVE) | (np.asarray(o.upper_multipliers) > ACTIVE)
     moves = ~(held | (search.box[0] == search.box[1]))
     n_moves, m = int(moves.sum()), int(binds.sum())

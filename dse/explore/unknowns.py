@@ -79,6 +79,7 @@ def at_score(fact: Sourced, score: np.ndarray) -> np.ndarray:
     low, value, high = (np.log(x) if logs else x for x in (fact.low, float(fact.value), fact.high))
     width = high - low
     middle = (value - low) / width if width else 0.0  # a number without a range is always itself
+    # the two branches of F solved for x
     rising = low + np.sqrt(score * width * (value - low))
     falling = high - np.sqrt((1.0 - score) * width * (high - value))
     drawn = np.where(score < middle, rising, falling)

@@ -13,8 +13,7 @@ import numpy as np
 from ..core.free import Free
 from ..evaluation.breakdown import rank_ops
 from ..hardware.chip import Chip
-from ..hardware.own_chip import chip_toml, short_name
-from ..hardware.presets import seat
+from ..hardware.own_chip import short_name
 from ..hardware.system import System
 from ..lowering.plan import Plan, plan_text
 from ..lowering.served import phase_under
@@ -27,6 +26,7 @@ from ..optimize.space import Space, coefficients, data_of, demands_on, element, 
 from ..physics.evaluate import chip_technology
 from ..study.convex import ConvexCore, Data
 from ..study.design import FREE, RELATIVE, as_built, choice_technology, template, with_free
+from ..study.design_file import design_toml
 from ..study.metrics import DELIVERED, POWER, Limit
 from ..study.study import Study, recorded
 from ..workload.requests import Requests
@@ -185,10 +185,8 @@ def chip_at_hand(subject: Subject, at: AtHand, drawn: Sequence[float]) -> Chip:
 def chip_file(subject: Subject, at: AtHand, plans: Plans) -> str:
     """The chip at hand as a file that every command takes."""
     drawn = [w["power_W"] for w in read_chip(subject, at, plans).get("works", [])]
-    within, chosen = subject.study.baseline, subject.study.choices[at.choice]
-    settings = seat(within.chip.name, chosen.system or within.name)
-    made = dataclasses.replace(chip_at_hand(subject, at, drawn), package=subject.study.package)
-    return chip_toml(made, f"dse explore {subject.asked}", settings)
+    made = chip_at_hand(subject, at, drawn)
+    return design_toml(subject.study, subject.study.choices[at.choice], made, f"dse explore {subject.asked}")
 
 
 def described_plans(subject: Subject, plans: Plans) -> dict[str, Any]:

@@ -54,14 +54,16 @@ def what_if(
         if deadline.over(f"{len(study.limits) - i} of {len(study.limits)} limits were not moved"):
             return tuple(found)
         progress(f"without {limit.name}")
-        moved, dropped = (goal(with_limit(study, i, loosened(limit, by))) for by in (MOVED, DROPPED))
+        # plans are searched anew, by a search that can miss some; what met the tighter limit meets the looser one too
+        moved = min(now, goal(with_limit(study, i, loosened(limit, MOVED))))
+        dropped = min(moved, goal(with_limit(study, i, loosened(limit, DROPPED))))
         found.append(WhatIf(limit.metric, limit.sense, limit.value, now, moved, dropped))
     bounds = [x for x in reports if x.kind is Kind.BOUND and x.name in {f.name for f in study.free}]
     for k, x in enumerate(bounds):
         if deadline.over(f"{len(bounds) - k} of {len(bounds)} bounds were not moved"):
             break
         progress(f"with a wider {x.name}")
-        found.append(WhatIf(x.name, x.sense, x.limit, now, goal(widened(study, x)), None))
+        found.append(WhatIf(x.name, x.sense, x.limit, now, min(now, goal(widened(study, x))), None))
     return tuple(found)
 
 
@@ -119,7 +121,7 @@ def near(
     progress(f"{len(points)} choices and plans reach {percent(share_frac)}: {2 * len(directions)} ends each")
     if not points:
         return ()
-    names, found, at_once = list(directions), [], -(-WIDTH // len(points))
+    names, found, at_once = list(directions), [], -(-WIDTH // len(points))  # whole batches between looks at the clock
     for first in range(0, len(names), at_once):
         if search.deadline.over(f"ranges of {len(names) - first} of {len(names)} numbers"):
             break
@@ -157,7 +159,8 @@ def _ends(
     model = eqx.Partial(end_logs, search.core)
     o = jax.device_get(solve_batch(model, batch, lower, upper, starts, size=WIDTH))
     value = np.where(o.feasible, o.objective, np.inf).reshape(len(points), -1)
-    least = np.where(o.violation_bound > 0, np.inf, o.lower_bound).reshape(len(points), -1)
+    # a point that is proved to reach no such goal bounds nothing; of the others the loosest bound holds for all
+    least = np.where(o.impossible, np.inf, o.lower_bound).reshape(len(points), -1)
     return value.min(axis=0).tolist(), least.min(axis=0).tolist()
 
 

@@ -38,7 +38,7 @@ def in_batches(fun: Callable[..., Any], args: tuple[Any, ...], size: int) -> Any
     n = len(jax.tree.leaves(args)[0])
 
     def some(first: int) -> Any:
-        rows = np.minimum(np.arange(first, first + size), n - 1)
+        rows = np.minimum(np.arange(first, first + size), n - 1)  # the last batch repeats its last row: one shape
         return jax.device_get(fun(*jax.tree.map(lambda x: np.asarray(x)[rows], args)))
 
     firsts = range(0, n, size)
@@ -93,6 +93,7 @@ def solve_batch(
 
 
 def _at_once(size: int) -> int:
+    # side by side all run until the slowest has ended: few at a time on a core, many where cores are thousands
     return min(size, ON_CORE) if jax.default_backend() == "cpu" else size
 
 

@@ -53,6 +53,7 @@ def spread_mm2(forms: Forms, values: Vector, s: State) -> FloatLike:
         each = [(m, jnp.asarray(METRICS[m](wider)), v) for m, v in held]
         return jnp.max(jnp.stack([x / v if m == HEAT else v / x for m, x, v in each]))
 
+    # W / A must come down to v: A' = A (W / v A). A larger die burns a little more in wires, so that it is done again
     def grown(_: FloatLike, die: Array) -> Array:
         return die * jnp.maximum(over(die), 1.0)
 

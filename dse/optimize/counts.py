@@ -32,6 +32,7 @@ def around(search: Search, choice_index: int, z: np.ndarray) -> list[tuple[float
     """Logs of what can be built on both sides of each stepped number of `z`; nearest combination first."""
     places, options = search.integer_places, []
     for i, logs in zip(places, steps_of_choice(search, choice_index), strict=True):
+        # a number on a step, but for rounding, is between that step and the next
         above = int(np.searchsorted(logs, float(z[i]) + SAME, side="right"))
         options.append(logs[max(above - 1, 0) : above + 1].tolist())
     near = itertools.product(*options)

@@ -51,8 +51,8 @@ def _converted(equation: Any, terms: Sequence[Term]) -> Term:
     old, new = equation.invars[0].aval.dtype, equation.params["new_dtype"]
     if jnp.issubdtype(new, jnp.inexact) or (jnp.issubdtype(old, jnp.integer) and jnp.issubdtype(new, jnp.integer)):
         return t
-    if t.is_const and t.low >= 0.0:
-        return const(min(np.floor(t.low), 1.0), t.high)
+    if t.is_const and t.low >= 0.0:  # cut off below, or, of a truth value, 1 for any small number
+        return const(min(np.floor(t.low), 1.0), max(t.high, 1.0) if new.kind == "b" else t.high)
     return _constants_only(equation, terms)
 
 
@@ -78,7 +78,11 @@ def _reduced(reduce: Callable[[Sequence[Term]], Term]) -> Rule:
 
 def _reduced_product(equation: Any, terms: Sequence[Term]) -> Term:
     (t,) = terms
-    return algebra.power(t, const(0.0, INF)) if t.is_const and _entries(equation) > 1 else t
+    if _entries(equation) <= 1:
+        return t
+    if t.verdict is Verdict.NEGATIVE:
+        return broken("multiplies by a negative term")  # an even number of them is positive
+    return algebra.power(t, const(0.0, INF)) if t.is_const else t
 
 
 def _to_the(exponent: float) -> Rule:
@@ -123,14 +127,15 @@ def _selected(_: Any, terms: Sequence[Term]) -> Term:
     return unknown[0] if unknown else algebra.join(branches)
 
 
-def _scattered(combine: Callable[[Sequence[Term]], Term]) -> Rule:
-    """Operand, indices, updates: every entry is the operand's or combines both."""
-
-    def rule(_: Any, terms: Sequence[Term]) -> Term:
-        operand, index, update = terms
-        return combine([operand, update]) if index.is_const else broken("an index depends on variables")
-
-    return rule
+def _scattered(equation: Any, terms: Sequence[Term]) -> Term:
+    """Every entry is the operand's, or an update; where updates are added, with as many of them as name its place."""
+    operand, index, update = terms
+    if not index.is_const:
+        return broken("an index depends on variables")
+    if equation.primitive.name == "scatter":
+        return algebra.join([operand, update])
+    # an entry that no update reaches stays as it is, perhaps 0, and one that two reach is a sum, no monomial
+    return algebra.join([operand, algebra.total([operand, algebra.repeated(update, equation.invars[2].aval.size)])])
 
 
 MOVES = (
@@ -147,8 +152,7 @@ RULES: dict[str, Rule] = {
     "stack": lambda _, t: algebra.join(t),
     "pad": lambda _, t: algebra.join(t),
     "dynamic_update_slice": lambda _, t: algebra.join(t[:2]) if all(x.is_const for x in t[2:]) else broken("index"),
-    "scatter": _scattered(algebra.join),
-    "scatter-add": _scattered(algebra.total),
+    **dict.fromkeys(("scatter", "scatter-add"), _scattered),
     "select_n": _selected,
     "add": lambda _, t: algebra.total(t),
     "add_any": lambda _, t: algebra.total(t),
@@ -203,7 +207,7 @@ def _apply(equation: Any, operands: list[Term], caller: str) -> list[Term]:
         inner = next(params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params)
         return _walk(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), operands, place)
     unknown = [t for t in operands if t.verdict is Verdict.UNKNOWN]
-    if unknown and name != "select_n":
+    if unknown and name != "select_n":  # which may drop the branch that is unknown
         return [unknown[0]] * len(equation.outvars)
     result = RULES.get(name, _constants_only)(equation, operands)
     if result.verdict is Verdict.UNKNOWN and not unknown:
@@ -228,6 +232,7 @@ def _walk(jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Term], caller: str
 
 def sign_class(values: Any) -> Term:
     """All constants with the signs of `values`: positive or not negative, and at least or at most 1 if they all are."""
+    # whether all are above 1, or none is, decides how powers and comparisons of constants come out; values do not
     array = np.asarray(values, dtype=float)
     low, high = (float(array.min()), float(array.max())) if array.size else (1.0, 1.0)
     if np.asarray(values).dtype == bool:

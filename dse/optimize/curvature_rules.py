@@ -90,12 +90,9 @@ def join(terms: Sequence[Term]) -> Term:
         return broken("puts a constant that may be negative beside variables")
     if Verdict.NEGATIVE in kinds and (len(kinds) > 1 or any(t.is_const for t in terms)):
         return broken("puts positive and negative terms side by side")
-    if len(kinds) == 1:
-        return Term(next(iter(kinds)), positive)
-    if kinds == {Verdict.MONOMIAL, Verdict.CONVEX}:
-        return Term(Verdict.CONVEX, positive)
-    if kinds == {Verdict.MONOMIAL, Verdict.CONCAVE}:
-        return Term(Verdict.CONCAVE, positive)
+    bent = kinds - {Verdict.MONOMIAL} or kinds  # a monomial is straight: convex and concave
+    if len(bent) == 1:
+        return Term(next(iter(bent)), positive)
     return broken("puts convex and concave terms side by side")
 
 
@@ -201,6 +198,7 @@ def exponential(t: Term) -> Term:
     """Exponential of a term: convex of convex, concave of minus convex."""
     if t.is_const:
         return const(_exp(t.low), _exp(t.high), True)
+    # log exp f = f, and a log-log convex f is convex in z itself; a log-log concave one need not be concave there
     if t.verdict is Verdict.NEGATIVE:
         return Term(Verdict.CONCAVE, True)
     return broken("exp of a concave term") if t.verdict is Verdict.CONCAVE else Term(Verdict.CONVEX, True)
@@ -244,7 +242,9 @@ def logarithm(t: Term) -> Term:
 
 
 def repeated(t: Term, n: float) -> Term:
-    """A sum of one to `n` entries of a term."""
+    """A sum of one to `n` entries of a term; of none it is 0."""
+    if n < 1:
+        return const(0.0, 0.0)
     if t.is_const:
         return const(min(t.low, _times(n, t.low)), max(t.high, _times(n, t.high)), t.positive)
     return t if n <= 1 else total([t, t])

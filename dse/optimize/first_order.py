@@ -72,6 +72,7 @@ def solve_first_order(
         _, g = fun(place(y), data)
         return (y, jnp.maximum(lam + rho * g, 0.0)), None
 
+    # gentle first, so that multipliers find their size before limits get stiff; then small steps, where they are
     rhos = jnp.geomspace(CURVATURE_START, CURVATURE_END, ROUNDS)
     rates = jnp.geomspace(RATE_START, RATE_END, ROUNDS)
     y = jax.scipy.special.logit(share)

@@ -200,6 +200,7 @@ def _lowered_on(
 
 
 def _lowered_at(ground: Ground, w: int, plan: Plan, at: Structure, ref: Reference) -> StepDemand:
+    # every table has all plans, so that a plan has one position for all systems: where it is not valid, none has room
     where = _where(ground, w, plan, at)
     d = asked_demand(ground.workloads[w], plan, ground.systems[where][w], ref, at.array)
     return d if where == at.system else dataclasses.replace(d, memory_B=d.memory_B + NOWHERE_B)
@@ -216,6 +217,7 @@ def text_of(ground: Ground, w: int, at: Structure, plans: Sequence[Plan]) -> str
     """All that the demands of some plans on a structure depend on."""
     places = [_where(ground, w, p, at) for p in plans]
     each = {n: ground.systems[n][w] for n in sorted({at.system, *places})}
+    # of the chip, lowering reads its calibrated rates (`ref`), the array (`at`) and how its lanes work, and no more
     systems = [(n, s.name, s.fabric, s.n_chips, s.chip.lane_kind) for n, s in each.items()]
     ref = chip_reference(ground.chip, ground.calibrations[w])
     return repr(("demands", ground.workloads[w], ref, at, systems, places, tuple(plans)))

@@ -115,6 +115,7 @@ def worth_a_proof(space: Space, table: Bought) -> list[np.ndarray]:
     for i in range(n):
         same = (int(space.structure_of_choice[i]), *(np.asarray(x)[i].tobytes() for x in rest))
         alike.setdefault(same, []).append(i)
+    # what tells choices apart beyond signed numbers (a node, dies) has no better side, so that it makes its own group
     counted = table.rows[:, table.signs != 0.0]
     return [np.asarray(members)[undominated(counted[members])] for members in alike.values()]
 
@@ -183,6 +184,8 @@ def moved_to(data: Data, moved: tuple[Any, ...]) -> Data:
 
 def per_step(d: StepDemand) -> StepDemand:
     """The same demands (leading axis) per step: all plans do about the same work per step, so hulls are tight."""
+    # Times are p-norms, which are homogeneous: a factor on all coefficients of a micro batch is one on its time. So
+    # every coefficient that counts per micro batch moves here, and one left out would make the bound too low or high.
     each = d.n_micro
     runs = d.ops.runs * each[:, None]
     ops = jax.tree.map(
@@ -192,11 +195,12 @@ def per_step(d: StepDemand) -> StepDemand:
     tensor, pipeline, shard, stream = (
         jax.tree.map(lambda x: x * each, t) for t in (d.tensor, d.pipeline, d.shard, d.stream)
     )
+    # what waits in SRAM is a state, not an amount of work: it does not grow with the number of micro batches
     stream = dataclasses.replace(stream, share=d.stream.share, ahead_B=d.stream.ahead_B)
     return dataclasses.replace(
         d, ops=dataclasses.replace(ops, runs=np.ones_like(runs)), tensor=tensor, pipeline=pipeline, shard=shard,
         stream=stream,
-        n_host=d.n_host * each, n_micro=np.ones_like(each),
+        n_host=d.n_host * each, wait_s=d.wait_s * each, n_micro=np.ones_like(each),
         bubble_micro=d.bubble_micro / each, window_micro=d.window_micro / each,
         macs=d.macs * each[:, None],
     )  # fmt: skip
@@ -214,5 +218,6 @@ def _undominated(table: PlanTable, on_arrays: list[StepDemand]) -> tuple[np.ndar
     """Positions of the plans that no other beats, and their rows on every structure."""
     signs = table.signs
     rows = np.stack([table.flat(d) for d in on_arrays]) * np.where(signs < 0, -1.0, 1.0)
+    # a plan goes only where another beats it on every structure: structures side by side are one long row
     keep = undominated(np.concatenate(list(rows[:, :, signs != 0]), axis=1))
     return keep, rows[:, keep]

@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Int
 from ..core.types import FloatLike, Scalar, Vector
 from .newton import (
     DEFAULTS,
+    ROUNDING,
     Iterate,
     Limits,
     Local,
@@ -52,13 +53,18 @@ class Optimum(eqx.Module):
     lower_bound: Scalar
     """No point of the box that meets the limits has a lower objective (if f and g are convex)."""
     violation_bound: Scalar
-    """Every point of the box violates some limit by at least this; positive proves infeasibility."""
+    """Every point of the box violates some limit by at least this; see `impossible`."""
     kkt_residual: Scalar
     """Largest entry of the optimality residual, bounds scaled to a unit box."""
     n_iterations: Int[Array, ""]
     converged: Bool[Array, ""]
     feasible: Bool[Array, ""]
     """Every limit is met that may not be exceeded."""
+
+    @property
+    def impossible(self) -> Bool[Array | np.ndarray, "..."]:
+        """Whether it is proved that no point of the box meets the limits."""
+        return self.violation_bound > ROUNDING
 
     @property
     def gap(self) -> FloatLike:
@@ -100,9 +106,10 @@ def _judge(problem: Problem, it: Iterate, at: Local, settings: Settings) -> tupl
     """The iterate with its barrier lowered if this one is solved, and whether all is solved or proved impossible."""
     error, products = residuals(it, at.g, problem.width * (at.slope_f + at.slope_g), settings)
     solved = jnp.maximum(error, jnp.max(jnp.abs(products - it.mu))) <= settings.centring * it.mu
+    # far away the barrier falls by a fixed factor, near the end faster and faster [nocedal2006] section 19.3
     lower = jnp.maximum(jnp.minimum(0.2 * it.mu, it.mu**1.5), settings.barrier_end)
     finished = (error <= 0.1 * settings.tolerance) & (jnp.max(products) <= 10.0 * settings.barrier_end)
-    finished = (finished & jnp.all((at.g <= 0.0) | problem.loose)) | jnp.isinf(error)
+    finished = (finished & jnp.all((at.g <= ROUNDING) | problem.loose)) | jnp.isinf(error)
     finished = finished | (~problem.relaxes & (_bounds(problem, it, at).violation > settings.margin))
     return eqx.tree_at(lambda x: x.mu, it, jnp.where(solved & ~finished, lower, it.mu)), finished
 
@@ -121,6 +128,7 @@ def _aim(problem: Problem, c: _Search, it: Iterate, at: Local, settings: Setting
     primal = [(it.unit, way.unit), (1.0 - it.unit, -way.unit), (it.slack, way.slack), (it.excess, way.excess)]
     dual = [(it.lam, way.lam), (nu - it.lam, -way.lam), (it.low, way.low), (it.high, way.high)]
     steps = longest(primal, fraction), longest(dual, fraction)
+    # the merit is exact, its minimum that of the problem, where missed limits cost more than every multiplier
     rho = 1.0 + 2.0 * jnp.max(jnp.maximum(it.lam, it.lam + way.lam), initial=0.0)
     slope = merit_slope(at, it, way, width, rho, settings)
     return _Search(
@@ -133,6 +141,8 @@ def _advance(problem: Problem, c: _Search, settings: Settings) -> _Search:
     lam = c.here.lam + c.dual_step * c.way.lam
     at = local(problem, c.here.unit + c.step * c.way.unit, lam)
     there = _land(c, at, settings)
+    # the last term: near the end a step gains less than the merit is rounded by. A poor step that is taken costs time,
+    # never truth, since bounds hold at any point and for any multipliers.
     enough = c.merit + 1e-4 * c.step * c.slope + 1e-11 * (1.0 + jnp.abs(c.merit))
     taken = (merit(at, there, c.rho, settings) <= enough) | (c.n_tried + 1 >= N_TRIALS)
     shorter = eqx.tree_at(lambda x: (x.step, x.n_tried), c, (0.4 * c.step, c.n_tried + 1))
@@ -162,6 +172,7 @@ def solve_convex(
     """
     limits = jax.eval_shape(lambda z: fun(z, data)[1], start)
     loose = jnp.zeros(limits.shape, dtype=bool) if loose is None else jnp.asarray(loose)
+    # at a price of 1 an excess is its own cost, and the goal is left out: the same program minimises their sum
     settings = eqx.tree_at(lambda s: s.penalty, settings, jnp.where(loose, 1.0, settings.penalty))
     problem = Problem(fun, data, lower, upper, loose)
     width = problem.width
@@ -193,10 +204,11 @@ def _report(problem: Problem, end: _Search, settings: Settings) -> Optimum:
     error, products = residuals(it, at.g, width * jnp.asarray(bounds.slope), settings)
     residual = jnp.maximum(error, jnp.max(products))
     free, per_unit = width > 0.0, 1.0 / jnp.where(width > 0.0, width, 1.0)
+    # a coordinate that is fixed has no bound to push against: the slope itself is what moving it would gain
     low = jnp.where(free, it.low * per_unit, jnp.maximum(bounds.slope, 0.0))
     high = jnp.where(free, it.high * per_unit, jnp.maximum(-bounds.slope, 0.0))
     excess = jnp.sum(jnp.where(problem.loose, jnp.maximum(at.g, 0.0), 0.0))
-    objective, feasible = at.f + excess, jnp.all((at.g <= 0.0) | problem.loose)
+    objective, feasible = at.f + excess, jnp.all((at.g <= ROUNDING) | problem.loose)
     close = objective - bounds.objective <= settings.gap_tolerance
     converged = feasible & close & (residual <= settings.tolerance)
     answer = (objective, at.g, bounds.objective, bounds.violation, residual, end.n_iterations, converged, feasible)

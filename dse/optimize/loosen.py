@@ -27,9 +27,6 @@ from .search import Candidate, Search, n_choices
 from .solution import Relaxation
 from .space import batch_of, element, every_plan
 
-SMALLEST_PRICE = 1e-6
-"""Multiplier below which a limit does not take part in a conflict."""
-
 
 class Loosened(eqx.Module):
     """The cheapest loosening."""
@@ -42,10 +39,9 @@ class Loosened(eqx.Module):
     """No loosening has a smaller sum; positive proves that the limits as given cannot all be met."""
     z: Vector
     """A design that meets the loosened limits."""
-    conflicts: Bool[Array | np.ndarray, " m"]
-    """Limits that stand in each other's way: those with a positive multiplier."""
     multipliers: Limits
-    """Multiplier of each limit: how fast the total falls when that limit alone is loosened, at most 1."""
+    """Multiplier of each limit: how fast the total falls when that limit alone is loosened, at most 1; 0 for limits
+    that stand in no other's way."""
     converged: Bool[Array | np.ndarray, ""]
     """Whether this is the cheapest; False if the limits that may not be relaxed conflict by themselves."""
 
@@ -53,8 +49,7 @@ class Loosened(eqx.Module):
 def _loosened(o: Optimum, may_relax: Bool[Array | np.ndarray, " m"]) -> Loosened:
     """Relaxation from an optimum with limits that may be exceeded."""
     loosening = jnp.where(may_relax, jnp.maximum(o.limits, 0.0), 0.0)
-    conflicts = o.multipliers > SMALLEST_PRICE
-    return Loosened(loosening, jnp.sum(loosening), o.lower_bound, o.z, conflicts, o.multipliers, o.converged)
+    return Loosened(loosening, jnp.sum(loosening), o.lower_bound, o.z, o.multipliers, o.converged)
 
 
 def cheapest_relaxations(
@@ -79,7 +74,7 @@ def cheapest_relaxations(
 def least_violations(
     fun: Model, data: Any, lower: Float[np.ndarray, "b n"], upper: Float[np.ndarray, "b n"], n_limits: int, size: int
 ) -> np.ndarray:
-    """Lower bound on the total violation over each box [log units]; positive proves infeasibility."""
+    """Lower bound on the total violation over each box [log units]; more than `ROUNDING` proves infeasibility."""
     every = np.ones(n_limits, dtype=bool)
     return np.asarray(cheapest_relaxations(fun, data, lower, upper, every, size).lower_bound)
 
@@ -126,6 +121,7 @@ NONE = Way(math.inf, ())
 
 def broken(search: Search, candidates: list[Candidate], loose: Bool[np.ndarray, " m"]) -> list[Broken]:
     """Least relaxation of each choice with plans for continuous counts, smallest first."""
+    # where fractions do meet the limits, only whole counts do not: nothing is broken yet, and the way begins at 0
     if able := [c for c in candidates if c.log_goal < np.inf]:
         lean = dict(leanest(search))
         each = [(c.choice_index, plans, c.optimum.z) for c in able for plans in (c.plan_index, lean[c.choice_index])]
@@ -171,6 +167,7 @@ def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) 
 
 def _onward(search: Search, b: Broken, values: Counts, tried: set[tuple[Broken, Counts]]) -> list[Counts]:
     near = [v for v in beside(search, b.choice, values) if (b, v) not in tried]
+    # of n numbers 3^n - 1 neighbours are beside a point: those of one step come first, the others where none helps
     single = [v for v in near if sum(x != y for x, y in zip(v, values, strict=True)) == 1]
     return single or near
 
@@ -192,6 +189,7 @@ def named(search: Search, found: Loosened) -> tuple[Relaxation, ...]:
     """The limits that must move, and how far; rows that are not the user's as shares of what is allowed."""
     out = []
     for k, limit in enumerate(search.space.study.limits):
+        # one value holds for all workloads: the row that misses it most decides
         loosen = float(np.exp(max(found.loosening[i] for i in rows_of_limit(search.core, k))))
         if loosen > 1 + SMALLEST:
             needed = limit.value * loosen if limit.sense == "at_most" else limit.value / loosen

@@ -52,14 +52,18 @@ def bounds_from(
     Source: [nocedal2006] section 12.9; [boyd2007tutorial] for log-log models. Assumes: f, g are convex on the box.
     """
 
+    # a convex function lies above its tangent plane, and a plane over a box is least at one of its corners
     def lowest(slope: Array) -> Array:
         return jnp.sum(jnp.minimum(slope * to_lower, slope * to_upper))
 
     objective = f + lam @ g + lowest(slope_f + slope_g)
+    # sum_j lam_j g_j is at most sum(lam) times the largest g_j, for any lam of at least 0
     violation = (lam @ g + lowest(slope_g)) / jnp.maximum(jnp.sum(lam), jnp.finfo(float).tiny)
     return DualBounds(objective, violation, slope_f + slope_g)
 
 
+ROUNDING = 1e-12
+"""Excess over a limit that is rounding of logs [log units]: exp(log 8) is not 8. Less of it proves nothing either."""
 NUDGE = 1e-6
 """Difference, as a share of the box, by which exact gradients become curvature, to about 1e-6."""
 
@@ -141,7 +145,8 @@ def local(problem: Problem, unit: Array, lam: Array) -> Local:
     """Value, slopes, limits' Jacobian and Lagrangian Hessian: the only place where a solve evaluates the model."""
     z, width = problem.place(unit), problem.width
     counts = jnp.where(problem.relaxes, 0.0, 1.0)
-    # one slope per evaluation: of the goal alone, then of the whole Lagrangian, there and around
+    # one slope per evaluation: of the goal alone, then of the whole Lagrangian, there and around. Curvature only
+    # steers the steps, so that differences do; bounds take the exact gradients.
     steps = jnp.concatenate([jnp.zeros((2, unit.shape[0])), NUDGE * jnp.diag(width)])
     is_whole = jnp.arange(len(steps)) > 0
 
@@ -157,6 +162,7 @@ def local(problem: Problem, unit: Array, lam: Array) -> Local:
 
 def _solve_positive(matrix: Array, rhs: Array) -> Array:
     """`matrix^-1 rhs` by Cholesky; an indefinite matrix is first shifted by its Gershgorin radii."""
+    # entries span some 20 decades when the barrier is low: with ones on the diagonal, pivots keep their digits
     scale = jax.lax.rsqrt(jnp.maximum(jnp.abs(jnp.diagonal(matrix)), 1e-30))
     scaled = matrix * scale[:, None] * scale[None, :] + 1e-13 * jnp.eye(rhs.shape[0])
     indefinite = jnp.isnan(jnp.linalg.cholesky(scaled)[-1, -1])
@@ -175,7 +181,7 @@ def direction(state: Iterate, at: Local, width: Array, settings: Settings) -> It
     Source: [nocedal2006] eq. 19.12 to 19.16, with the elastic variables of eq. 17.26.
     """
     t, s, u, lam, mu = state.unit, state.slack, state.excess, state.lam, state.mu
-    spare = settings.penalty - lam
+    spare = settings.penalty - lam  # what an excess costs beyond the multiplier: its own multiplier
     stiffness = 1.0 / (s / lam + u / spare)
     aim = at.g + settings.margin + mu / lam - mu / spare
     matrix = at.hess + at.jac.T @ (stiffness[:, None] * at.jac) + jnp.diag(state.low / t + state.high / (1.0 - t))
@@ -211,6 +217,7 @@ def merit_slope(at: Local, state: Iterate, way: Iterate, width: Array, rho: Arra
     t, s, u, mu = state.unit, state.slack, state.excess, state.mu
     slope = (width * at.slope_f - mu / t + mu / (1.0 - t)) @ way.unit
     slope = slope + (settings.penalty - mu / u) @ way.excess - (mu / s) @ way.slack
+    # a full step meets the linearised limits, so that the missed part falls at its own size
     return jnp.minimum(slope - rho * _missed(at.g, state, settings), 0.0)
 
 

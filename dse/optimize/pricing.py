@@ -56,6 +56,7 @@ def kept_plans(study: Study, ground: Ground) -> list[list[Plan]]:
             continue
         winners = {own, *(p for name in study.system_names for p in _winners(study, ground, w, name))}
         names = {dataclasses.replace(p, order=o) for p in winners for o in orders(study)}
+        # a plan that wins in one order competes in all: which order is best depends on the SRAM still to be chosen
         kept.append([p for p in every if p in winners or p in names])
     return kept
 
@@ -125,6 +126,7 @@ def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDema
         x = named_numbers(core, z_)
         chip = with_free(data_.chip, {n: x[n] for n in core.free})
         allowed = cooled_times(core, d, chip, x, data_, c)
+        # a solved chip has just the memory and the time of its own plan, which must not fail by rounding
         fits = d.memory_B <= data_.usable_frac * chip.hbm_capacity_B * (1 + 1e-9)
         fits &= ahead_frac(d, chip, data_.prefetch_frac) <= 1 + FITS
         taken = limited_s(d, chip, data_.tech, c, x["supply_V"], x["die_mm2"], power_cap_W(core, data_), allowed)

@@ -16,6 +16,7 @@ from .counts import fixed_boxes, neighbours, steps_of_choice
 from .hull import PlanTable, worth_a_proof
 from .interior import Optimum
 from .loosen import least_violations
+from .newton import ROUNDING
 from .search import Candidate, Search
 from .space import element, valid_in
 from .tables import Tables, data_of_rows, hull_rows, plan_rows, plan_seconds, solve_rows, solve_whole
@@ -66,6 +67,7 @@ class Incumbent:
         """Primal heuristic: the fastest plans at chips `z`, log coordinates (b, n), solved in boxes and rounded."""
         if not choices:
             return
+        # every plan is timed on the chip of a design, so that it does not matter whose demands its data hold: the first
         own = [(c, *(0 for _ in self.tables.of_workloads)) for c in choices]
         seconds = plan_seconds(self.tables, choices, plan_rows(self.tables, own), z)
         counts = self.tables.search.integer_places
@@ -147,13 +149,15 @@ def relaxed(tables: Tables, regions: list[Region]) -> tuple[list[np.ndarray], Op
 
 def violates(tables: Tables, regions: list[Region], rows: list[np.ndarray], optima: Optimum) -> np.ndarray:
     """Regions in which some limit is proved broken everywhere, by a solve or by the least sum of violations."""
-    proved = np.asarray(optima.violation_bound) > 0.0
+    # the first solve weighs limits against the goal, whose slope blurs a small violation; the second has no goal
+    proved = np.array(optima.impossible)
     open_ = np.flatnonzero(~proved & ~np.asarray(optima.feasible))
     if open_.size:
         box = [b[open_] for b in boxes(tables.search, regions)]
         data = data_of_rows(tables, [regions[i].choice for i in open_], [r[open_] for r in rows])
         core = tables.search.core
-        proved[open_] = least_violations(model_of(core), data, *box, n_limits=len(ratio_rows(core)), size=WIDTH) > 0.0
+        least = least_violations(model_of(core), data, *box, n_limits=len(ratio_rows(core)), size=WIDTH)
+        proved[open_] = least > ROUNDING
     return proved
 
 
@@ -168,6 +172,7 @@ def children(search: Search, region: Region, z: np.ndarray, costs: list[np.ndarr
     if worst > WHOLE and (decided or FLAT * worst > max(missing)):
         k = int(np.argmax(broken))
         low, high = region.counts[k]
+        # the optimum lies between two steps and is cut off from both parts; each keeps at least one step
         cut = min(max(int(np.searchsorted(every[k], values[k])) - 1, low), high - 1)
         yield from _with_counts(region, k, (low, cut), (cut + 1, high))
     elif not decided:
@@ -178,6 +183,7 @@ def children(search: Search, region: Region, z: np.ndarray, costs: list[np.ndarr
             groups = tuple(g[half] if j == w else g for j, g in enumerate(region.groups))
             yield dataclasses.replace(region, groups=groups)
     elif not region.single:
+        # all counts are whole already, so that halves would keep the optimum in one of them: it gets a part of its own
         k = int(np.argmax([high - low for low, high in region.counts]))
         low, high = region.counts[k]
         at = min(max(int(np.argmin(np.abs(every[k] - values[k]))), low), high)
@@ -192,6 +198,7 @@ def _with_counts(region: Region, k: int, *parts: tuple[int, int]) -> Iterator[Re
 
 def halves(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two parts of a group, cut where the hulls of both rise most. Source: [achterberg2007] section 5.1."""
+    # beyond `DEAR` a plan is out anyway: one of a hundred times the memory must not decide how the rest is split
     capped = np.minimum(costs, DEAR)
     best, found = -1.0, (np.arange(len(costs) // 2), np.arange(len(costs) // 2, len(costs)))
     for column in capped.T:

@@ -28,7 +28,7 @@ BESIDE = 8
 FACTORS = 16
 """Widenings of one bound tried at once; the neighbours of the best are the ends of the next."""
 ZOOMS = 3
-"""Times that is done: the last factor is within 0.4 %."""
+"""Times that is done: the last steps are half a percent apart."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +91,7 @@ def kept_way(search: Search, able: Sequence[Broken], user: Bool[np.ndarray, " m"
     bounds = [Bound(b, places, True, v) for places in of_times for b, v in whole][:MOST]
     least = _least_factors(search, bounds, user)
     left = _needed(search, bounds, np.asarray(least), user)
+    # the same measure as for limits: the sum of all changes, so that promises that move together count each
     sums = [x * len(b.places) + more for b, x, more in zip(bounds, least, left.tolist(), strict=True)]
     best = int(np.argmin(sums))
     if not math.isfinite(sums[best]):
@@ -182,6 +183,7 @@ def relaxations(search: Search, candidates: list[Candidate]) -> tuple[Relaxation
     known = broken(search, candidates, user)
     counted = known if len(buildable(search)) == n_choices(search) else built(search, candidates, user)
     found = min(way(search, counted, user), widened_way(search, known, user), key=lambda w: w.total)
+    # what the user asked for cannot be had at any price: what the technology allows is in the way
     if not math.isfinite(found.total):
         lawful = np.asarray([r.kind is not Kind.LAW and r.what != STEP for r in ratio_rows(search.core)])
         reticle = math.exp(search.box[1][coordinates(search.core).index(DIE)])

@@ -56,6 +56,7 @@ def bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
     reticle = float(np.max(tech.package.reticle_mm2))
     free = [(f.lower, f.upper) for f in space.study.free]
     deadlines = zip(space.ground.baselines, space.study.deadlines_s, strict=True)
+    # a time needs both ends, since the proof is about a box; the upper one is the promised latency where there is one
     times = [(min(seconds, deadline) / SPAN, min(seconds * SPAN, deadline)) for (_, seconds), deadline in deadlines]
     tdp_W = float(space.study.baseline.chip.power_limit_W)
     powers = [(tdp_W / SPAN, tdp_W * SPAN) for _ in power_auxiliaries(space.study.core())]
@@ -111,6 +112,7 @@ def n_choices(search: Search) -> int:
 
 def solve_points(search: Search, points: Sequence[tuple[int, Plans]]) -> list[Candidate]:
     """Solve choices under plans; those whose choice worked under no plan yet, which take long, come last."""
+    # a batch takes as long as its slowest problem, and an impossible one takes all iterations: they share batches
     works = {c.choice_index: False for c in search.seen.values()}
     works.update((c.choice_index, True) for c in search.seen.values() if c.log_goal < np.inf)
     new = {i: k for k, (i, _) in reversed(list(enumerate(points))) if i not in works}
@@ -183,6 +185,8 @@ def run_search(search: Search) -> list[Candidate]:
 
     start = _first_plans_of(search, problems)
     alternate(start, solve, partial(price_plans, search, among=masks), lambda c: c.log_goal, search.deadline)
+    # plans and chips improve in turn, which can settle where neither alone gets better: a plan that won for one
+    # choice is a way out for others
     winners = {c.plan_index for c in leaders(search)}
     crossed = [(i, p) for p in winners for i in range(n_choices(search)) if (i, p) not in search.seen]
     if crossed and not search.deadline.over(f"{len(crossed)} pairs of choice and plans were not tried"):

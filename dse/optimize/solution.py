@@ -11,21 +11,18 @@ import numpy as np
 
 from ..core.files import picked
 from ..core.text import enough_text, label, percent, quantity_text
+from ..economy.presets import system_rack
 from ..hardware.chip import Chip
 from ..lowering.plan import Plan
 from ..physics.evaluate import Evaluation, Silicon
 from ..study.convex import Kind
 from ..study.design import Choice, choice_technology
-from ..study.metrics import HOTTEST, LOADS, METRICS, SERVED, chip_state, mean_speedup
+from ..study.metrics import HOTTEST, LOADS, METRICS, SERVED, State, chip_state, mean_speedup
 from ..study.study import Study
 from . import shown
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-from ..economy.presets import system_rack
-from ..study.metrics import State
 
 
 @dataclasses.dataclass(frozen=True)

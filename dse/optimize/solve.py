@@ -39,7 +39,7 @@ from .blank import study_blank_mm2
 from .curvature import curvature_batch, proved_of
 from .deadline import Deadline, check_stop
 from .relax import relaxations
-from .search import Candidate, Search, leaders, n_choices, run_search, search_of, solve_points
+from .search import Candidate, Search, leaders, run_search, search_of, solve_points
 from .solution import (
     SMALLEST_PRICE,
     Alternative,
@@ -51,7 +51,7 @@ from .solution import (
     WorkloadReport,
     rack_report,
 )
-from .space import Space, batch_of, data_of, economy_around, jobs_of, space_of, with_plans
+from .space import Space, data_of, economy_around, every_coefficient, jobs_of, space_of, with_plans
 from .tables import prepare_hulls, tables_of
 from .tree import Proof, Tree, n_designs, progress_text
 
@@ -82,10 +82,11 @@ def solve(
     meanwhile(lambda: prepare_hulls(search))
     candidates = run_search(search)
     chips = [c for c in candidates if c.log_goal < np.inf]
-    tree = Tree(tables_of(search), gap_frac, Deadline(limit_s), lambda p: progress(progress_text(p)), may_stop=may_stop)
+    tables = tables_of(search)
+    tree = Tree(tables, gap_frac, Deadline(limit_s), lambda p: progress(progress_text(p)), may_stop=may_stop)
     proof = tree.run(chips)
     if proof.best is None:
-        return without_design(search, candidates, proof)
+        return without_design(search, candidates, proof, every_coefficient(search.space, tables.every))
     plans = tuple(t.plans[k] for t, k in zip(proof.tables, proof.best.plan_index, strict=True))
     search = dataclasses.replace(search, space=with_plans(search.space, plans), seen=dict(search.seen))
     index = tuple(kept.index(p) for kept, p in zip(search.space.plans, plans, strict=True))
@@ -93,7 +94,8 @@ def solve(
     if (best.choice_index, index) not in search.seen:
         solve_points(search, [(best.choice_index, index)])
     progress("proving that every term is log-log convex")
-    found = report_of(search, best, search.seen[best.choice_index, index], overall(search, proof))
+    every = every_coefficient(search.space, tables.every)
+    found = report_of(search, best, search.seen[best.choice_index, index], every, overall(search, proof))
     return dataclasses.replace(found, stopped=proof.stopped)
 
 
@@ -109,7 +111,7 @@ def solve_continuous(
     best = run_search(search)[0]
     if best.log_goal == np.inf:
         return solve(study, progress, search.space, limit_s=limit_s)
-    found = report_of(search, best, best, None)
+    found = report_of(search, best, best, every_coefficient(search.space))
     left = tuple(search.deadline.undone)
     return dataclasses.replace(found, status=Status.UNFINISHED, unfinished=left) if left else found
 
@@ -140,7 +142,7 @@ def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> 
     chip = with_free(template(choice, study.baseline.chip, study.scaleout_Bps), free)
     chip = dataclasses.replace(chip, blank_mm2=study_blank_mm2(study, chip, choice_technology(choice, study.package)))
     limit = study.power_cap_W
-    if np.isinf(limit):
+    if np.isinf(limit):  # a chip file needs a TDP: the most it draws, so that it never throttles
         data = data_of(search.space, candidate.choice_index, candidate.plan_index)
         parts = silicon_of(chip, choice_technology(choice, study.package))
         x |= {"supply_V": jnp.asarray(parts.supply_V), "die_mm2": jnp.asarray(parts.die_mm2)}
@@ -157,8 +159,13 @@ def cooling(study: Study) -> FloatLike | None:
     return None if study.cooled_W is None else np.float64(study.cooled_W)
 
 
-def report_of(search: Search, best: Candidate, continuous: Candidate, proved: Overall | None) -> Solution:
-    """Solution from the design `best`, the prices of its `continuous` optimum, and the global bound `proved`."""
+def report_of(
+    search: Search, best: Candidate, continuous: Candidate, every: Data, proved: Overall | None = None
+) -> Solution:
+    """Solution from the design `best`, the prices of its `continuous` optimum, and the global bound `proved`.
+
+    `every`: all coefficients that the certificate is about.
+    """
     study, space = search.space.study, search.space
     first = leaders(search)
     bound = min(first, key=lambda c: c.log_goal)
@@ -174,7 +181,6 @@ def report_of(search: Search, best: Candidate, continuous: Candidate, proved: Ov
         before = own_s * float(d.tokens) / space.ground.n_tokens[w]
         workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, before, own))
     state = design_state(search, choice, chip, tech, parts, tuple(workloads))
-    every = batch_of(space, range(len(first)), [c.plan_index for c in first])
     unproved = unproved_terms(search.core, every)
     gap = float(np.expm1(continuous.optimum.gap))
     certificate = Certificate(
@@ -205,8 +211,8 @@ def report_of(search: Search, best: Candidate, continuous: Candidate, proved: Ov
 
 
 def status_of(c: Certificate) -> Status:
-    """Status of a design with this certificate."""
-    if not c.proved or c.relative_gap > GAP:
+    """Status of a design with this certificate; a gap that is no number is not closed."""
+    if not (c.proved and c.relative_gap <= GAP):
         return Status.LOCAL
     return Status.OPTIMAL if c.overall is None or c.overall.gap <= WORTH else Status.UNFINISHED
 
@@ -223,10 +229,9 @@ def alternatives_of(search: Search) -> tuple[Alternative, ...]:
     return tuple(Alternative(choices[c.choice_index], float(np.exp(c.log_goal))) for c in found)
 
 
-def without_design(search: Search, candidates: list[Candidate], proof: Proof) -> Solution:
+def without_design(search: Search, candidates: list[Candidate], proof: Proof, every: Data) -> Solution:
     """Solution without a design: infeasible if proved, else unfinished; with relaxations either way."""
-    data = batch_of(search.space, range(n_choices(search)), [c.plan_index for c in leaders(search)])
-    known = proof.infeasible and not unproved_terms(search.core, data)
+    known = proof.infeasible and not unproved_terms(search.core, every)
     return Solution(
         study=search.space.study, status=Status.INFEASIBLE if known else Status.UNFINISHED, goal=float("inf"),
         choice=None, chip=None, continuous={}, silicon=None, workloads=(), limits=(), certificate=None,
@@ -291,6 +296,7 @@ def limit_reports(search: Search, best: Candidate, continuous: Candidate, state:
         reports.append(LimitReport(limit.metric, limit.sense, worst, limit.value, price, unit, Kind.USER))
     for i, row in enumerate(ratio_rows(core)):
         if row.kind is Kind.TECHNOLOGY or row.what in (MEMORY, AHEAD):
+            # a ratio is limited to 1: loosening it by a log unit gains its multiplier
             price, name = -float(multipliers[i]), f"{row.what} of {row.workload}" if row.workload else row.what
             reports.append(LimitReport(name, "at_most", float(ratios[i]), 1.0, price, goal * price, row.kind))
     return (*reports, *_bound_reports(search, continuous, goal))

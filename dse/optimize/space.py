@@ -62,6 +62,7 @@ def prepare_solver(study: Study) -> None:
     ground, core, choice = likeness_of(study), study.core(), study.choices[0]
     chip, tech = template(choice, study.baseline.chip, study.scaleout_Bps), choice_technology(choice, study.package)
     at = Structure(array_shape(chip.core.tensor), choice.system)
+    # shapes and structure are all that compiling needs: any plan and any choice have those of the others
     demands = [row_of(d, (0, 0)) for d in demands_on(ground, [at], [[plan] for plan, _ in ground.baselines])]
     data = element(stack([coefficients(study, ground, chip, tech, choice.system)]), 0)
     data = dataclasses.replace(data, demands=tuple(demands))
@@ -91,6 +92,7 @@ def relative(space: Space, study: Study) -> Space:
         valid = valid_plans(study, systems, [plans for plans, _ in ground.lowered])
         ground = dataclasses.replace(ground, systems=systems, valid=valid)
         return _space(study, ground, kept_plans(study, ground))
+    # plans are kept for what they do on the baseline and on larger chips, whatever the choices
     if study.choices != own.choices:
         return _space(study, ground, space.plans)
     return dataclasses.replace(space, study=study, without_plans=_choices(study, ground, _chips(study)))
@@ -201,6 +203,16 @@ def batch_of(space: Space, choices: Sequence[int], plan_indices: Sequence[tuple[
 def data_of(space: Space, choice: int, plan_index: tuple[int, ...]) -> Data:
     """Coefficients of one choice under one plan per workload."""
     return element(batch_of(space, [choice], [plan_index]), 0)
+
+
+def every_coefficient(space: Space, *more: tuple[StepDemand, ...]) -> Data:
+    """Coefficients of all choices and of all their plans, and `more` demands: what a proof of signs must cover.
+
+    Each number has a leading axis of its own: choices for some, plans on every structure for others.
+    """
+    flat = jax.tree.map(lambda x: np.asarray(x).reshape(-1, *np.shape(x)[2:]), (space.demands, *more))
+    demands = tuple(jax.tree.map(lambda *xs: np.concatenate(xs), *each) for each in zip(*flat, strict=True))
+    return dataclasses.replace(space.without_plans, demands=demands)
 
 
 def stack(items: list[Any]) -> Any:

@@ -90,13 +90,24 @@ def hull_rows(tables: Tables, choices: list[int], groups: Sequence[tuple[np.ndar
 def hull_costs(
     tables: Tables, choice: int, groups: tuple[np.ndarray, ...], rows: Rows, slopes: Rows
 ) -> list[np.ndarray]:
-    """What members of each group cost over its hull, to first order, by leaf: shape (members, leaves) each."""
+    """What members of each group cost over its hull, to first order, by leaf: shape (members, leaves) each.
+
+    HullError where a member costs less than the hull in some coefficient.
+    """
     array = tables.search.space.structure_of_choice[choice]
-    found = [
-        np.add.reduceat((t.rows[array, g] - r) * s, _starts(t.shapes), axis=1)
-        for t, g, r, s in zip(tables.of_workloads, groups[:-1], rows[:-1], slopes[:-1], strict=True)
-    ]
-    return [*found, (tables.bought.rows[groups[-1]] - rows[-1]) * slopes[-1]]
+    members = [t.rows[array, g] for t, g in zip(tables.of_workloads, groups[:-1], strict=True)]
+    members.append(tables.bought.rows[groups[-1]])
+    costs = [(m - r) * s for m, r, s in zip(members, rows, slopes, strict=True)]
+    for cost in costs:  # of a coefficient that is 0 in the hull, its slope alone could not tell by how much
+        _check_none_gains(cost)
+    by_leaf = [np.add.reduceat(c, _starts(t.shapes), axis=1) for c, t in zip(costs, tables.of_workloads, strict=False)]
+    return [*by_leaf, costs[-1]]
+
+
+def _check_none_gains(by_coefficient: np.ndarray) -> None:
+    """HullError unless all of them, of a Lagrangian by coefficients that get worse, are rises; NaN is none."""
+    if not np.all(by_coefficient >= -AGAINST):
+        raise HullError("a limit asks for at least some of what a plan spends (power, cost)")
 
 
 def data_of_rows(tables: Tables, choices: list[int], rows: Rows) -> Data:
@@ -124,12 +135,13 @@ def row_slopes(tables: Tables, choices: list[int], rows: Rows, optima: Optimum) 
     """Derivative of the Lagrangian by each coefficient; HullError if negative, since a hull is then no bound."""
     args = (data_of_rows(tables, choices, rows), optima.z, optima.multipliers)
     found = in_batches(partial(hull_slopes, tables.search.core), args, WIDTH)
+    # L = f + lam . g at the optimum: if it falls where a coefficient gets worse, a limit wants more of what the hull
+    # takes away, and the hull could be worse than its members
     n = len(tables.of_workloads)
     slopes = [t.flat(s) * t.signs for t, s in zip(tables.of_workloads, found[:n], strict=True)]
     slopes.append(tables.bought.flat(found[n:]) * tables.bought.signs)
     for slope, row in zip(slopes, rows, strict=True):
-        if np.any(slope * np.abs(row) < -AGAINST):
-            raise HullError("a limit asks for at least some of what a plan spends (power, cost)")
+        _check_none_gains(slope * np.abs(row))
     return slopes
 
 

@@ -139,6 +139,7 @@ class Tree:
         """Relax regions, look for designs near the best of them, and branch."""
         rows, optima = relaxed(self.tables, batch)
         self.incumbent.take(batch, optima)
+        # regions come by their bounds: the first are those that a new best design must beat
         some = [i for i in range(min(len(batch), PRICED)) if bool(optima.feasible[i])]
         near = [batch[i] for i in some]
         self.incumbent.improve([r.choice for r in near], np.asarray(optima.z)[some], *boxes(self.tables.search, near))
@@ -149,6 +150,7 @@ class Tree:
         return bound >= self.incumbent.log_goal - math.log1p(self.gap)
 
     def _bound(self) -> float:
+        # regions given up within the gap may hold a better design still, so that their bound counts on
         return min(self.incumbent.log_goal, self.closed_bound, min((b for b, _, _ in self.open), default=math.inf))
 
     def _pop(self) -> list[Region]:
@@ -169,13 +171,14 @@ class Tree:
         for i, region in enumerate(regions):
             if violated[i]:
                 continue
+            # what bounds the parent bounds its parts; a solve that failed (NaN) takes nothing of that away
             bound = float(np.fmax(region.bound, optima.lower_bound[i]))
             if self.closes(bound):
                 self.closed_bound = min(self.closed_bound, bound)
                 continue
             costs = hull_costs(self.tables, region.choice, region.groups, [r[i] for r in rows], [x[i] for x in slopes])
             parts = list(children(search, dataclasses.replace(region, bound=bound), np.asarray(optima.z[i]), costs))
-            if not parts:
+            if not parts:  # one design, neither solved nor proved impossible: it may be as good as its bound
                 self.closed_bound = min(self.closed_bound, bound)
             yield from parts
 

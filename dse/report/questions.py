@@ -29,8 +29,10 @@ SMALL_PRICE = 0.02
 
 def question_json(q: Question) -> dict[str, Any]:
     """An answer as plain data, canonical units."""
+    shares = q.best.solution.study.shares if q.by == WORKLOADS else ()
     return {
         **picked(q, "name", "asks", "by", "note"),
+        **({"shares": list(shares)} if shares else {}),
         "goal": q.sides[0].solution.study.goal,
         "best": q.best.name,
         "sides": [side_json(x) for x in q.sides],
@@ -103,7 +105,7 @@ def _apart(a: dict[str, Any], by_name: dict[str, Any], won: str) -> str:
     if together is None or any(x["goal"] is None for x in alone):
         return f"{won}."
     each = "; ".join(f"{x['name']} alone {goal_words(a['goal'], x['goal'])} ({x['choice']})" for x in alone)
-    saves, most = apart_saves_frac(together, alone)
+    saves, most = apart_saves_frac(together, alone, a.get("shares", ()))
     return f"{won}; {each}; a chip for each saves {percent(saves)} in the mean, at most {percent(most)}."
 
 

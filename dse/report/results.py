@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ import jax
 from ..core.files import write_json, write_whole
 from ..core.origin import digest, stamp
 from ..core.version import __version__
-from ..hardware.own_chip import chip_toml
-from ..hardware.presets import seat
 from ..optimize.solution import Solution, solution_json
 from ..study.basis import guesses, source_keys, study_basis
 from ..study.design import Choice
+from ..study.design_file import design_toml
 from ..study.study import Study
 
 
@@ -24,10 +22,8 @@ def write_results(folder: Path, study_text: str, solution: Solution) -> None:
     """Write `solution.json`, `manifest.json` and, where there is a design, `chip.toml` into `folder`."""
     write_json(folder / "solution.json", solution_json(solution))
     if solution.chip is not None and solution.choice is not None:
-        base = solution.study.baseline
-        settings = seat(base.chip.name, solution.choice.system or base.name)
-        made = dataclasses.replace(solution.chip, package=solution.study.package)
-        text = chip_toml(made, f"the study {solution.study.name}, solution.json beside this file", settings)
+        where = f"the study {solution.study.name}, solution.json beside this file"
+        text = design_toml(solution.study, solution.choice, solution.chip, where)
         write_whole(folder / "chip.toml", lambda place: place.write_text(text, encoding="utf-8"))
     write_json(folder / "manifest.json", study_manifest(study_text, solution.study, solution.choice))
 

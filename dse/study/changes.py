@@ -62,6 +62,7 @@ def changed_tables(
     for x in drops:
         if stem_of(x) not in limited:
             raise UnknownNameError("limit to drop", x, limited)
+    # a floor beside a cap is another limit: only those of the same metric and sense give way
     gone, news = {stem_of(x) for x in drops}, limit_tables(limits)
     taken = {(stem_of(x["metric"]), s) for x in news for s in SENSES.values() if s in x}
     left = [x for x in tables.get("limits", []) if stem_of(x["metric"]) not in gone]
@@ -200,7 +201,7 @@ def choices_of(spec: ChoiceTable, baseline: System, built: State | None, *, at_h
 def fed_choices(choices: tuple[Choice, ...], baseline: Chip) -> tuple[Choice, ...]:
     """Those whose matrix units shared memory can feed, or that are the baseline's; SpecError for none."""
     asked = {(c.pe_array, c.matrix_instruction): c for c in choices}
-    own = as_built(baseline).pe_array
+    own = as_built(baseline).pe_array  # a chip that was built works, whatever the model says of its ports
     loads = {k: float(_shared_load_frac(unnamed(template(c, baseline, 1.0)))) for k, c in asked.items()}
     fed = {k for k, u in loads.items() if u <= TOUCH or k == (own, "")}
     if not fed:

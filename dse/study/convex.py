@@ -27,7 +27,7 @@ from ..physics.power import energy_J, power_W, static_W, voltage_limit
 from ..physics.residency import ahead_frac
 from ..physics.step import Cooled
 from ..technology.presets import Technology
-from .design import AUXILIARY, TOUCH, with_free
+from .design import AUXILIARY, STEPPED, TOUCH, with_free
 from .metrics import HOTTEST, OWNED, PER_WORKLOAD, POWER_CAP, Load, Own, State, geometric_mean, metric_of, upkeep_of
 
 WORK = "work_W"
@@ -114,6 +114,9 @@ SENT = Row("switches of the rack", Kind.TECHNOLOGY)
 """What a chip sends within its domain, over what the switches of its rack take; where some system has so many."""
 FED = Row("register ports", Kind.TECHNOLOGY)
 """What matrix instructions read from registers, over what the lanes' ports deliver; where instructions feed units."""
+SUPPLY = (Row("highest supply", Kind.TECHNOLOGY), Row("lowest supply", Kind.TECHNOLOGY))
+"""Supply over what the node allows, and the reverse; where nodes to choose among differ in that, since the box is one
+for all of them."""
 UNCAPPED_Bps = 1e18
 """More than any chip sends: a number, since a ratio of 0 has no logarithm."""
 AHEAD = "read ahead"
@@ -140,6 +143,8 @@ class ConvexCore:
     """Whether the switches of some system limit a chip's bandwidth."""
     fed: bool = False
     """Whether the register ports of the lanes feed the matrix units (GPUs)."""
+    supplied: bool = False
+    """Whether the nodes to choose among allow different supplies."""
 
 
 def cools(core: ConvexCore) -> bool:
@@ -172,7 +177,8 @@ def ratio_rows(core: ConvexCore) -> tuple[Row, ...]:
         for i, (metric, _) in enumerate(core.limits)
         for w in (core.workloads if metric in PER_WORKLOAD else ("",))
     )
-    return (*PHYSICS, *((SENT,) if core.capped else ()), *((FED,) if core.fed else ()), *own, *users)
+    asked_of = (*((SENT,) if core.capped else ()), *((FED,) if core.fed else ()), *(SUPPLY if core.supplied else ()))
+    return (*PHYSICS, *asked_of, *own, *users)
 
 
 def model_of(core: ConvexCore) -> eqx.Partial:
@@ -230,14 +236,23 @@ def separate(core: ConvexCore, x: Mapping[str, FloatLike], data: Data) -> tuple[
         physics.append(chip.scaleup_bandwidth_per_dir_Bps / data.most_scaleup_Bps)
     if core.fed:
         physics.append(FLOOR + (1.0 - FLOOR) * register_load_frac(chip) / TOUCH)
+    if core.supplied:
+        physics += [x["supply_V"] / tech.node.maximum_V, tech.node.minimum_V / x["supply_V"]]
     users: list[FloatLike] = []
     for i, (metric, sense) in enumerate(core.limits):
-        values = metric_of(core.own, metric)(state)
+        values, room = metric_of(core.own, metric)(state), room_at(metric, sense)
         for v in values if isinstance(values, list) else [values]:
-            users.append(v / data.limits[i] if sense == "at_most" else data.limits[i] / v)
+            users.append((v / data.limits[i] if sense == "at_most" else data.limits[i] / v) / room)
     value = metric_of(core.own, core.goal)(state)
     goal = geometric_mean(value, core.shares) if isinstance(value, list) else value
     return tuple(jnp.asarray(r) for r in (goal, *physics, *of_workloads, *users))
+
+
+def room_at(metric: str, sense: str) -> float:
+    """Slack of a limit that whole steps meet exactly: without it eight stacks, "at least 8", leave no interior."""
+    if (metric, sense) == ("hbm_capacity_B", "at_most"):
+        return TOUCH**2  # whole stacks hold `TOUCH` more than their sum, so that a limit "at least" is met
+    return TOUCH if metric in (*STEPPED, "sram_B") else 1.0
 
 
 def named_numbers(core: ConvexCore, z: FloatLike) -> dict[str, FloatLike]:
@@ -262,8 +277,10 @@ def chip_at(core: ConvexCore, chip: Chip, x: Mapping[str, FloatLike], data: Data
         seconds = x[f"step_s:{name}"]
         step, energy = full_speed(d, chip, tech, c, volt, die, cooled_times(core, d, chip, x, data, c))
         power = power_W(energy_J(energy), seconds, static, tech)
+        # in service a design may choose another batch: the baseline's time for as many tokens is what counts
         before = data.baseline_s[i] * d.tokens / data.n_baseline_tokens[i]
         loads.append(Load(seconds, power, before, d.tokens / data.n_chips[i], data.traffic_frac[i], hottest))
+        # a step takes at least so long: "exactly" would not be convex, and only a chip that throttles takes longer
         ratios += [step.total_s / seconds, d.memory_B / (data.usable_frac * chip.hbm_capacity_B)]
         if core.streams:
             ratios.append(FLOOR + (1.0 - FLOOR) * ahead_frac(d, chip, data.prefetch_frac))

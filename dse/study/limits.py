@@ -44,7 +44,10 @@ def limit_of(
     if value == BUILT:
         return built_limit(name, sense, built, place)
     if isinstance(value, str) and value.endswith("x"):
-        return Limit(name, sense, positive(value[:-1], "", place) * baseline_metric(name, now, place))
+        own = baseline_metric(name, now, place)
+        if own == 0.0:
+            raise SpecError(f"{place}: the baseline has none of it, so that '{value}' says nothing; give a number")
+        return Limit(name, sense, positive(value[:-1], "", place) * own)
     return Limit(name, sense, positive(value, unit_of(name), place))
 
 

@@ -47,6 +47,7 @@ def metric(name: str, system: System, workload: Workload, plan: Plan | None = No
         if full in EVALUATED:
             return getattr(e, full)
         tokens = e.tokens_per_s * e.step_s / system.n_chips
+        # speed-ups are relative to this very chip, so that a derivative is one of the chip beside itself as it was
         load = Load(e.step_s, e.power_W, base.result.step_s, tokens, np.float64(1.0), e.hottest_W)
         value = METRICS[full](_owned_state(chip_state(chip, tech, [load]), around, job))
         return value[0] if isinstance(value, list) else value

@@ -55,6 +55,8 @@ def fields_of(raw: dict[str, Any], folder: Path, own: Own, asks: tuple[str, ...]
     if goal == "power_W":
         raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
     services, served = _services(spec.portfolio, folder)
+    for name in spec.workloads.keys() & served.keys():
+        raise SpecError(f"workloads.{name}: a model of the portfolio has this name; call the workload otherwise")
     workloads = {**{n: _workload(w, folder) for n, w in spec.workloads.items()}, **served}
     _check_workloads(spec, goal, workloads)
     if goal == SERVED and (spec.workloads or not services):
@@ -118,6 +120,7 @@ def _services(spec: PortfolioTable | None, folder: Path) -> tuple[dict[str, Serv
 
 def _owner(head: Head, baseline: System, asked: bool, may_ask: bool) -> Owner | None:
     """Server and margin of a design, the study's or the baseline chip's; None if no metric can need them."""
+    # a metric of the user's own may read what owning costs, or not: where that is not known, it is left out
     if may_ask and not asked:
         try:
             return owner_of(baseline, head.host, head.margin)

@@ -20,6 +20,7 @@ from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..physics.calibration import Calibration, calibration, calibration_for
 from ..serving.portfolio import Service
+from ..technology.presets import node
 from ..workload.requests import Asked
 from .changes import (
     AnyLimit,
@@ -172,12 +173,11 @@ class Study:
 
     def core(self) -> ConvexCore:
         """The convex core of the study: names and structure, without numbers."""
-        limits = tuple((x.metric, x.sense) for x in self.limits)
-        free = tuple(f.name for f in self.free)
+        asked = tuple(f.name for f in self.free), tuple(self.workloads), tuple((x.metric, x.sense) for x in self.limits)
         capped = any(math.isfinite(most_scaleup_Bps(n or self.baseline.name)) for n in self.system_names)
         fed = float(self.baseline.chip.core.tensor.instruction_depth) > 0
-        workloads = tuple(self.workloads)
-        return ConvexCore(free, workloads, limits, self.goal, self.streams, self.own, self.shares, capped, fed)
+        ends = {(float(n.minimum_V), float(n.maximum_V)) for n in map(node, {c.node for c in self.choices})}
+        return ConvexCore(*asked, self.goal, self.streams, self.own, self.shares, capped, fed, len(ends) > 1)
 
     @property
     def calibrations(self) -> dict[str, Calibration]:

@@ -51,6 +51,7 @@ def _spread(read: Reader, place: tuple[str | int, ...], kind: str, key: str, axi
     _check_count((*place, "points"), axis.points, MOST_LISTED, kind)
     lo, hi = read.ends((*place, kind), key, getattr(axis, kind))
     spaced = np.geomspace(lo, hi, axis.points) if kind == "log_range" else np.linspace(lo, hi, axis.points)
+    # whole numbers that a fine range repeats count once
     return list(dict.fromkeys(round(float(v)) if key in COUNTS else float(v) for v in spaced))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..hardware.chip import ROUNDING, Chip, shares_pool
 from ..physics.evaluate import evaluate_demand, fits_memory
 from ..physics.power import crossing_B, most_clock_Hz
 from ..study.metrics import chip_state
+from ..technology.package import harvested
 from .keys import CHIP_NUMBERS, EVALUATED, OF_CHIP
 from .points import UNSET, Points, Sweep
 from .settings import Coefficients, Setting, lower
@@ -70,6 +72,7 @@ def prepared(sweep: Sweep, points: Points) -> tuple[np.ndarray, list[Setting | s
 
 def combinations(sweep: Sweep, points: Points) -> tuple[list[tuple[tuple[str, Any], ...]], np.ndarray]:
     """Distinct combinations of choices, and which of them each point has."""
+    # one number per combination, in mixed radix; 0 is a choice that is not made
     code = np.zeros(points.index.size, dtype=np.int64)
     for key, values in sweep.choices.items():
         code = code * (len(values) + 1) + points.codes[key] + 1
@@ -141,9 +144,12 @@ def _best_plan(s: Coefficients, chip: Chip, record: tuple[str, ...]) -> tuple[Ar
         best = jnp.asarray(0)
     else:
         seconds = plan_steps_s(s.demands, chip, s.tech, s.calibration)
-        best = jnp.where(jnp.any(roomy), jnp.argmin(seconds), jnp.argmin(s.demands.memory_B))
+        # where every plan that fits is too hot, all take forever: the leanest says which of both it is
+        best = jnp.where(jnp.any(jnp.isfinite(seconds)), jnp.argmin(seconds), jnp.argmin(s.demands.memory_B))
     evaluation = evaluate_demand(jax.tree.map(lambda x: x[best], s.demands), chip, s.tech, s.calibration)
-    state = chip_state(chip, s.tech)
+    # whether dies with bad cores can be sold depends on spares, which an axis may set
+    tech = dataclasses.replace(s.tech, package=harvested(s.tech.package, chip.spare_frac))
+    state = chip_state(chip, tech)
     values = [EVALUATED[c][0](evaluation) if c in EVALUATED else OF_CHIP[c][0](state) for c in record]
     fast = chip.clock_Hz > most_clock_Hz(chip, s.tech.node) * (1.0 + ROUNDING)
     faults = jnp.stack([jnp.isinf(evaluation.step_s), ~jnp.asarray(roomy)[best], fast])
@@ -170,6 +176,7 @@ def with_numbers(chip: Chip, names: tuple[str, ...], values: Vector) -> Chip:
     if not changed:
         return chip
     crossing_Bps = crossing_B(chip.hbm_bandwidth_Bps, chip)
+    # a preset's own links are the vendor's, so that they stay until what must cross them changes
     kept = jnp.where(jnp.any(jnp.stack(changed)), crossing_Bps, chip.die_to_die_bandwidth_Bps)
     return eqx.tree_at(lambda c: c.die_to_die_bandwidth_Bps, chip, kept)
 

@@ -168,6 +168,7 @@ def probe(sweep: Sweep) -> Points:
     if sweep.of_studies:
         return points(sweep, np.asarray([sweep.size // 2]))
     most = min(PROBED, max(sweep.shard_points // 2, 1), sweep.size)
+    # spread over the whole sweep, since points beside each other share what is expensive
     places = np.unique(np.linspace(0, sweep.size - 1, most).astype(np.int64))
     some = points(sweep, places)
     _, member = combinations(sweep, some)

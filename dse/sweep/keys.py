@@ -63,6 +63,8 @@ TEXTS: dict[str, Callable[[str], object]] = {
 """Named choices of a point, each with what refuses a wrong name."""
 COUNTS = ("chips", "domain", "batch", "sequence", "context", "prompt", "chunk", "cached")
 """Whole numbers of a point: chips in all, chips per scale-up domain, and the sizes of the phase."""
+MAY_BE_NONE = ("chunk", "cached")
+"""Of those, the ones that may be 0: a prompt read in one piece, and nothing of it in the cache."""
 FILES = {"chip": ".toml", "model": ".json", "study": ".toml"}
 """Keys whose value may be the path of a user's own file, and how its name ends."""
 
@@ -125,6 +127,8 @@ def check_open(study: Study, key: str) -> None:
     """Nothing where `study` leaves open what `key` sets; SpecError otherwise, with what it leaves open."""
     group, _, name = key.partition(".")
     names = {"limits": [x.metric for x in study.limits], "free": [x.name for x in study.free]}
+    if group == "limits" and names[group].count(name) > 1:
+        raise SpecError(f"study {study.name} limits {name} at most and at least: one value would set both")
     if group in names and name not in names[group]:
         what = "limits" if group == "limits" else "leaves free"
         raise SpecError(f"study {study.name} {what} {', '.join(names[group]) or 'nothing'}; '{name}' is not among them")
@@ -134,8 +138,9 @@ def _value(key: str, raw: object, folder: Path) -> Value:
     if is_number(key):
         return _number(raw, unit_of(key), may_be_zero=key.startswith(ZERO_ALLOWED))
     if key in COUNTS or key == "choices.n_dies":
-        if not isinstance(raw, int) or isinstance(raw, bool) or raw < 1:
-            raise SpecError("expected a whole number, at least 1")
+        least = least_count(key)
+        if not isinstance(raw, int) or isinstance(raw, bool) or raw < least:
+            raise SpecError(f"expected a whole number, at least {least}")
         return raw
     if key == "choices.native_fp4":
         if not isinstance(raw, bool):
@@ -146,6 +151,11 @@ def _value(key: str, raw: object, folder: Path) -> Value:
     named = {"study": load_study, **TEXTS, **{f"choices.{k}": check for k, check in CHOICES.items()}}
     named[key](find_file(key, raw, folder))
     return raw
+
+
+def least_count(key: str) -> int:
+    """The least value of a whole number."""
+    return 0 if key in MAY_BE_NONE else 1
 
 
 def _number(raw: object, unit: str, may_be_zero: bool) -> float:
@@ -198,14 +208,14 @@ DEFAULT_RECORD = ("step_s", "tokens_per_s", "power_W", "mfu_frac", "memory_B", "
 """What is recorded unless a specification says otherwise."""
 
 SOLVED = {
-    "status": "optimal, local or infeasible",
-    "goal": "goal of the rounded design: what the study minimises",
+    "status": "optimal, local, unfinished or infeasible",
+    "goal": "goal of the design, counts not rounded: what the study minimises",
     "delivered_speedup": "geometric mean of the workloads' speed-ups over the baseline",
     "delivered_low": "the same at the worst of the calibration's ends",
     "delivered_high": "the same at the best of them",
     "proved": "whether every term is proved log-log convex",
     "relative_gap": "continuous optimum over its lower bound, minus 1",
-    "integer_gap": "rounded design over the best continuous optimum, minus 1",
+    "integer_gap": "the design over the best continuous optimum of any choice, minus 1",
     "node": "process node chosen",
     "hbm": "memory generation chosen",
     "link": "scale-up link chosen",

@@ -18,7 +18,6 @@ from .folder import dataset_of, held_files, read_tables, reading, reason_counts
 
 if TYPE_CHECKING:
     import duckdb
-    import pandas as pd
     from pyarrow.dataset import Dataset
 
 

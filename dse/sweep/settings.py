@@ -26,14 +26,11 @@ from ..hardware.system import Fabric, System
 from ..lowering.demand import StepDemand, demand
 from ..lowering.plan import parse_plan, plan_text
 from ..physics.calibration import Calibration, calibration, calibration_for
-from ..technology.presets import Technology, technology
+from ..technology.presets import Technology, technology, usual_package
 from ..workload.presets import model
 from ..workload.requests import SIZES, workload_of
 from ..workload.transformer import PHASES, Workload
 from .keys import Value, find_file
-
-PACKAGE = "CoWoS-L"
-"""Package technology unless a specification names one, as for presets."""
 
 
 class Coefficients(eqx.Module):
@@ -94,10 +91,11 @@ def _lower(given: _Given) -> Setting:
         every = [parse_plan(given.text("plan"))]
         demands = [demand(workload, every[0], where, chip_reference(where.chip, c))]
     own = where.chip
-    tech = technology(
-        given.text("node", own.node), given.text("hbm", own.hbm), given.text("link", own.link),
-        package=given.text("package", PACKAGE),
-    )  # fmt: skip
+    hbm = given.text("hbm", own.hbm)
+    # a chip whose memory moves from the board into the package, or out of it, gets the package usual there
+    package = own.package if usual_package(hbm) == usual_package(own.hbm) else usual_package(hbm)
+    parts = given.text("node", own.node), hbm, given.text("link", own.link)
+    tech = technology(*parts, package=given.text("package", package))
     return Setting(_coefficients(demands, own, tech, c), tuple(plan_text(p) for p in every))
 
 
@@ -148,12 +146,14 @@ def _fabric(given: _Given, usual: Fabric) -> Fabric:
 
 def _workload(given: _Given, n_chips: int) -> Workload:
     phase = given.text("phase", PHASES[0])
-    sizes = {k: v for k, v in given.values.items() if k in SIZES[phase] and isinstance(v, int | str)}
+    # 0 stands for a size that is left out: nothing cached, a prompt in one piece
+    sizes = {k: v for k, v in given.values.items() if k in SIZES[phase] and isinstance(v, int | str) and v != 0}
     return workload_of(phase, model(given.text("model")), n_chips, sizes)
 
 
 def _coefficients(demands: Sequence[StepDemand], own: Chip, tech: Technology, c: Calibration) -> Coefficients:
     n = len(demands)
+    # tables of all settings have one length: a plan that needs endless memory is never taken
     never = dataclasses.replace(demands[0], memory_B=np.inf)
     stacked = stack_records([*demands, *([never] * (n_padded(n) - n))])
     blank = Technology(*(dataclasses.replace(part, name="") for part in tech.__dict__.values()))

@@ -19,7 +19,18 @@ from ..study.study import Study, load_study
 from ..workload.requests import phases_with
 from ..workload.transformer import PHASES
 from .axis_tables import read_axis
-from .keys import COUNTS, DEFAULT_RECORD, FILES, Value, check_open, find_file, is_number, point_keys, study_keys
+from .keys import (
+    COUNTS,
+    DEFAULT_RECORD,
+    FILES,
+    Value,
+    check_open,
+    find_file,
+    is_number,
+    least_count,
+    point_keys,
+    study_keys,
+)
 from .points import SAMPLERS, Axis, Sweep, pairs_of
 from .reader import MOST_POINTS, At, AxisTable, Reader, RuleTable, Strict, flat, line_of, read_rule
 
@@ -100,6 +111,7 @@ def _sweep(file: SweepFile, text: str, folder: Path) -> Sweep:
     axes = [read_axis(read, i, a, file.sweep.seed) for i, a in enumerate(file.axes)]
     studies = [load_study(find_file("study", str(v), folder)) for k, v in pairs_of(base, axes, ()) if k == "study"]
     _check_axes(axes, studies)
+    # numbers vary fastest, so that neighbours share a lowered setting and one compiled batch
     ordered = tuple(sorted(axes, key=lambda a: all(is_number(k) for k in a.keys)))
     if math.prod(a.size for a in ordered) > MOST_POINTS:
         raise At(("axes",), f"{math.prod(a.size for a in ordered):,} points; at most {MOST_POINTS:,} are accepted")
@@ -190,5 +202,5 @@ def _value_schema(name: str) -> Schema:
         unit = written_unit(name)
         return {**quantity_schema(unit), "x-name": name}
     if name in COUNTS or name.endswith(".n_dies"):
-        return {"type": "integer", "minimum": 1, "x-name": name}
+        return {"type": "integer", "minimum": least_count(name), "x-name": name}
     return {"type": "boolean" if name.endswith("native_fp4") else "string", "x-name": name}

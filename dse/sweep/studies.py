@@ -118,4 +118,6 @@ def answer_row(s: Solution) -> dict[str, Any]:
         name, e = _word(w.name), w.evaluation
         row |= {f"speedup_{name}": w.speedup, f"step_s_{name}": float(e.step_s), f"power_W_{name}": float(e.power_W)}
         row[f"plan_{name}"] = plan_text(w.plan)
-    return row | {f"price_{x.name}": x.price for x in s.limits if x.kind is Kind.USER}
+    # of a metric limited on both sides one at most binds: the column has its price, whose sign says which
+    users = sorted((x for x in s.limits if x.kind is Kind.USER), key=lambda x: abs(x.price))
+    return row | {f"price_{x.name}": x.price for x in users}

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import equinox as eqx
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from dse.core.errors import DseError, SpecError
 from dse.core.text import digits
+from dse.explore import designed
 from dse.explore.against_built import Backtest, Row, n_right
 from dse.explore.backtest import (
     QUANTITIES,
@@ -29,7 +31,7 @@ from dse.physics.evaluate import chip_technology
 from dse.physics.pipeline import OVERHEAD_FRAC
 from dse.report.backtest import backtests_json, backtests_view, headline, steps_figure, tally_text
 from dse.report.sections import backtest as page_section
-from dse.study.metrics import FULL_LOAD, METRICS, chip_state
+from dse.study.metrics import FULL_LOAD, METRICS, Load, chip_state
 from dse.study.study import load_study
 from dse.workload.transformer import Training
 
@@ -209,6 +211,44 @@ def test_the_built_chip_runs_in_the_fabric_and_the_budget_of_the_study(tiny):
     alone, faster = built_speedups(space, same)["decode"], built_speedups(space, twice)["decode"]
     assert alone == pytest.approx(1.0, rel=1e-6)
     assert 1.01 < faster <= 2.0
+
+
+def test_the_built_chip_keeps_the_promised_latency(tiny):
+    """A chip against itself is at exactly 1; where the batch is chosen it was not, since only one side kept 10 ms."""
+    base = tiny.baseline.chip
+    free = {**tiny.written.tables["workloads"]["decode"], "batch": "free", "tpot": "10 ms"}
+    limits = [f"power <= {float(base.power_limit_W):g} W"]
+    study = tiny.changed(workloads={"decode": free}, limits=limits)
+    (speedup,) = built_speedups(space_of(study), base).values()
+    assert speedup == pytest.approx(1.0, rel=1e-9)
+
+
+def test_the_mean_of_what_was_built_has_the_weights_of_the_goal():
+    """Twice and eight times as fast, three parts and one: 2^(3/4) 8^(1/4) = 2^1.5; unweighted it was 4."""
+    study = SimpleNamespace(goal="delivered_time", shares=(0.75, 0.25))
+    found = Backtest(SimpleNamespace(study=study), "x", (), (), {"a": 2.0, "b": 8.0}, 2.0**-1.5)
+    assert found.built_delivered == pytest.approx(2.0**1.5) == pytest.approx(1.0 / found.built_goal)
+
+
+def test_a_chip_has_no_number_of_what_it_lacks():
+    """Without stacks there are none to compare: proposed over built would divide by 0."""
+    none = eqx.tree_at(lambda c: (c.n_stacks, c.hbm_bandwidth_Bps), chip("trainium2"), (np.float64(0), np.float64(0)))
+    assert not {"n_stacks", "hbm_bandwidth_Bps"} & set(quantities(none, "CoWoS-L"))
+
+
+def test_a_named_chip_is_weighted_as_the_front_it_stands_on(tiny, monkeypatch):
+    """Half and twice the baseline's time, three parts and one: 0.5^0.75 2^0.25 = 2^-0.5; unweighted it stood at 1."""
+    decode = tiny.written.tables["workloads"]["decode"]
+    study = tiny.changed(workloads={"decode": {**decode, "weight": 3}, "long": {**decode, "context": 8192}})
+    times = iter((0.5, 2.0))
+
+    def load(*_):
+        step_s, rest = np.float64(next(times)), np.float64(1.0)
+        return Load(step_s, rest, rest, rest, np.float64(0.5), rest)
+
+    monkeypatch.setattr(designed, "named_load", load)
+    (found,) = designed.named_chips(study, ("delivered_time", "package_cost_USD"), [1.0, 1.0], ("trainium3",))
+    assert found.values[0] == pytest.approx(2.0**-0.5)
 
 
 def test_a_study_that_is_no_backtest_is_refused(tiny):

@@ -57,6 +57,14 @@ def test_prices_are_slopes_of_the_front(found):
     assert checked >= 5
 
 
+def test_a_count_on_an_axis_is_the_count(tiny):
+    """A limit on counts has room for whole steps, which its value does not have: both are the same to rounding."""
+    rays = Rays(tiny, ("delivered_time", "n_cores"))
+    (point,) = rays.solve([(0, (1.0, 12.0), (1.0, 0.0))])
+    n_cores = math.exp(float(point.optimum.z[coordinates(rays.core).index("n_cores")]))
+    assert point.values[1] == pytest.approx(n_cores, rel=1e-9) == pytest.approx(12.0, rel=2e-6)
+
+
 def test_leaving_choices_out_loses_nothing(found, tiny, monkeypatch):
     monkeypatch.setattr(fronts, "promising", lambda rays, rows: rows)
     full = front(tiny, METRICS, 16)

@@ -15,3 +15,5 @@ def test_chips_apart_save_by_their_geometric_mean():
     """sqrt(0.4 * 0.9) = 0.6 beside 0.8: a quarter; bounds 0.3 and 0.3: at most 62.5 %."""
     alone = [{"goal": 0.4, "lower_bound": 0.3}, {"goal": 0.9, "lower_bound": 0.3}]
     assert apart_saves_frac(0.8, alone) == pytest.approx((0.25, 0.625))
+    # three parts and one, as the goal of the chip for all: 0.4^0.75 0.9^0.25 = 0.4899 beside 0.8; bounds as before
+    assert apart_saves_frac(0.8, alone, (0.75, 0.25)) == pytest.approx((0.38763, 0.625), abs=1e-5)

@@ -148,6 +148,31 @@ def test_proof_does_not_use_the_value_of_a_coefficient():
     assert "either side of 1" in verdict(lambda x, c: (c + 0.5) ** x["a"], np.asarray(2.0) - 1.5).reason
 
 
+def added(updates, places, size=1):
+    return jnp.zeros(size).at[jnp.asarray(places)].add(updates)
+
+
+def test_updates_that_meet_are_a_sum():
+    """At places 0 and 0 both are added: 1 / (a + b) is concave in logs, and was proved to be a monomial."""
+    both = lambda x: added(jnp.stack([x["a"], x["b"]]), [0, 0])[0]  # noqa: E731
+    assert verdict(both).verdict is Verdict.CONVEX
+    # three halves are 1.5, above 1, so that the second branch is taken: 1 / (a + b) again
+    chosen = lambda x: jnp.where(added(jnp.full(3, 0.5), [0, 0, 0])[0] <= 1.0, x["a"], 1.0 / (x["a"] + x["b"]))  # noqa: E731
+    assert verdict(chosen).verdict is Verdict.CONCAVE
+    # the second of two places stays 0
+    assert "may be zero" in verdict(lambda x: jnp.sum(x["b"] / added(x["a"][None], [0], 2))).reason
+
+
+def test_two_negative_factors_are_positive():
+    """(-f)(-g) = f g, so that exp of minus it falls: log-log concave, which was proved to be convex."""
+    pair = lambda x: jnp.stack([x["a"] + x["b"], x["b"]])  # noqa: E731
+    assert not verdict(lambda x: jnp.exp(-jnp.prod(-pair(x)))).is_convex
+
+
+def test_a_sum_of_nothing_is_zero():
+    assert "may be zero" in verdict(lambda x: x["a"] / jnp.sum(x["v"][:0])).reason
+
+
 def test_fractions_and_counts():
     # A fraction leaves a nonnegative rest; a count of at least 1 has (n - 1)/n and 1 - 1/n nonnegative.
     eta, n = np.asarray(0.3), np.asarray(8)

@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+from types import SimpleNamespace
 
 import equinox as eqx
 import jax
@@ -11,6 +12,7 @@ from dse.core.types import INERT, LESS_IS_BETTER, MORE_IS_BETTER, SIGN, as_float
 from dse.evaluation.assembly import lowered
 from dse.lowering.step_demand import StepDemand, TrafficDemand
 from dse.optimize.hull import (
+    PlanTable,
     bought,
     declared_signs,
     moved_by,
@@ -22,6 +24,7 @@ from dse.optimize.hull import (
 )
 from dse.optimize.search import leaders
 from dse.optimize.space import data_of, own_plans, space_of, with_plans
+from dse.optimize.tables import HullError, hull_costs
 from dse.physics.evaluate import chip_technology
 from dse.physics.power import energy_J, step_energy
 from dse.physics.step import step_time
@@ -63,6 +66,8 @@ def times(demands, chip, c):
 def test_counting_per_step_changes_neither_time_nor_energy(training):
     demands, chip, c = training
     assert len(np.unique(demands.n_micro)) > 3
+    # the host's waits count per micro batch too: of 8 micro batches, a wait of 1 ms takes 8 ms of a step
+    demands = dataclasses.replace(demands, wait_s=np.full_like(demands.n_micro, 1e-3))
     for own, per in zip(times(demands, chip, c), times(per_step(demands), chip, c), strict=True):
         np.testing.assert_allclose(per, own, rtol=1e-12)
 
@@ -231,3 +236,20 @@ def test_with_a_metric_of_ones_own_every_choice_is_searched(space):
     every = tuple(dataclasses.replace(space.study.choices[0], link=x) for x in ("UALink224G", "NVLink6"))
     asked = space_of(dataclasses.replace(space.study, choices=every, own=own))
     assert [g.tolist() for g in worth_a_proof(asked, bought(asked))] == [[0], [1]]
+
+
+def test_a_hull_that_a_member_undercuts_is_refused():
+    """A coefficient of 0 in the hull and 3 in a plan, of which a limit wants more: -1 by unit, the plan costs -3.
+
+    Slope times the hull's own coefficient, 0, was all that was looked at.
+    """
+    table = PlanTable((), 2, np.asarray([[[0.0], [3.0]]]), None, ((),), np.ones(1))
+    space = SimpleNamespace(structure_of_choice=np.zeros(1, dtype=int))
+    tables = SimpleNamespace(
+        search=SimpleNamespace(space=space), of_workloads=(table,), bought=SimpleNamespace(rows=np.zeros((1, 1)))
+    )
+    groups, hull = (np.arange(2), np.zeros(1, dtype=int)), [np.zeros(1), np.zeros(1)]
+    with pytest.raises(HullError):
+        hull_costs(tables, 0, groups, hull, [np.asarray([-1.0]), np.zeros(1)])
+    costs, _ = hull_costs(tables, 0, groups, hull, [np.asarray([2.0]), np.zeros(1)])
+    np.testing.assert_array_equal(costs, [[0.0], [6.0]])

@@ -8,13 +8,15 @@ import pytest
 from dse.evaluation.assembly import evaluate
 from dse.explore.built import as_built
 from dse.optimize.pricing import priced_s
-from dse.optimize.search import leaders, search_of
-from dse.optimize.solution import LimitReport
+from dse.optimize.search import leaders, run_search, search_of, with_design
+from dse.optimize.solution import LimitReport, Status
 from dse.optimize.solve import solve
 from dse.optimize.space import batch_of, data_of, every_plan, own_plans, space_of
-from dse.study.convex import Kind, power_cap_W, ratio_rows, rows_of_limit
+from dse.study.convex import Kind, power_cap_W, ratio_rows, room_at, rows_of_limit
+from dse.study.design import TOUCH
 from dse.study.metrics import Limit
 from dse.study.study import study_from
+from dse.technology.presets import node
 
 CAP, FLOOR = Limit("power_W", "at_most", 700.0), Limit("power_W", "at_least", 100.0)
 SILICON, HBM = Limit("silicon_mm2", "at_most", 900.0), Limit("hbm_capacity_B", "at_least", 144 * 2.0**30)
@@ -123,3 +125,40 @@ def test_each_workload_of_a_study_has_the_calibration_of_its_phase():
 def test_a_named_calibration_rules_for_all_workloads():
     raw = {**TWO_PHASES, "study": {**TWO_PHASES["study"], "calibration": "prior-neuron"}}
     assert [c.name for c in study_from(raw).calibrations.values()] == ["prior-neuron"] * 2
+
+
+@pytest.mark.slow
+def test_whole_steps_meet_a_limit_exactly(tiny):
+    """Eight stacks are at least eight: exp(log 8) is 2 ulp below 8, which broke the limit, and no design was found.
+
+    The box ends at eight too, so that the answer is that of eight stacks and no others.
+    """
+    asked, only = solve(tiny.changed(limits=["n_stacks >= 8"])), solve(tiny.changed(free={"n_stacks": 8}))
+    assert asked.status is only.status is Status.OPTIMAL
+    assert float(asked.chip.n_stacks) == 8.0
+    assert asked.goal == pytest.approx(only.goal, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("metric", "sense", "value"),
+    [("n_cores", "at_most", 24.0), ("n_stacks", "at_least", 8.0), ("hbm_capacity_B", "at_most", 288 * 2.0**30)],
+)
+def test_counts_have_room_at_their_limit(metric, sense, value):
+    """24 cores at most 24, 8 stacks at least 8, 8 stacks of 36 GiB (held as 1 + 1e-6 of that) at most 288 GiB."""
+    held = value * TOUCH if metric == "hbm_capacity_B" else np.exp(np.log(value))
+    ratio = (held / value if sense == "at_most" else value / held) / room_at(metric, sense)
+    assert -1.1e-6 < np.log(ratio) < -0.9e-6
+
+
+def test_a_node_keeps_its_own_supply(tiny, tmp_path):
+    """A core runs at its nominal clock from the nominal .75 V on; a node that stops at .72 V has no such design.
+
+    It took up to 1.05 V where a node beside it allows that, since the box of the supply is one for all choices.
+    """
+    low, high = str(tmp_path / "low.toml"), "N3P"
+    ends = 'maximum_V = { value = 0.72, range = [0.72, 0.72], kind = "guess", source = "dse2026" }'
+    (tmp_path / "low.toml").write_text(f'[low]\nbase = "N3P"\n{ends}\n')
+    search = search_of(space_of(tiny.changed(choices={"node": [high, low]})))
+    assert float(node(high).nominal_V) == 0.75
+    able = with_design(run_search(search))
+    assert {search.space.study.choices[c.choice_index].node for c in able} == {high}

@@ -14,6 +14,7 @@ from dse.optimize.search import run_search, search_of
 from dse.optimize.solution import Status
 from dse.optimize.space import batch_of, space_of
 from dse.study.convex import coordinates
+from dse.study.metrics import METRICS, chip_state
 from dse.study.study import load_study
 
 pytestmark = pytest.mark.slow
@@ -48,6 +49,9 @@ def test_a_posynomial_goal_is_certified_and_the_same_as_the_studys_own():
     # One workload, so the least step time is the least ratio to the baseline's: t = goal x t_baseline.
     assert found.goal == pytest.approx(np.exp(best.log_goal) * search.space.ground.baselines[0][1], rel=1e-5)
     assert found.chip is not None and found.chip.n_dies == found.choice.n_dies
+    # 18.76 cores in the numbers were 19 in the chip: odd on two dies, and more silicon than the 900 mm2 asked for
+    assert float(found.chip.n_cores) == found.numbers["n_cores"] == pytest.approx(18.76, rel=1e-3)
+    assert float(METRICS["silicon_mm2"](chip_state(found.chip))) <= 900.0 * (1 + 1e-6)
 
 
 def test_gradients_alone_reach_what_the_interior_point_certifies():

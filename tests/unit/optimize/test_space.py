@@ -12,15 +12,28 @@ from dse.core.kept import keep_in
 from dse.evaluation import assembly
 from dse.lowering.demand import _beside
 from dse.optimize import batch, ground, space
+from dse.optimize.curvature import proved_of
 from dse.optimize.ground import candidates, on_structures
 from dse.optimize.hull import plan_tables
 from dse.optimize.pricing import orders
 from dse.optimize.search import first_plans, search_of, solve_points
-from dse.optimize.space import prepare_solver, space_of
+from dse.optimize.space import batch_of, every_coefficient, own_plans, prepare_solver, space_of
 from dse.study.study import load_study, study_from
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
 TRAINING = {"phase": "training", "model": "llama-3.1-8b", "chips": 144, "global_batch": 1152, "sequence": 4096}
+
+
+def test_a_proof_covers_the_signs_of_every_plan(tiny):
+    """Of tp 1, 2 and 4 only the first moves nothing: where it led, "always 0" was what the proof was about, and the
+    other way round "always positive"."""
+    space = space_of(tiny)
+    led = batch_of(space, [0, 1], [own_plans(space)] * 2)
+    every = every_coefficient(space, space.demands)
+    moved = [np.asarray(d.demands[0].tensor.up_B) for d in (led, every)]
+    assert np.unique(moved[0]).size == 1  # the one plan that leads
+    assert min(moved[1]) == 0.0 < max(moved[1]) and len(moved[1]) == 2 * space.demands[0].tensor.up_B.size
+    assert proved_of(led) != proved_of(every)
 
 
 def test_what_a_plan_moves_is_counted_once_for_all_arrays_and_orders():

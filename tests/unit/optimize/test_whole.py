@@ -158,6 +158,8 @@ def test_an_unproved_gap_is_not_optimal(answer):
     late = dataclasses.replace(answer.certificate.overall, gap=0.02)
     assert status_of(dataclasses.replace(answer.certificate, overall=late)) is Status.UNFINISHED
     assert status_of(answer.certificate) is Status.OPTIMAL
+    # no number is no closed gap: `nan > GAP` is false, which passed
+    assert status_of(dataclasses.replace(answer.certificate, relative_gap=float("nan"))) is Status.LOCAL
 
 
 def test_memory_and_bounds_have_prices(tiny):

@@ -9,9 +9,10 @@ import pytest
 
 from dse.cli import main
 from dse.core.errors import DseError, SpecError
+from dse.core.files import read_toml
 from dse.explore.ray import Rays
 from dse.study.convex import coordinates, ratio_rows
-from dse.study.study import load_study, study_from
+from dse.study.study import Study, load_study, study_from
 
 SHIPPED = Path(__file__).parents[3] / "sweeps" / "trainium4.toml"
 
@@ -216,3 +217,20 @@ def test_a_limit_stated_twice_is_refused_in_any_unit():
         study_from({**raw, "limits": [*raw["limits"], again]})
     for other in ({**again, "at_most": "0.6 kW"}, {"metric": "full_load_fp8", "at_most": "700 W"}):
         assert len(study_from({**raw, "limits": [*raw["limits"], other]}).limits) == 4
+
+
+def test_a_multiple_of_nothing_is_no_limit():
+    """An A100 has no FP4: "1x" of that was a limit of 0 FLOP/s, whose logarithm no solver can use."""
+    a100 = {"baseline": "a100-80", "system": "dgx-a100", "free": {"n_cores": (50, 150)}}
+    with pytest.raises(SpecError, match=r"limits.0 \(peak_fp4\): the baseline has none of it"):
+        Study(limits=["peak_fp4 >= 1x"], minimise="package_cost", **a100)
+
+
+def test_a_workload_does_not_hide_behind_a_model_in_service():
+    """Of two of one name the one that was written out was left out without a word."""
+    sweeps = Path(__file__).parents[3] / "sweeps"
+    raw = read_toml(sweeps / "trainium4_serving.toml")
+    name = next(iter(study_from(raw, sweeps).services))
+    raw["workloads"] = {name: {"phase": "decode", "model": "llama-3.1-8b", "chips": 4, "batch": 8, "context": 4096}}
+    with pytest.raises(SpecError, match=f"workloads.{name}: a model of the portfolio"):
+        study_from(raw, sweeps)

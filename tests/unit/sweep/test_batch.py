@@ -8,6 +8,7 @@ import pytest
 
 import dse
 from dse.physics.power import foreign_frac
+from dse.study.metrics import METRICS, chip_state
 from dse.sweep.batch import NO_NUMBER, TOO_BIG, TOO_FAST, TOO_HOT, evaluate_points
 from dse.sweep.points import points
 from dse.sweep.spec import load_sweep
@@ -99,6 +100,38 @@ def test_a_preset_without_changes_keeps_its_links_between_dies(write):
     b200 = dse.chip("b200")
     crossing = float(b200.hbm_bandwidth_Bps * foreign_frac(b200.n_dies))
     assert crossing != float(b200.die_to_die_bandwidth_Bps)
+
+
+@pytest.mark.parametrize("name", ["l40s", "trainium2", "h100"])
+def test_a_chip_costs_what_it_costs_elsewhere(write, name):
+    """An L40S (memory on the board) was packaged as if it had stacks, 1,607 dollars instead of 520; a Trainium2, whose
+    dies have no spare cores, was sold as if it had, 3,290 instead of 3,337."""
+    text = f'[sweep]\nname = "b"\nrecord = ["package_cost"]\n[base]\nchip = "{name}"\nmodel = "llama-3.1-8b"\n'
+    found = answers(load_sweep(write(text=text + 'phase = "decode"\n')))
+    costs = float(METRICS["package_cost_USD"](chip_state(dse.chip(name))))
+    np.testing.assert_allclose(found["package_cost_USD"], [costs], rtol=1e-9)
+
+
+def test_spares_that_an_axis_adds_are_harvested(write):
+    """A die with a bad core can be sold from the first spare on, so that a little silicon more costs less in all."""
+    text = '[sweep]\nname = "b"\nrecord = ["package_cost"]\n[base]\nchip = "trainium2"\nmodel = "llama-3.1-8b"\n'
+    text += 'phase = "decode"\n[[axes]]\nkey = "spare_frac"\nvalues = [0.0, 0.001]\n'
+    none, some = answers(load_sweep(write(text=text)))["package_cost_USD"]
+    assert some < none
+
+
+def test_too_hot_is_not_too_big(write):
+    """Static power alone is over 1 W, whatever the plan; the first plan, which does not fit, was told as the reason."""
+    text = '[sweep]\nname = "b"\n[base]\nchip = "trainium2"\nmodel = "llama-3.1-405b"\nphase = "decode"\n'
+    text += "batch = 8\n"
+    assert list(answers(load_sweep(write(text=text + 'power_limit = "1 W"\n')))["reason"]) == [TOO_HOT]
+
+
+def test_nothing_in_the_cache_can_be_asked_for(write):
+    text = '[sweep]\nname = "b"\n[base]\nchip = "trainium2"\nmodel = "llama-3.1-8b"\nphase = "prefill"\n'
+    text += "prompt = 2048\nbatch = 1\n"
+    zero = answers(load_sweep(write(text=text + "cached = 0\nchunk = 0\n")))
+    np.testing.assert_array_equal(zero["step_s"], answers(load_sweep(write(text=text)))["step_s"])
 
 
 CHIP = """

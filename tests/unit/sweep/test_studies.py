@@ -38,3 +38,11 @@ def test_an_infeasible_study_is_a_row_that_says_what_would_do():
     )  # fmt: skip
     told = "infeasible; the cheapest relaxation takes power_W 20 to 63.3"
     assert answer_row(nothing) == {"status": "infeasible", "reason": told}
+
+
+def test_one_value_cannot_set_both_sides_of_a_metric():
+    """600 mm2 as the most and the least was a die of exactly that, where the study allows 400 to 800."""
+    both = TINY.changed(limits=["die <= 800 mm2", "die >= 400 mm2"])
+    with pytest.raises(SpecError, match="limits die_mm2 at most and at least"):
+        changed(both, {"limits.die_mm2": 600.0})
+    assert changed(both, {"limits.power_W": 500.0}).limits[0].value == 500.0

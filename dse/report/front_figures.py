@@ -74,7 +74,7 @@ def along_figure(f: Front) -> Figure:
     logs = np.log(np.asarray(columns))
     low, high = logs.min(axis=1, keepdims=True), logs.max(axis=1, keepdims=True)
     unit = np.where(high - low > 1e-6, (logs - low) / np.maximum(high - low, 1e-12), 0.5)
-    colour = plt.get_cmap("viridis")(np.linspace(0, 1, len(f.points)))
+    colour = plt.get_cmap("viridis")(unit[0])  # as on the page beside it: brighter for more of the first metric
     for i in range(len(f.points)):
         bold = i == f.knee
         ax.plot(
@@ -90,7 +90,9 @@ def along_figure(f: Front) -> Figure:
     )
     ax.tick_params(axis="x", pad=22, length=0)
     ax.set(yticks=[], ylim=(-0.02, 1.02))
-    ax.set_title(f"{f.study.name}: designs along the front (purple fastest, yellow last, black knee)", pad=30)
+    ax.set_title(
+        f"{f.study.name}: designs along the front (brighter: more {heading(f.metrics[0])}; black: knee)", pad=30
+    )
     ax.grid(axis="x", color=CONTEXT, linewidth=0.6)
     ax.spines["left"].set_visible(False)
     return figure

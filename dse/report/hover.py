@@ -47,7 +47,9 @@ def _part(traces: list[dict[str, Any]], x: dict[str, Any], y: dict[str, Any], ti
     figure = go.Figure(traces)
     look: dict[str, Any] = {"template": "simple_white", "height": 400, "margin": {"l": 60, "r": 16, "t": 14, "b": 110}}
     figure.update_layout(xaxis=x, yaxis=y, legend={"orientation": "h", "y": -0.22}, showlegend=len(traces) > 1, **look)
-    place = f"hover-{hashlib.sha256(json.dumps([title, x, y], default=str).encode()).hexdigest()[:10]}"
+    # the traces too: two fronts of the same axes on one page would both be drawn into the first of their places
+    content = json.dumps([title, x, y, traces], default=str).encode()
+    place = f"hover-{hashlib.sha256(content).hexdigest()[:10]}"
     inside = figure.to_html(full_html=False, include_plotlyjs=False, config=CONFIG, div_id=place, default_height=400)
     return f"<figure><div {HOVER}>{inside}</div><figcaption>{escape(title)}</figcaption></figure>"
 

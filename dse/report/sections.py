@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.text import digits, label, percent, quantity_text, times
 from ..hardware.own_chip import short_name
-from ..optimize.solution import TIGHT, is_priced
+from ..optimize.solution import TIGHT, Relaxation, is_priced
 from ..study.design import Choice
 from ..study.metrics import DELIVERED
 from . import hover
@@ -27,9 +27,8 @@ SHOWN = 12
 def solution(a: Answer) -> str:
     """A study's answer: verdict, design, workloads, prices, what was not chosen."""
     if "design" not in a:
-        rows = [
-            (label(r["name"]), *(quantity_text(r["name"], r[k]) for k in ("limit", "needed"))) for r in a["relaxations"]
-        ]
+        ways = [Relaxation(**r) for r in a["relaxations"]]
+        rows = [(label(r.name), quantity_text(r.name, r.limit), r.needed_text) for r in ways]
         return paragraph(f"{a['explanation']}.") + table(["cheapest way out", "asked", "needed"], rows)
     m, c = a["metrics"], a["certificate"]
     low, high = m.get("delivered_range") or (None, None)

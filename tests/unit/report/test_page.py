@@ -145,6 +145,21 @@ def test_large_svgs_give_way_to_their_png(tmp_path):
     assert "image/png" in figure(tmp_path / "a.svg", "a")
 
 
+def test_two_fronts_of_one_page_are_drawn_in_places_of_their_own():
+    """Places were named after titles and ticks alone: the second front was drawn over the first."""
+    other = {**FRONT, "points": [{**p, "package_cost_USD": 1.1 * p["package_cost_USD"]} for p in FRONT["points"]]}
+    first, second = (re.findall(r'id="(hover-\w+)"', hover.front(a)) for a in (FRONT, other))
+    assert first and second and not set(first) & set(second)
+
+
+def test_the_way_out_of_an_infeasible_study_is_enough():
+    """1,801 W are needed and 1,800 W asked for: the nearest three digits of the need were those of the question."""
+    way = {"name": "power_W", "limit": 1800.0, "needed": 1801.0, "sense": "at_most"}
+    _, made = SECTIONS["solution.json"]
+    html = made({"explanation": "infeasible", "relaxations": [way]})
+    assert "<td>power</td>" in html and ">1,800 W<" in html and ">1,810 W<" in html
+
+
 def test_hover_figures_are_thinned():
     rows = pd.DataFrame({"x": range(1, 10_001), "y": range(1, 10_001)})
     assert len(hover.scatter(rows, "x", "y", None, ["x"])) < 400_000

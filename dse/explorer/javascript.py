@@ -33,6 +33,8 @@ BINARY = {
     "ne": "({0}!=={1}?1:0)", "and": "({0}&&{1}?1:0)", "or": "({0}||{1}?1:0)",
 }  # fmt: skip
 """Operations on two."""
+CONVERTED = {"b": "({0}!==0?1:0)", "i": "Math.trunc({0})", "u": "Math.trunc({0})"}
+"""Conversions that change a value, by the kind of number they make; every number here is a float."""
 REDUCE = {
     "reduce_sum": ("0", "a+={0}"), "reduce_max": ("-Infinity", "a=Math.max(a,{0})"),
     "reduce_min": ("Infinity", "a=Math.min(a,{0})"), "reduce_prod": ("1", "a*={0}"),
@@ -105,7 +107,8 @@ def _operation(em: Emitter, name: str, params: dict[str, Any], ins: list[Value],
         y = params["y"]
         return em.each(shape, ins, "*".join(["({0})"] * y) if 0 < y <= FEW_FACTORS else f"Math.pow({{0}},{y})")
     if name == "convert_element_type":
-        return Value(shape, name=ins[0].name)
+        made = CONVERTED.get(np.dtype(params["new_dtype"]).kind)
+        return em.each(shape, ins, made) if made else Value(shape, name=ins[0].name)
     if name == "select_n":
         return em.each(shape, ins, "({0}?{2}:{1})")
     if name == "clamp":
@@ -120,7 +123,7 @@ def _operation(em: Emitter, name: str, params: dict[str, Any], ins: list[Value],
 
 
 def _neutral(name: str, ins: list[Value], shape: tuple[int, ...]) -> Value | None:
-    """What is left of a product with ones or a sum with zeros; a product with zeros is zero."""
+    """What is left of a product with ones or a sum with zeros."""
     neutral = 1.0 if name == "mul" else 0.0
     for one, other in ((0, 1), (1, 0)):
         known = ins[one].known

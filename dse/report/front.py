@@ -33,8 +33,13 @@ def goal_text(metric: str, value: float) -> str:
 
 
 def heading(metric: str) -> str:
-    """Words for a metric of a front."""
+    """Words for a metric of a front above its column."""
     return "delivered" if metric == DELIVERED else label(metric)
+
+
+def axis_words(metric: str) -> str:
+    """Words for a metric of a front in a sentence."""
+    return "delivered speed-up" if metric == DELIVERED else label(metric)
 
 
 def front_view(f: Front) -> RenderableType:

@@ -13,7 +13,7 @@ from ..explore.front import Front
 from ..explore.outcome import FEW, Risk, outcome_histogram, stands_out
 from ..explore.sensitivity import Sensitivity
 from ..study.metrics import DELIVERED
-from .front import SHOWN, goal_text, heading
+from .front import SHOWN, axis_words, goal_text, heading
 from .front_axes import axis_label, better, frame, log_axes, mark_chips
 from .risk import SHOWN_DRIVERS, precision_text
 from .style import BAND, CONTEXT, DESIGN, HARMS, HELPS, NODES, REACHED, colours, draw, plt
@@ -50,7 +50,7 @@ def front_figure(f: Front, named: list[Named]) -> Figure:
     ax.set(
         xlabel=x_label,
         ylabel=y_label,
-        title=f"{f.study.name}: best {heading(f.metrics[0])} at every {heading(f.metrics[1])}",
+        title=f"{f.study.name}: best {axis_words(f.metrics[0])} at every {axis_words(f.metrics[1])}",
     )
     log_axes(ax)
     frame(ax, np.concatenate([x, cloud[1] / x_size]), np.concatenate([y, cloud[0] / y_size]))
@@ -77,22 +77,18 @@ def along_figure(f: Front) -> Figure:
     colour = plt.get_cmap("viridis")(unit[0])  # as on the page beside it: brighter for more of the first metric
     for i in range(len(f.points)):
         bold = i == f.knee
-        ax.plot(
-            unit[:, i], color=DESIGN if bold else colour[i], linewidth=2.0 if bold else 0.7, alpha=1.0 if bold else 0.7
-        )
+        look = {"color": DESIGN, "linewidth": 2.0} if bold else {"color": colour[i], "linewidth": 0.7, "alpha": 0.7}
+        ax.plot(unit[:, i], **look)
     for j, n in enumerate(names):
         values = table[n].to_numpy(dtype=float)
         ends = (values.max(), values.min()) if n == DELIVERED else (values.min(), values.max())
         for end, y, side in zip(ends, (-0.02, 1.02), ("top", "bottom"), strict=True):
             ax.annotate(goal_text(n, end), (j, y), ha="center", va=side, fontsize=7.5, annotation_clip=False)
-    ax.set_xticks(
-        range(len(names)), [heading(n) if n in f.metrics else label(n) for n in names], rotation=20, fontsize=8
-    )
+    words = [heading(n) if n in f.metrics else label(n) for n in names]
+    ax.set_xticks(range(len(names)), words, rotation=20, fontsize=8)
     ax.tick_params(axis="x", pad=22, length=0)
     ax.set(yticks=[], ylim=(-0.02, 1.02))
-    ax.set_title(
-        f"{f.study.name}: designs along the front (brighter: more {heading(f.metrics[0])}; black: knee)", pad=30
-    )
+    ax.set_title(f"{f.study.name}: designs along the front (brighter: more {words[0]}; black: knee)", pad=30)
     ax.grid(axis="x", color=CONTEXT, linewidth=0.6)
     ax.spines["left"].set_visible(False)
     return figure

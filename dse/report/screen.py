@@ -168,7 +168,7 @@ def near_table(s: Solution) -> Table:
     """How far each number may move while the goal stays near its best."""
     each = ((x.name, (x.lower, s.continuous.get(x.name), x.upper)) for x in s.near)
     rows = ((label(n), *("-" if v is None else quantity_text(n, v) for v in ends)) for n, ends in each)
-    note = "one number moves as far as it can, all others follow; counts broken"
+    note = "one number moves as far as it can, all others follow; cores and stacks are fractions"
     return drawn(table_of(("nearly as good", "least", "optimum", "most"), rows, note))
 
 

@@ -13,7 +13,7 @@ from ..study.design import Choice
 from ..study.metrics import DELIVERED
 from . import hover
 from .backtest import backtest_table
-from .front import facts_table, heading
+from .front import axis_words, facts_table, heading
 from .markup import Cell, Markup, folded, paragraph, records, table, value_text, written
 from .proof import bounded_text
 from .readings import readings_table
@@ -116,7 +116,7 @@ def front(a: Answer) -> str:
 
 def front_title(a: Answer) -> str:
     """What a front is over, in words."""
-    heads = ["delivered speed-up" if n == DELIVERED else label(n) for n in a["metrics"]]
+    heads = list(map(axis_words, a["metrics"]))
     return f"Front over {', '.join(heads[:-1])} and {heads[-1]}"
 
 

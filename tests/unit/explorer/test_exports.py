@@ -237,10 +237,31 @@ def test_every_operation_is_what_it_is_in_python():
         ]  # fmt: skip
         return jnp.concatenate(parts)
 
-    made = emit(every, 6)
-    x = np.asarray([0.3, 2.5, 1.7, 4.2, 0.9, 3.1])
+    x = [0.3, 2.5, 1.7, 4.2, 0.9, 3.1]
+    assert in_node(every, x) == pytest.approx(np.asarray(every(np.asarray(x))).tolist(), rel=1e-14)
+
+
+def in_node(fun, x: list[float]) -> list[float]:
+    """What the JavaScript of a function makes of numbers."""
+    made = emit(fun, len(x))
     tables = json.dumps([t.tolist() for t in made.tables])
     code = f"{made.code}\nconst D={tables}.map((t) => Float64Array.from(t));"
-    code += f"console.log(JSON.stringify(Array.from(model(Float64Array.from({x.tolist()}), D))));"
+    code += f"console.log(JSON.stringify(Array.from(model(Float64Array.from({x}), D))));"
     ran = subprocess.run([NODE, "-e", code], capture_output=True, text=True, check=True)
-    assert json.loads(ran.stdout) == pytest.approx(np.asarray(every(x)).tolist(), rel=1e-14)
+    return json.loads(ran.stdout)
+
+
+@pytest.mark.skipif(NODE is None, reason="no node here")
+def test_a_column_and_a_row_make_a_matrix_and_a_number_becomes_whole():
+    """Without a word of broadcasting in between: each entry of the matrix was made of the first of either.
+
+    By hand: (2.7, -1.5) x (2.7, -1.5) = 7.29, -4.05, -4.05, 2.25; 2.7 and -1.5 without what is behind the point are 2
+    and -1; both are something, so 1 and 1.
+    """
+    import jax.numpy as jnp
+
+    def every(x):
+        whole, something = (x.astype(kind).astype(float) for kind in (int, bool))
+        return jnp.concatenate([(x[:, None] * x[None, :]).ravel(), whole, something])
+
+    assert in_node(every, [2.7, -1.5]) == pytest.approx([7.29, -4.05, -4.05, 2.25, 2.0, -1.0, 1.0, 1.0], rel=1e-15)

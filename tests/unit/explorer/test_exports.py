@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,9 @@ import pytest
 
 from dse.cli import main
 from dse.core.errors import SpecError
+from dse.core.text import COMPOUND, SCALES
+from dse.explorer.answers import total_speedup
+from dse.explorer.app import PAGE
 from dse.explorer.ask import ask_of
 from dse.explorer.emitter import literal
 from dse.explorer.javascript import EmitError, emit
@@ -265,3 +269,37 @@ def test_a_column_and_a_row_make_a_matrix_and_a_number_becomes_whole():
         return jnp.concatenate([(x[:, None] * x[None, :]).ravel(), whole, something])
 
     assert in_node(every, [2.7, -1.5]) == pytest.approx([7.29, -4.05, -4.05, 2.25, 2.0, -1.0, 1.0, 1.0], rel=1e-15)
+
+
+def module(name: str, code: str) -> object:
+    """What lines make of a module of the page, called `m`, and of the units of Python."""
+    where = (PAGE / f"{name}.js").as_uri()
+    begin = f'import * as m from "{where}"; const units = {json.dumps({"scales": SCALES, "compound": COMPOUND})};'
+    told = f"{begin} console.log(JSON.stringify({code}));"
+    ran = subprocess.run([NODE, "--input-type=module", "-e", told], capture_output=True, text=True, check=True)
+    return json.loads(ran.stdout)
+
+
+@pytest.mark.skipif(NODE is None, reason="no node here")
+def test_a_page_takes_units_as_they_are_written():
+    """mW and MW differ in the size of a letter: "1.2 MW", as the page shows it, was read back as 1.2 mW."""
+    asked = [("1.2 MW", "W"), ("5 mW", "W"), ("5 mw", "W"), ("7 w", "W"), ("2 MJ", "J"), ("2.1 ghz", "Hz")]
+    taken = [1.2e6, 5e-3, None, 7.0, 2e6, 2.1e9]
+    code = f"(m.learnUnits(units), {json.dumps(asked)}.map(([text, unit]) => m.parsed(text, unit, 1)))"
+    assert module("text", code) == pytest.approx(taken)
+
+
+@pytest.mark.skipif(NODE is None, reason="no node here")
+def test_a_page_weighs_workloads_as_their_study_does():
+    """2x and 8x at weights of 3 to 1: 2 to the (3 x 1 + 1 x 3) / 4 is 2.83; at equal ones 2 to the 4 / 2, as it was."""
+    held = {"state": {"goal": "delivered_time", "shares": [0.75, 0.25]}}
+    even = {"state": {"goal": "delivered_time", "shares": []}}
+    both = module("source", f"{json.dumps([held, even])}.map((held) => m.meanSpeedup(held, [2, 8]))")
+    assert both == pytest.approx([2**1.5, 4.0])
+
+
+def test_a_chip_beside_the_design_weighs_workloads_too():
+    study = SimpleNamespace(goal="delivered_time", shares=(0.75, 0.25))
+    subject = SimpleNamespace(study=study, space=SimpleNamespace(ground=SimpleNamespace(traffic_frac=np.ones(2))))
+    assert total_speedup(subject, [2.0, 8.0]) == pytest.approx(2**1.5)
+    assert total_speedup(subject, [2.0, None]) is None and total_speedup(subject, []) is None

@@ -70,6 +70,7 @@ def follow(em: Emitter, jaxpr: Any, consts: Sequence[Any], args: Sequence[Value]
 def _equation(em: Emitter, e: Any, ins: list[Value]) -> list[Value]:
     name = e.primitive.name
     if all(v.known is not None for v in ins) and name not in INLINE:
+        # coefficients of a study depend on no slider: what is made of them alone is worked out here, once
         got = e.primitive.bind(*(jax.numpy.asarray(v.known) for v in ins), **e.params)
         return [Value(np.shape(g), known=np.asarray(g)) for g in (got if e.primitive.multiple_results else [got])]
     if name in INLINE:
@@ -90,6 +91,7 @@ def _loop(em: Emitter, params: dict[str, Any], ins: list[Value]) -> list[Value]:
         em.lines.append(f"let {to.name}={em.whole(v)};")
     outer, em.lines = em.lines, []
     found = follow(em, params["jaxpr"].jaxpr, params["jaxpr"].consts, [*ins[:n_consts], *carried])
+    # all are read before any is written: a turn may move one carried number into another
     moved = [(em.name(), em.whole(v)) for v in found]
     inside = "".join([*em.lines, *(f"const {n}={v};" for n, v in moved)])
     inside += "".join(f"{to.name}={n};" for to, (n, _) in zip(carried, moved, strict=True))
@@ -158,6 +160,7 @@ def _reduced(em: Emitter, name: str, axes: Sequence[int], source: Value, shape: 
     rest = [d for d in range(len(source.shape)) if d not in axes]
     rows = index.transpose([*rest, *axes]).reshape(max(math.prod(shape), 1), -1)
     n, out, size = rows.shape[1], em.name(), rows.shape[0]
+    # a sum over a whole array in its order needs no table of places, which would be as long as the array
     straight = size == 1 and np.array_equal(rows[0], np.arange(n))
     entry = em.at(source, "k" if straight else f"{em.table(rows)}[i*{n}+k]")
     if name in REDUCE:

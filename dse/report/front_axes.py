@@ -119,6 +119,7 @@ def _free_place(
     left, right = box.x0 * points, box.x1 * points
     found = None
     for dx, dy, side in PLACES:
+        # sizes are guessed from the letters: what is drawn can be measured only once it is, label after label
         start = px + dx - (LETTER * len(text) if side == "right" else 0.0)
         here = (start, py + dy, start + LETTER * len(text), py + dy + LINE)
         free = all(here[2] <= t[0] or here[0] >= t[2] or here[3] <= t[1] or here[1] >= t[3] for t in taken)

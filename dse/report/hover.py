@@ -127,6 +127,7 @@ def scatter(rows: pd.DataFrame, x: str, y: str, by: str | None, shown: list[str]
     """Rows of a sweep: one metric over one axis, coloured by another; hovering shows the point."""
     if not available():
         return ""
+    # every nth of all, not the first: rows come in the order of the axes, so that a head would be one corner
     thin = rows.iloc[:: max(1, -(-len(rows) // MOST_POINTS))]
     groups = [(name, group) for name, group in thin.groupby(by, sort=False)] if by else [("points", thin)]
     traces = []

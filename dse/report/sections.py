@@ -8,7 +8,8 @@ from typing import Any
 
 from ..core.text import digits, label, percent, quantity_text, times
 from ..hardware.own_chip import short_name
-from ..optimize.solution import TIGHT, Relaxation, is_priced
+from ..optimize.solution import LimitReport, Relaxation, is_priced
+from ..study.convex import Kind
 from ..study.design import Choice
 from ..study.metrics import DELIVERED
 from . import hover
@@ -18,6 +19,7 @@ from .markup import Cell, Markup, folded, paragraph, records, table, value_text,
 from .proof import bounded_text
 from .readings import readings_table
 from .risk import design_table, drivers_table, precision_text
+from .screen import bound_text
 from .validation import error_text, scores_table, worst_table
 
 Answer = dict[str, Any]
@@ -90,14 +92,13 @@ def _workload_rows(found: Answer) -> list[tuple[Cell, ...]]:
 
 def _limit_rows(limits: list[Answer]) -> list[tuple[Cell, ...]]:
     rows: list[tuple[Cell, ...]] = []
-    for x in limits:
-        name, sense = x["name"], "at most" if x["sense"] == "at_most" else "at least"
-        price: Cell = Markup(f"<b>{x['price']:+.2g} %</b>") if is_priced(x["price"], x["margin"]) else "-"
-        room = "binds" if x["margin"] <= TIGHT else percent(x["margin"])
-        base = name.partition(" ")[0]
-        rows.append(
-            (label(name), quantity_text(base, x["value"]), f"{sense} {quantity_text(base, x['limit'])}", room, price)
-        )
+    for a in limits:
+        fields = {k: v for k, v in a.items() if k != "margin"}  # which follows from the others
+        x = LimitReport(**{**fields, "kind": Kind(a["kind"])})
+        sense = "at most" if x.sense == "at_most" else "at least"
+        price: Cell = Markup(f"<b>{x.price:+.2g} %</b>") if is_priced(x.price, x.margin) else "-"
+        value, limit = (bound_text(x, v) for v in (x.value, x.limit))
+        rows.append((label(x.name), value, f"{sense} {limit}", "binds" if x.binds else percent(x.margin), price))
     return rows
 
 

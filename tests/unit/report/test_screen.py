@@ -103,6 +103,13 @@ def test_page_and_terminal_agree_on_what_binds(short, words):
     assert page[0][3] == words and [Text.from_markup(str(c)).plain for c in screen] == [words]
 
 
+def test_page_and_terminal_agree_on_shares_of_technology():
+    """36 % of the shoreline is used: the page said 0.356 of 1."""
+    limit = LimitReport("shoreline", "at_most", 0.356, 1.0, 0.0, 0.0, Kind.TECHNOLOGY)
+    (row,) = sections._limit_rows([{**dataclasses.asdict(limit), "margin": limit.margin}])
+    assert row == ("shoreline", "35.6 %", "at most 100 %", "64 %", "-")
+
+
 def test_a_study_says_what_its_chips_run_wider_than_asked():
     """Trainium3 multiplies 8-bit floats, A100 does not: the study's FP8 decode runs in BF16 there."""
     own = Solution(

@@ -14,6 +14,8 @@ from .style import CONTEXT, DESIGN
 
 ROOM = 1.25
 """Room around the front, as a factor; chips farther away are marked at the edge."""
+ALIKE = 1e-3
+"""Share by which numbers of designs must differ to be told apart by the three digits that are shown."""
 LETTER, LINE = 5.2, 9.0
 """Width of a letter and height of a line of a label [points]."""
 COARSE, MIDDLE = (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)

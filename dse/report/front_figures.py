@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..explore.outcome import FEW, Risk, outcome_histogram, stands_out
 from ..explore.sensitivity import Sensitivity
 from ..study.metrics import DELIVERED
 from .front import SHOWN, axis_words, goal_text, heading
-from .front_axes import axis_label, better, frame, log_axes, mark_chips
+from .front_axes import ALIKE, axis_label, better, frame, log_axes, mark_chips
 from .risk import SHOWN_DRIVERS, precision_text
 from .style import BAND, CONTEXT, DESIGN, HARMS, HELPS, NODES, REACHED, colours, draw, plt
 
@@ -65,15 +66,20 @@ def _place(f: Front, chip: Named, sizes: tuple[float, float]) -> tuple[float, fl
     return x / sizes[0], y / sizes[1]
 
 
+def heights(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Designs on axes, a row each, from 0 at the least to 1 at the most in logs; in the middle where all are alike."""
+    logs = np.log(np.asarray(columns))
+    low, high = logs.min(axis=1, keepdims=True), logs.max(axis=1, keepdims=True)
+    return np.where(high - low > ALIKE, (logs - low) / np.maximum(high - low, ALIKE), 0.5)
+
+
 def along_figure(f: Front) -> Figure:
     """Every design of the front as a line over its free numbers, each axis from least to most."""
     names = [*f.metrics, *f.rays.core.free]
     table = f.frame()
     columns = [better(n, table[n].to_numpy(dtype=float)) for n in names]
     figure, ax = plt.subplots(figsize=(10.5, 4.2))
-    logs = np.log(np.asarray(columns))
-    low, high = logs.min(axis=1, keepdims=True), logs.max(axis=1, keepdims=True)
-    unit = np.where(high - low > 1e-6, (logs - low) / np.maximum(high - low, 1e-12), 0.5)
+    unit = heights(columns)
     colour = plt.get_cmap("viridis")(unit[0])  # as on the page beside it: brighter for more of the first metric
     for i in range(len(f.points)):
         bold = i == f.knee

@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import subprocess
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -27,8 +26,9 @@ from dse.hardware.presets import chip
 from dse.optimize.space import own_plans, space_of
 from dse.study.design import FREE
 from dse.study.metrics import HEAT, METRICS, Limit, chip_state
+from dse.study.study import load_study
 
-from .conftest import SHIPPED
+from .conftest import SHIPPED, TINY
 
 RANDOM = 1000
 SAME = 1e-9
@@ -299,7 +299,8 @@ def test_a_page_weighs_workloads_as_their_study_does():
 
 
 def test_a_chip_beside_the_design_weighs_workloads_too():
-    study = SimpleNamespace(goal="delivered_time", shares=(0.75, 0.25))
-    subject = SimpleNamespace(study=study, space=SimpleNamespace(ground=SimpleNamespace(traffic_frac=np.ones(2))))
-    assert total_speedup(subject, [2.0, 8.0]) == pytest.approx(2**1.5)
-    assert total_speedup(subject, [2.0, None]) is None and total_speedup(subject, []) is None
+    study = load_study(TINY)
+    (work,) = study.workloads.values()
+    study = dataclasses.replace(study, workloads={"often": work, "seldom": work}, weights={"often": 3.0})
+    assert total_speedup(study, np.ones(2), [2.0, 8.0]) == pytest.approx(2**1.5)
+    assert total_speedup(study, np.ones(2), [2.0, None]) is None and total_speedup(study, np.ones(2), []) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -108,7 +109,8 @@ def product(name: str) -> str:
     head, _, tail = name.partition("-")
     if head == "tpu":
         return f"TPU {tail}"
-    return name.upper() if len(head) <= 4 or head.startswith("mi") else name.capitalize()
+    is_short = len(head) <= 4 or re.match(r"[a-z]{1,2}\d", head)  # initials, such as "gb200"
+    return name.upper() if is_short else name.capitalize()
 
 
 def goal_text(study: Study, goal: float) -> str:

@@ -81,11 +81,14 @@ def test_a_users_chip_is_named_as_its_file():
 
 
 def test_names():
-    assert [product(n) for n in ("trainium3", "h100", "a100-80", "tpu-v5p")] == [
+    assert [product(n) for n in ("trainium3", "h100", "a100-80", "tpu-v5p", "gb200", "mi300x", "rubin")] == [
         "Trainium3",
         "H100",
         "A100-80",
         "TPU v5p",
+        "GB200",  # was "Gb200"
+        "MI300X",
+        "Rubin",
     ]
     assert [differing_text(c, STUDY) for c in STUDY.choices] == ["1 x N3P", "2 x N3P"]
 

@@ -120,6 +120,8 @@ def _title(metric: str) -> str:
 
 def _name(axis: str | None, value: Any) -> str:
     """A value of an axis in a legend: words stand alone, numbers have their axis and unit."""
+    if axis and value != value:  # a point that has none of it
+        return f"no {label(axis)}"
     return f"{label(axis)} {value_text(axis, value)}" if axis and isinstance(value, int | float) else str(value)
 
 
@@ -129,7 +131,7 @@ def scatter(rows: pd.DataFrame, x: str, y: str, by: str | None, shown: list[str]
         return ""
     # every nth of all, not the first: rows come in the order of the axes, so that a head would be one corner
     thin = rows.iloc[:: max(1, -(-len(rows) // MOST_POINTS))]
-    groups = [(name, group) for name, group in thin.groupby(by, sort=False)] if by else [("points", thin)]
+    groups = [(name, group) for name, group in thin.groupby(by, sort=False, dropna=False)] if by else [("points", thin)]
     traces = []
     for i, (name, group) in enumerate(groups):
         texts = ["<br>".join(f"{n}: {value_text(n, v)}" for n, v in r.items()) for r in group[shown].to_dict("records")]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.text import digits, label, percent, quantity_text, times
+from ..explore.against_built import SHARE_FRAC
 from ..hardware.own_chip import short_name
 from ..optimize.solution import LimitReport, Relaxation, is_priced
 from ..study.convex import Kind
@@ -164,11 +165,11 @@ def backtest(a: Answer) -> str:
     columns = ["step", "median factor", "naive", *(label(n) for n in BACKTESTED), "regret of built"]
     t = a["tally"]
     said = (
-        f"Proposed against built, with the range of designs within 2 % of the optimum. Over {t['n_numbers']} numbers "
-        f"of {t['n_steps']} steps: median factor {times(t['median_factor'], 2)} (scaled by area and node "
-        f"{times(t['naive_factor'], 2)}), {percent(t['within_frac']['1.5'])} within 1.5x, SRAM within 2x in "
-        f"{percent(t['sram_frac'])} of steps; the built chips are {percent(t['regret_frac'])} worse in median; better "
-        f"than the naive forecast on {t['n_better']} steps."
+        f"Proposed against built, with the range of designs within {percent(SHARE_FRAC)} of the optimum. Over "
+        f"{t['n_numbers']} numbers of {t['n_steps']} steps: median factor {times(t['median_factor'], 2)} (scaled by "
+        f"area and node {times(t['naive_factor'], 2)}), {percent(t['within_frac']['1.5'])} within 1.5x, SRAM within 2x "
+        f"in {percent(t['sram_frac'])} of steps; the built chips are {percent(t['regret_frac'])} worse in median; "
+        f"better than the naive forecast on {t['n_better']} steps."
     )
     return paragraph(said, "lead") + table(columns, rows) + "".join(map(_step, a["steps"]))
 

@@ -133,6 +133,8 @@ def test_the_command_writes_the_page(tmp_path, capsys):
 def test_cells_have_the_units_of_their_names():
     assert value_text("hbm_bandwidth_Bps", 4.9e12) == "4.9 TB/s"
     assert value_text("median_abs_err", 0.075) == "7.5 %"
+    assert value_text("sequence", 4096) == value_text("sequence", 4096.0) == "4,096", "was 4,100"
+    assert value_text("n_cores", 38.24) == "38.2" and value_text("loss", float("inf")) == "infinite"
     assert value_text("x", None) == "-" and value_text("ok", True) == "yes"
     assert "<td>&lt;b&gt;</td>" in table(["a"], [["<b>"]])
     assert "2 of 3 rows" in records([{"a": 1}, {"a": 2}, {"a": 3}], most=2)
@@ -163,6 +165,13 @@ def test_the_way_out_of_an_infeasible_study_is_enough():
 def test_hover_figures_are_thinned():
     rows = pd.DataFrame({"x": range(1, 10_001), "y": range(1, 10_001)})
     assert len(hover.scatter(rows, "x", "y", None, ["x"])) < 400_000
+
+
+def test_points_without_a_value_of_the_axis_in_colour_are_drawn():
+    """Training has a sequence and decode has none: its points were left out of the figure."""
+    rows = pd.DataFrame({"x": [1.0, 2.0, 3.0], "y": [1.0, 2.0, 3.0], "sequence": [4096.0, 4096.0, None]})
+    made = hover.scatter(rows, "x", "y", "sequence", ["x"])
+    assert '"name":"sequence 4,096"' in made and '"name":"no sequence"' in made
 
 
 @pytest.mark.slow

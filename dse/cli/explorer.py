@@ -23,6 +23,12 @@ MOST_PORT = 65535
 """The last port there is."""
 
 
+PHASE = Annotated[
+    Literal["training", "prefill", "decode"] | None,
+    tyro.conf.arg(metavar="{training,prefill,decode}", help_behavior_hint=""),
+]
+
+
 @dataclasses.dataclass(frozen=True)
 class Explore:
     """Explore a study, or a chip under a model, in the browser of this machine; or write one offline page."""
@@ -31,8 +37,8 @@ class Explore:
     """Study: a file, or the name of one that came along; or a chip (preset or your own file), followed by a model."""
     model: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="MODEL", help_behavior_hint="")] = None
     """Model preset, see `dse models`, or the path of a Hugging Face config.json; only after a chip."""
-    phase: Literal["training", "prefill", "decode"] = "decode"
-    """What the model does."""
+    phase: PHASE = None
+    """What the model does; by default decode."""
     chips: COUNT = None
     """Chips in all; by default one scale-up domain."""
     compare: Annotated[str | None, tyro.conf.arg(metavar="FILE[,FILE]", help_behavior_hint="")] = None
@@ -96,9 +102,11 @@ class Explore:
 
         own = self._own
         if self.model is None:
-            if self.chips is not None:
-                raise SpecError("--chips belongs to a chip and a model; a study says its own")
+            for flag, value in (("chips", self.chips), ("phase", self.phase)):
+                if value is not None:
+                    raise SpecError(f"--{flag} belongs to a chip and a model; a study says its own")
             return study_answers(self.what, answer_roots(self.results), own, tell)
         counted("chips", self.chips)
         own = (self.what, *own) if self.what.endswith(".toml") else own
-        return chip_answers((self.what, self.model), self.phase, self.chips, answer_roots(self.results), own, tell)
+        named, phase = (self.what, self.model), self.phase or "decode"
+        return chip_answers(named, phase, self.chips, answer_roots(self.results), own, tell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
@@ -11,6 +12,7 @@ from ..core.units import positive
 
 if TYPE_CHECKING:
     from ..serving.curve import Promise
+    from ..workload.requests import Length
 
 FLAG = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
 JSON = Annotated[bool, tyro.conf.arg(help="Print JSON, canonical units.", help_behavior_hint="")]
@@ -72,6 +74,14 @@ def counted(flag: str, value: int | None) -> int | None:
     return value
 
 
+def length_of(prompt: int | None, output: int | None) -> Length:
+    """Tokens in and out of a request, the usual ones where none are given."""
+    from ..serving.comparison import LENGTH
+
+    given = {"prompt": prompt, "output": output}
+    return dataclasses.replace(LENGTH, **{k: n for k, n in given.items() if n is not None})
+
+
 def promise_of(tpot: str | None, ttft: str | None, quantile_pct: float) -> Promise:
     """Limits, each a time with its unit or none, and the share of requests they hold for."""
     from ..serving.curve import Promise
@@ -90,7 +100,10 @@ def rents_of(text: str | None, names: list[str]) -> dict[str, float]:
     if "=" not in text:
         return dict.fromkeys(names, positive(text, "USD", "--rent"))
     pairs = [part.rpartition("=") for part in text.split(",")]
-    unknown = [name for name, _, _ in pairs if name not in names]
-    if unknown:
-        raise SpecError(f"--rent {text}: '{unknown[0]}' is not among {', '.join(names)}")
+    priced = [name for name, _, _ in pairs]
+    for name in priced:
+        if name not in names:
+            raise SpecError(f"--rent {text}: '{name}' is not among {', '.join(names)}")
+        if priced.count(name) > 1:
+            raise SpecError(f"--rent {text}: {name} has {priced.count(name)} prices; give one")
     return {name: positive(price, "USD", f"--rent {name}") for name, _, price in pairs}

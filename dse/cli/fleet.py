@@ -23,6 +23,7 @@ from .flags import (
     STORAGE,
     TEXT,
     counted,
+    length_of,
     promise_of,
     rents_of,
 )
@@ -114,17 +115,15 @@ class Cost:
         return 0
 
     def _asked(self, precision: str) -> Asked:
-        from ..serving.comparison import LENGTH, MODEL, Asked
+        from ..serving.comparison import MODEL, Asked
         from ..workload.presets import model
         from ..workload.requests import Requests
 
         for flag, value in (("chips", self.chips), ("traffic", self.traffic)):
             if value is not None and not 0 < value < float("inf"):
                 raise SpecError(f"--{flag} {value:g}: give a number above 0")
-        given = {"prompt": self.prompt, "output": self.output}
-        length = dataclasses.replace(LENGTH, **{k: n for k, n in given.items() if n is not None})
         stored = self.weights or precision, self.kv or precision
-        requests = Requests(model(self.model or MODEL), (length,), *stored)
+        requests = Requests(model(self.model or MODEL), (length_of(self.prompt, self.output),), *stored)
         return Asked(requests, promise_of(self.tpot, self.ttft, 95.0), self.traffic, self.chips)
 
 

@@ -88,7 +88,7 @@ class BacktestCommand:
         from ..report.results import study_manifest
 
         studies, steps = self._studies(), []
-        name = f"backtest_holding_{self.hold.replace(',', '_')}" if self.hold else "backtest"
+        name = f"backtest_holding_{'_'.join(self._held)}" if self.hold else "backtest"
         folder = results_folder(self.results, name)
         for path, study in studies:
             with progress() as tell:
@@ -120,7 +120,11 @@ class BacktestCommand:
         studies = [(p, load_study(p)) for p in paths]
         for _, study in studies:
             check_study(study)
-        return [(p, held(s, self.hold.split(","))) for p, s in studies] if self.hold else studies
+        return [(p, held(s, self._held)) for p, s in studies] if self.hold else studies
+
+    @property
+    def _held(self) -> list[str]:
+        return [name.strip() for name in self.hold.split(",")]
 
 
 BACKTESTS = ("backtest_trainium2", "backtest_trainium3")

@@ -10,7 +10,21 @@ import tyro
 from ..core.errors import SpecError
 from ..core.files import results_folder, write_json
 from ..report.terminal import progress, screen, show, start_jax
-from .flags import BASIS, COUNT, FIGURE, JSON, MODEL, RENT, RESULTS, STORAGE, chips_of, counted, promise_of, rents_of
+from .flags import (
+    BASIS,
+    COUNT,
+    FIGURE,
+    JSON,
+    MODEL,
+    RENT,
+    RESULTS,
+    STORAGE,
+    chips_of,
+    counted,
+    length_of,
+    promise_of,
+    rents_of,
+)
 
 if TYPE_CHECKING:
     from ..lowering.engines import Policy
@@ -24,10 +38,10 @@ class Serve:
     chips_: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP[,CHIP]")]
     """Chip presets, see `dse chips` ("all" for all), or paths of your own TOML files; several are drawn together."""
     model: MODEL
-    prompt: Annotated[int, tyro.conf.arg(name="in", metavar="N")] = 2000
-    """Tokens in."""
-    output: Annotated[int, tyro.conf.arg(name="out", metavar="N")] = 300
-    """Tokens out."""
+    prompt: Annotated[int | None, tyro.conf.arg(name="in", metavar="N", help_behavior_hint="")] = None
+    """Tokens in; by default 2000."""
+    output: Annotated[int | None, tyro.conf.arg(name="out", metavar="N", help_behavior_hint="")] = None
+    """Tokens out; by default 300."""
     mix: Annotated[str | None, tyro.conf.arg(metavar="IN/OUT/SHARE,...", help_behavior_hint="")] = None
     """Several kinds of request instead, such as 2000/300/0.8,16000/800/0.2."""
     tpot: Annotated[str | None, tyro.conf.arg(metavar="TIME", help_behavior_hint="")] = None
@@ -97,13 +111,19 @@ class Serve:
         if self.scheduler not in words:
             raise SpecError(f"--scheduler {self.scheduler}: not one of {', '.join(words)}")
         most = counted("batch", self.batch) or Policy().max_sequences
-        return Policy(words[self.scheduler], most, self.accept, self.draft, self.draft_cost)
+        found = Policy(words[self.scheduler], most, self.accept, self.draft, self.draft_cost)
+        for flag, value in (("accept", self.accept), ("draft-cost", self.draft_cost)):
+            if value and not self.draft:
+                raise SpecError(f"--{flag} {value:g} belongs to speculative decoding; give --draft, the tokens ahead")
+        return found
 
     def _requests(self) -> Requests:
         from ..workload.presets import model
-        from ..workload.requests import Length, Requests
+        from ..workload.requests import Requests
 
-        lengths = (Length(self.prompt, self.output),) if self.mix is None else _mix(self.mix)
+        if self.mix is not None and (self.prompt, self.output) != (None, None):
+            raise SpecError("--mix has the tokens of every kind of request; leave --in and --out out")
+        lengths = (length_of(self.prompt, self.output),) if self.mix is None else _mix(self.mix)
         served = model(self.model)
         return Requests(served, lengths, self.weights or served.weight_format, self.kv or "bf16")
 

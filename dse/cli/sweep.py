@@ -54,6 +54,9 @@ class Sweep:
             return self._status(self.status)
         if self.spec is None:
             raise SpecError("sweep: missing SPEC.toml; see dse sweep --help")
+        # every job of an array would remove what the others have computed
+        for flag in (f for f, given in (("--resume", self.resume), ("--shard", self.shard)) if given and self.fresh):
+            raise SpecError(f"--fresh removes what {flag} keeps; give one of them")
         start_jax()
         with contextlib.nullcontext() if self.dry_run else self._engine() as engine:
             from ..sweep.spec import load_sweep

@@ -22,6 +22,7 @@ from ..physics.evaluate import chip_technology, silicon
 from ..physics.power import full_load_power_W
 from ..study.design import FREE
 from ..study.metrics import METRICS, OF_WORKLOADS, OWNED, SPEEDUPS, Load, chip_state, mean_speedup
+from ..study.study import Study
 from ..workload.transformer import Workload
 from .ask import Ask, python_lines
 from .receipts import receipts_of_chip, receipts_of_choice
@@ -82,11 +83,7 @@ class Answers:
         else:
             plans, fits = ask.plans, [True for _ in s.core.workloads]
             read = read_chip(s, ask.at, plans)
-        speedups = [w["speedup_frac"] for w in read.get("works", [])]
-        total = None
-        if speedups and all(speedups):  # one that never ends has no mean with others
-            goal = s.study.goal if s.study.goal in SPEEDUPS else SPEEDUPS[0]
-            total = mean_speedup(goal, speedups, list(s.space.ground.traffic_frac), s.study.shares)
+        total = total_speedup(s.study, s.space.ground.traffic_frac, [w["speedup_frac"] for w in read.get("works", [])])
         return {"reading": read, "fits": fits, "speedup": total, "plans": list(plans), **described_plans(s, plans)}
 
     def brief(self, ask: Ask) -> dict[str, Any]:
@@ -153,6 +150,15 @@ LEFT: dict[str, Callable[[Answers], dict[str, Any]]] = {
 """What other commands left in the results folder: fronts and risk studies of the study, serving curves, scores."""
 
 
+def total_speedup(study: Study, traffic_frac: np.ndarray, each: list[float | None]) -> float | None:
+    """Mean of the speed-ups of all workloads, as the study weighs them; None where one does not run, or never ends."""
+    known = [x for x in each if x]
+    if not known or len(known) < len(each):
+        return None
+    goal = study.goal if study.goal in SPEEDUPS else SPEEDUPS[0]
+    return mean_speedup(goal, known, list(traffic_frac), study.shares)
+
+
 def chip_column(subject: Subject, name: str) -> dict[str, Any]:
     """A chip as a column of a comparison: no owners' metrics; why a workload cannot run. DseError for no such chip."""
     system = chip_system(name)
@@ -177,6 +183,9 @@ def chip_column(subject: Subject, name: str) -> dict[str, Any]:
         "x": {f.name: float(FREE[f.name](chip)) for f in subject.study.free},
         "blank_mm2": float(chip.blank_mm2),
         "works": works,
+        "speedup": total_speedup(
+            subject.study, subject.space.ground.traffic_frac, [w.get("speedup_frac") for w in works]
+        ),
         "metrics": {n: [float(x) for x in v] if isinstance(v, list) else float(v) for n, v in values.items()},
         "load_W": [float(v) for v in load_W.values()],
         "receipts": receipts_of_chip(name),

@@ -145,7 +145,7 @@ class Pages:
                     if word.get("done"):
                         return
         finally:
-            if self.latest[kind] == mine:
+            if self.latest[kind] == mine:  # nobody listens any more: the thread ends at its next word
                 self.latest[kind] += 1
 
 

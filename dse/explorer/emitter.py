@@ -76,9 +76,17 @@ class Emitter:
         if size == 1:
             self.lines.append(f"const {name}={form.format(*(self.at(p, '0') for p in parts))};")
         else:
-            inside = form.format(*(self.at(p, "i" if p.size == size else "0") for p in parts))
+            inside = form.format(*(self.at(p, self._index(p, shape)) for p in parts))
             self.lines.append(f"const {name}=new Float64Array({size});for(let i=0;i<{size};i++){name}[i]={inside};")
         return Value(shape, name=name)
+
+    def _index(self, v: Value, shape: tuple[int, ...]) -> str:
+        """Which entry of a value stands at entry i of `shape`."""
+        if v.size in (1, math.prod(shape)):
+            return "0" if v.size == 1 else "i"
+        # a column and a row make a matrix without a word of broadcasting in between
+        places = np.broadcast_to(np.arange(v.size).reshape(v.shape), shape)
+        return f"{self.table(places)}[i]"
 
     def picked(self, shape: tuple[int, ...], source: Value, index: np.ndarray) -> Value:
         """The value of `shape` whose entry i is entry `index[i]` of another."""

@@ -33,6 +33,8 @@ BINARY = {
     "ne": "({0}!=={1}?1:0)", "and": "({0}&&{1}?1:0)", "or": "({0}||{1}?1:0)",
 }  # fmt: skip
 """Operations on two."""
+CONVERTED = {"b": "({0}!==0?1:0)", "i": "Math.trunc({0})", "u": "Math.trunc({0})"}
+"""Conversions that change a value, by the kind of number they make; every number here is a float."""
 REDUCE = {
     "reduce_sum": ("0", "a+={0}"), "reduce_max": ("-Infinity", "a=Math.max(a,{0})"),
     "reduce_min": ("Infinity", "a=Math.min(a,{0})"), "reduce_prod": ("1", "a*={0}"),
@@ -68,6 +70,7 @@ def follow(em: Emitter, jaxpr: Any, consts: Sequence[Any], args: Sequence[Value]
 def _equation(em: Emitter, e: Any, ins: list[Value]) -> list[Value]:
     name = e.primitive.name
     if all(v.known is not None for v in ins) and name not in INLINE:
+        # coefficients of a study depend on no slider: what is made of them alone is worked out here, once
         got = e.primitive.bind(*(jax.numpy.asarray(v.known) for v in ins), **e.params)
         return [Value(np.shape(g), known=np.asarray(g)) for g in (got if e.primitive.multiple_results else [got])]
     if name in INLINE:
@@ -88,6 +91,7 @@ def _loop(em: Emitter, params: dict[str, Any], ins: list[Value]) -> list[Value]:
         em.lines.append(f"let {to.name}={em.whole(v)};")
     outer, em.lines = em.lines, []
     found = follow(em, params["jaxpr"].jaxpr, params["jaxpr"].consts, [*ins[:n_consts], *carried])
+    # all are read before any is written: a turn may move one carried number into another
     moved = [(em.name(), em.whole(v)) for v in found]
     inside = "".join([*em.lines, *(f"const {n}={v};" for n, v in moved)])
     inside += "".join(f"{to.name}={n};" for to, (n, _) in zip(carried, moved, strict=True))
@@ -105,7 +109,8 @@ def _operation(em: Emitter, name: str, params: dict[str, Any], ins: list[Value],
         y = params["y"]
         return em.each(shape, ins, "*".join(["({0})"] * y) if 0 < y <= FEW_FACTORS else f"Math.pow({{0}},{y})")
     if name == "convert_element_type":
-        return Value(shape, name=ins[0].name)
+        made = CONVERTED.get(np.dtype(params["new_dtype"]).kind)
+        return em.each(shape, ins, made) if made else Value(shape, name=ins[0].name)
     if name == "select_n":
         return em.each(shape, ins, "({0}?{2}:{1})")
     if name == "clamp":
@@ -120,7 +125,7 @@ def _operation(em: Emitter, name: str, params: dict[str, Any], ins: list[Value],
 
 
 def _neutral(name: str, ins: list[Value], shape: tuple[int, ...]) -> Value | None:
-    """What is left of a product with ones or a sum with zeros; a product with zeros is zero."""
+    """What is left of a product with ones or a sum with zeros."""
     neutral = 1.0 if name == "mul" else 0.0
     for one, other in ((0, 1), (1, 0)):
         known = ins[one].known
@@ -155,6 +160,7 @@ def _reduced(em: Emitter, name: str, axes: Sequence[int], source: Value, shape: 
     rest = [d for d in range(len(source.shape)) if d not in axes]
     rows = index.transpose([*rest, *axes]).reshape(max(math.prod(shape), 1), -1)
     n, out, size = rows.shape[1], em.name(), rows.shape[0]
+    # a sum over a whole array in its order needs no table of places, which would be as long as the array
     straight = size == 1 and np.array_equal(rows[0], np.arange(n))
     entry = em.at(source, "k" if straight else f"{em.table(rows)}[i*{n}+k]")
     if name in REDUCE:

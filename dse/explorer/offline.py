@@ -52,6 +52,7 @@ def emitted(subject: Subject, plans: list[Plans], more: Sequence[tuple[int, Plan
     every = [data_of(subject.space, i, p) for i, p in under]
     leaves = [jax.tree.leaves(d) for d in every]
     tree = jax.tree.structure(every[0])
+    # most coefficients are alike in all choices: those become constants of the script, the others arguments of a row
     differ = [any(not np.array_equal(x, each[0], equal_nan=True) for x in each) for each in zip(*leaves, strict=True)]
     n_free = len(subject.study.free)
     asked = n_free + len(subject.limits)
@@ -105,7 +106,7 @@ def plans_of_choices(answers: Answers, tell: Callable[[str], None]) -> list[Plan
     best = min(leaders, key=lambda c: c.log_goal)
     fallback = best.plan_index if best.log_goal < np.inf else own_plans(subject.space)
     plans = [c.plan_index if c.log_goal < np.inf else fallback for c in leaders]
-    if found is not None:
+    if found is not None:  # the page begins at this optimum, under the very plans that it was proved with
         plans[found["choice"]] = tuple(found["plans"])
     return plans
 

@@ -216,7 +216,7 @@ def fastest_plans(
     if built:
         each = zip(demands, data.calibrations, strict=True)
         return [_first(plan_steps_s(d, chip, data.tech, c) / jnp.asarray(d.tokens)) for d, c in each]
-    ones = [jnp.ones(()) for _ in core.workloads]
+    ones = [jnp.ones(()) for _ in core.workloads]  # no plan is known yet, and the price of one asks for no step time
     at = _coordinates(core, x, data, silicon(chip, data.tech), ones)
     z = jnp.log(jnp.stack([jnp.asarray(at[n], dtype=float) for n in coordinates(core)]))
     one = partial(jax.tree.map, lambda leaf: jnp.asarray(leaf)[None])
@@ -230,6 +230,7 @@ def fastest_reading(
 ) -> tuple[FloatLike, Reading]:  # fmt: skip
     """Fastest plan of every workload (-1 for none), and the reading under those, or `present`, plans: one program."""
     found = [jnp.asarray(i) for i in fastest_plans(core, x, data, demands, built)]
+    # where none fits the present plan is read all the same: the page shows what it lacks
     used = [jnp.where(i < 0, p, i) for i, p in zip(found, present, strict=True)]
     chosen = tuple(jax.tree.map(lambda v, i=i: jnp.asarray(v)[i], d) for d, i in zip(demands, used, strict=True))
     plans = jnp.stack(found) if found else jnp.zeros(0, dtype=int)

@@ -16,10 +16,12 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..core.errors import SpecError, UnknownNameError
-from ..core.files import read_text
+from ..core.files import read_text, read_toml
 from ..core.shipped import shipped
 from ..hardware.presets import chip_system
 from ..optimize.space import own_plans, space_of
+from ..study.metrics import ECONOMIC
+from ..study.resolved import Owner
 from ..study.study import Study, load_study
 from ..workload.presets import model, model_names
 from ..workload.requests import given_batch, workload_of
@@ -35,7 +37,10 @@ LEAVE_S = 1
 def study_answers(path: str, results: tuple[Path, ...], own: tuple[str, ...], tell: Callable[[str], None]) -> Answers:
     """A study made ready: lowered, compiled for one chip, and the optimum that an earlier run left."""
     place = str(shipped(path))
-    study = load_study(place)
+    head = read_toml(Path(place)).get("study")
+    # a page shows what owning costs, so that it reads a host or margin that is there for the axes of a later front
+    is_owned = isinstance(head, dict) and bool(head.keys() & {f.name for f in dataclasses.fields(Owner)})
+    study = load_study(place, asks=ECONOMIC if is_owned else ())
     tell("lowering every plan")
     subject = subject_of(space_of(study), place)
     found = optimum_in(subject, results, read_text(Path(place)))

@@ -59,6 +59,7 @@ def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...
         "is_chip": subject.is_chip,
         "goal": study.goal,
         "goal_is_speedup": study.goal in SPEEDUPS,
+        "shares": list(study.shares),
         "baseline": study.baseline.chip.name,
         "workloads": [_workload(subject, name) for name in study.workloads],
         "free": [{"name": f.name, **_named(f.name), "low": f.lower, "high": f.upper} for f in study.free],

@@ -219,6 +219,7 @@ def subject_of_chip(system: System, workload: Workload, phase: str) -> Subject:
     names = [n for n in FREE if n not in RELATIVE and float(FREE[n](chip)) > 0]
     values = {n: float(FREE[n](chip)) for n in names}
     name = f"{short_name(chip.name)}-{workload.model.name}"
+    # `as_built` assumes the largest stack of the generation, with which this chip would seem to have room for more
     built = dataclasses.replace(as_built(chip), stack_capacity_B=float(chip.hbm_capacity_B / chip.n_stacks))
     study = recorded(
         name=name, baseline=system, workloads={phase: (workload, system.n_chips)},

@@ -199,7 +199,7 @@ def steps_figure(found: Sequence[Backtest]) -> Figure:
     return figure
 
 
-MOST_TICKS = 0.26
+TICK_ROOM = 0.26
 """Least distance of two ticks, as a share of a panel."""
 
 
@@ -219,7 +219,7 @@ def _panel(ax: Axes, name: str, found: Sequence[Backtest]) -> None:
     low, high = ax.get_xlim()
     ax.set_xlim(min(low, 0.4), max(high, 2.5))
     low, high = ax.get_xlim()
-    near = (high / low) ** MOST_TICKS  # words closer to each other would touch
+    near = (high / low) ** TICK_ROOM  # words closer to each other would touch
     shown = [x for x in TICKS if low <= x <= high and (x == 1 or abs(math.log(x)) >= math.log(near))]
     ax.set_xticks(shown, [f"{x:g}" for x in shown])
     ax.minorticks_off()

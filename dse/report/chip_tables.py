@@ -11,10 +11,16 @@ from rich.text import Text
 from ..core.files import picked
 from ..core.provenance import Sourced
 from ..core.text import digits, in_unit, label, percent, quantity_text, span, times
-from ..explore.designed import balance_FLOP_per_B, chip_silicon, die_over_published_frac, is_far_off, rest_W
+from ..explore.designed import (
+    balance_FLOP_per_B,
+    chip_silicon,
+    die_over_published_frac,
+    full_load_W,
+    is_far_off,
+    rest_W,
+)
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
 from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
-from ..study.metrics import METRICS, chip_state
 from .layout import drawn, table_of
 
 
@@ -31,7 +37,7 @@ def chip_numbers(name: str) -> dict[str, Any]:
         **picked(c, "scaleup_bandwidth_per_dir_Bps", "power_limit_W", "n_dies"),
         "die_mm2_estimate": float(chip_silicon(c).die_mm2),
         "die_mm2_published": known,
-        "full_load_W_estimate": max(_full_load_W(c, p) for p in native if p in LOADED),
+        "full_load_W_estimate": max(_full_load_W(c, p) for p in [p for p in native if p in LOADED] or native),
         "rest_W_estimate": rest_W(c),
         "balance_FLOP_per_B": balance_FLOP_per_B(c),
         "die_over_published_frac": None if known is None else die_over_published_frac(c, float(known)),
@@ -39,13 +45,11 @@ def chip_numbers(name: str) -> dict[str, Any]:
 
 
 LOADED = ("bf16", "fp8")
-"""Precisions in which a chip's full load is told: the larger one."""
+"""Precisions in which a chip's full load is told, the larger one; of a chip with neither, the largest it has."""
 
 
 def _full_load_W(c: Chip, precision: str) -> float:
-    value = METRICS[f"full_load_{precision}_W"](chip_state(c))
-    assert not isinstance(value, list)
-    return float(value)
+    return sum(full_load_W(c, c.package, precision).values())  # no metric of a study tells the load in FP32
 
 
 def chips_table() -> Table:

@@ -189,15 +189,15 @@ def roofline_panel(ax: Axes, pair: tuple[Cloud, Cloud], x: tuple[float, float]) 
     lines = [*draw_roofs(ax, baseline.chip, precisions, CONTEXT, x, below=True)]
     lines += draw_roofs(ax, design.chip, precisions, DESIGN, x)
     if not design.operators:
-        ax.text(0.03, 0.97, NO_POINTS, transform=ax.transAxes, va="top", fontsize=8.5, color=DESIGN)
+        ax.text(0.03, 0.97, f"design: {NO_POINTS}", transform=ax.transAxes, va="top", fontsize=8.5, color=DESIGN)
     draw_operators(ax, baseline.operators, [CONTEXT] * len(baseline.operators), 3)
     draw_operators(ax, design.operators, [BLOCKS[BOUND_BLOCKS[o.bound]] for o in design.operators], 4)
     points = [(o.intensity, o.achieved_FLOPps) for cloud in pair for o in cloud.operators]
     label_operators(ax, design.operators, np.asarray(points), np.concatenate(lines))
 
 
-NO_POINTS = "design: operators of streamed blocks\nhave no HBM traffic of their own"
-"""What a panel says of a design that none of its operators has a place for."""
+NO_POINTS = "operators of streamed blocks\nhave no HBM traffic of their own"
+"""What a panel says of a chip that none of its operators has a place for."""
 
 
 def bound_handles(bounds: list[str], baseline: str) -> list[Line2D]:
@@ -219,16 +219,21 @@ BOUND_WORDS = {
 def chip_roofline_figure(f: Finding) -> Figure:
     """Roofs of a chip at the precisions that occur, operators as points as large as their share of the time."""
     figure, ax = plt.subplots(figsize=(7.0, 4.2))
-    c, ops = f.system.chip, tuple(o for o in f.operators if o.run_FLOP > 0 and o.run_B > 0)
-    top = max(float(peak_FLOPps(c, o.precision)) for o in ops)
-    ridge = top / float(c.hbm_bandwidth_Bps)
-    x = (min(o.intensity for o in ops) / 3, max(ridge, *(o.intensity for o in ops)) * 4)
-    ax.set(xscale="log", yscale="log", xlim=x, ylim=(min(o.achieved_FLOPps for o in ops) / 3, top * 3))
+    c, products = f.system.chip, [o for o in f.operators if o.run_FLOP > 0]
+    ops = tuple(o for o in products if o.run_B > 0)
+    peaks_FLOPps = {o.precision: float(peak_FLOPps(c, o.precision)) for o in products}
+    top = max(peaks_FLOPps.values())
+    across = [top / float(c.hbm_bandwidth_Bps), *(o.intensity for o in ops)]  # the ridge is always shown
+    x, low = (min(across) / 3, max(across) * 4), min([*peaks_FLOPps.values(), *(o.achieved_FLOPps for o in ops)])
+    ax.set(xscale="log", yscale="log", xlim=x, ylim=(low / 3, top * 3))
     ax.set(xlabel="FLOP per byte of HBM traffic", ylabel="FLOP/s of one chip")
     ax.grid(which="major")
-    lines = draw_roofs(ax, c, {o.precision for o in ops}, DESIGN, x)
+    lines = draw_roofs(ax, c, set(peaks_FLOPps), DESIGN, x)
     draw_operators(ax, ops, [BLOCKS[BOUND_BLOCKS[o.bound]] for o in ops], 3)
-    label_operators(ax, ops, np.asarray([(o.intensity, o.achieved_FLOPps) for o in ops]), np.concatenate(lines))
+    if ops:
+        label_operators(ax, ops, np.asarray([(o.intensity, o.achieved_FLOPps) for o in ops]), np.concatenate(lines))
+    else:
+        ax.text(0.03, 0.97, NO_POINTS, transform=ax.transAxes, va="top", fontsize=8.5, color=DESIGN)
     blocks = {BOUND_WORDS[o.bound]: BLOCKS[BOUND_BLOCKS[o.bound]] for o in ops}
     look: dict[str, Any] = {"marker": "o", "color": "none", "markeredgecolor": "white", "markersize": 9}
     handles = [Line2D([], [], markerfacecolor=c, label=f"bound {words}", **look) for words, c in blocks.items()]

@@ -33,8 +33,13 @@ def goal_text(metric: str, value: float) -> str:
 
 
 def heading(metric: str) -> str:
-    """Words for a metric of a front."""
+    """Words for a metric of a front above its column."""
     return "delivered" if metric == DELIVERED else label(metric)
+
+
+def axis_words(metric: str) -> str:
+    """Words for a metric of a front in a sentence."""
+    return "delivered speed-up" if metric == DELIVERED else label(metric)
 
 
 def front_view(f: Front) -> RenderableType:
@@ -56,7 +61,7 @@ def front_view(f: Front) -> RenderableType:
     proof = Text(
         f"Every point is within {percent(f.worst_gap)} of its bound under the plans found; "
         f"{len(f.rays.solved):,} problems solved; cores and stacks are {'whole' if f.whole else 'fractions'}. "
-        f"Price: d log {heading(f.metrics[0])} time / d log limit.", style="dim",
+        f"Price: d log {label(f.metrics[0])} / d log limit.", style="dim",
     )  # fmt: skip
     lost = "; ".join(f"{n} {reason}" for reason, n in f.missing.items())
     said = [Text(f"Not shown: {lost}.", style="dim")] if lost else []

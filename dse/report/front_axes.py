@@ -14,6 +14,8 @@ from .style import CONTEXT, DESIGN
 
 ROOM = 1.25
 """Room around the front, as a factor; chips farther away are marked at the edge."""
+ALIKE = 1e-3
+"""Share by which numbers of designs must differ to be told apart by the three digits that are shown."""
 LETTER, LINE = 5.2, 9.0
 """Width of a letter and height of a line of a label [points]."""
 COARSE, MIDDLE = (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
@@ -119,6 +121,7 @@ def _free_place(
     left, right = box.x0 * points, box.x1 * points
     found = None
     for dx, dy, side in PLACES:
+        # sizes are guessed from the letters: what is drawn can be measured only once it is, label after label
         start = px + dx - (LETTER * len(text) if side == "right" else 0.0)
         here = (start, py + dy, start + LETTER * len(text), py + dy + LINE)
         free = all(here[2] <= t[0] or here[0] >= t[2] or here[3] <= t[1] or here[1] >= t[3] for t in taken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ from ..explore.front import Front
 from ..explore.outcome import FEW, Risk, outcome_histogram, stands_out
 from ..explore.sensitivity import Sensitivity
 from ..study.metrics import DELIVERED
-from .front import SHOWN, goal_text, heading
-from .front_axes import axis_label, better, frame, log_axes, mark_chips
+from .front import SHOWN, axis_words, goal_text, heading
+from .front_axes import ALIKE, axis_label, better, frame, log_axes, mark_chips
 from .risk import SHOWN_DRIVERS, precision_text
 from .style import BAND, CONTEXT, DESIGN, HARMS, HELPS, NODES, REACHED, colours, draw, plt
 
@@ -50,7 +51,7 @@ def front_figure(f: Front, named: list[Named]) -> Figure:
     ax.set(
         xlabel=x_label,
         ylabel=y_label,
-        title=f"{f.study.name}: best {heading(f.metrics[0])} at every {heading(f.metrics[1])}",
+        title=f"{f.study.name}: best {axis_words(f.metrics[0])} at every {axis_words(f.metrics[1])}",
     )
     log_axes(ax)
     frame(ax, np.concatenate([x, cloud[1] / x_size]), np.concatenate([y, cloud[0] / y_size]))
@@ -65,32 +66,35 @@ def _place(f: Front, chip: Named, sizes: tuple[float, float]) -> tuple[float, fl
     return x / sizes[0], y / sizes[1]
 
 
+def heights(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Designs on axes, a row each, from 0 at the least to 1 at the most in logs; in the middle where all are alike."""
+    logs = np.log(np.asarray(columns))
+    low, high = logs.min(axis=1, keepdims=True), logs.max(axis=1, keepdims=True)
+    return np.where(high - low > ALIKE, (logs - low) / np.maximum(high - low, ALIKE), 0.5)
+
+
 def along_figure(f: Front) -> Figure:
     """Every design of the front as a line over its free numbers, each axis from least to most."""
     names = [*f.metrics, *f.rays.core.free]
     table = f.frame()
     columns = [better(n, table[n].to_numpy(dtype=float)) for n in names]
     figure, ax = plt.subplots(figsize=(10.5, 4.2))
-    logs = np.log(np.asarray(columns))
-    low, high = logs.min(axis=1, keepdims=True), logs.max(axis=1, keepdims=True)
-    unit = np.where(high - low > 1e-6, (logs - low) / np.maximum(high - low, 1e-12), 0.5)
-    colour = plt.get_cmap("viridis")(np.linspace(0, 1, len(f.points)))
+    unit = heights(columns)
+    colour = plt.get_cmap("viridis")(unit[0])  # as on the page beside it: brighter for more of the first metric
     for i in range(len(f.points)):
         bold = i == f.knee
-        ax.plot(
-            unit[:, i], color=DESIGN if bold else colour[i], linewidth=2.0 if bold else 0.7, alpha=1.0 if bold else 0.7
-        )
+        look = {"color": DESIGN, "linewidth": 2.0} if bold else {"color": colour[i], "linewidth": 0.7, "alpha": 0.7}
+        ax.plot(unit[:, i], **look)
     for j, n in enumerate(names):
         values = table[n].to_numpy(dtype=float)
         ends = (values.max(), values.min()) if n == DELIVERED else (values.min(), values.max())
         for end, y, side in zip(ends, (-0.02, 1.02), ("top", "bottom"), strict=True):
             ax.annotate(goal_text(n, end), (j, y), ha="center", va=side, fontsize=7.5, annotation_clip=False)
-    ax.set_xticks(
-        range(len(names)), [heading(n) if n in f.metrics else label(n) for n in names], rotation=20, fontsize=8
-    )
+    words = [heading(n) if n in f.metrics else label(n) for n in names]
+    ax.set_xticks(range(len(names)), words, rotation=20, fontsize=8)
     ax.tick_params(axis="x", pad=22, length=0)
     ax.set(yticks=[], ylim=(-0.02, 1.02))
-    ax.set_title(f"{f.study.name}: designs along the front (purple fastest, yellow last, black knee)", pad=30)
+    ax.set_title(f"{f.study.name}: designs along the front (brighter: more {words[0]}; black: knee)", pad=30)
     ax.grid(axis="x", color=CONTEXT, linewidth=0.6)
     ax.spines["left"].set_visible(False)
     return figure

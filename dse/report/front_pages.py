@@ -14,7 +14,7 @@ from ..core.text import digits, label, quantity_text
 from ..explore.designed import Named
 from ..explore.front import Front
 from .front import goal_text, heading
-from .front_axes import ROOM, axis_label, better, log_ticks
+from .front_axes import ALIKE, ROOM, axis_label, better, log_ticks
 from .style import CONTEXT, DESIGN, NODES, colours
 
 
@@ -51,8 +51,6 @@ def _written(path: Path, title: str, shown: list, least: int) -> Path:
 
 
 CONFIG = {"responsive": True, "displaylogo": False}
-ALIKE = 1e-3
-"""Share by which numbers of designs must differ to be told apart by the three digits that are shown."""
 AXIS_PX = 100
 """Least width of an axis of designs [pixels]: on narrower screens axes lie below each other."""
 PAGE = """<!doctype html>

@@ -47,7 +47,9 @@ def _part(traces: list[dict[str, Any]], x: dict[str, Any], y: dict[str, Any], ti
     figure = go.Figure(traces)
     look: dict[str, Any] = {"template": "simple_white", "height": 400, "margin": {"l": 60, "r": 16, "t": 14, "b": 110}}
     figure.update_layout(xaxis=x, yaxis=y, legend={"orientation": "h", "y": -0.22}, showlegend=len(traces) > 1, **look)
-    place = f"hover-{hashlib.sha256(json.dumps([title, x, y], default=str).encode()).hexdigest()[:10]}"
+    # the traces too: two fronts of the same axes on one page would both be drawn into the first of their places
+    content = json.dumps([title, x, y, traces], default=str).encode()
+    place = f"hover-{hashlib.sha256(content).hexdigest()[:10]}"
     inside = figure.to_html(full_html=False, include_plotlyjs=False, config=CONFIG, div_id=place, default_height=400)
     return f"<figure><div {HOVER}>{inside}</div><figcaption>{escape(title)}</figcaption></figure>"
 
@@ -118,6 +120,8 @@ def _title(metric: str) -> str:
 
 def _name(axis: str | None, value: Any) -> str:
     """A value of an axis in a legend: words stand alone, numbers have their axis and unit."""
+    if axis and value != value:  # a point that has none of it
+        return f"no {label(axis)}"
     return f"{label(axis)} {value_text(axis, value)}" if axis and isinstance(value, int | float) else str(value)
 
 
@@ -125,8 +129,9 @@ def scatter(rows: pd.DataFrame, x: str, y: str, by: str | None, shown: list[str]
     """Rows of a sweep: one metric over one axis, coloured by another; hovering shows the point."""
     if not available():
         return ""
+    # every nth of all, not the first: rows come in the order of the axes, so that a head would be one corner
     thin = rows.iloc[:: max(1, -(-len(rows) // MOST_POINTS))]
-    groups = [(name, group) for name, group in thin.groupby(by, sort=False)] if by else [("points", thin)]
+    groups = [(name, group) for name, group in thin.groupby(by, sort=False, dropna=False)] if by else [("points", thin)]
     traces = []
     for i, (name, group) in enumerate(groups):
         texts = ["<br>".join(f"{n}: {value_text(n, v)}" for n, v in r.items()) for r in group[shown].to_dict("records")]

@@ -60,6 +60,7 @@ class FittingTable(Grid):
             whole, words = ([w for _, w in needs] for needs in (full, least))
             # headers give way first, then whatever is widest
             widths = narrowed(narrowed([w for w, _ in full], whole, room), words, room)
+            # Rich reads widths from the columns: they are lent for this page, as another may be wider
             kept = [(c.no_wrap, c.width) for c in self.columns]
             for column, width in zip(self.columns, widths, strict=True):
                 column.no_wrap, column.width = False, width

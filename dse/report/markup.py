@@ -94,6 +94,8 @@ def value_text(name: str, value: Any) -> str:
     if isinstance(value, int | float):
         if name.endswith(SHARES):
             return percent(float(value))
+        if not unit_of(name) and float(value).is_integer() and abs(value) < LARGEST_COUNT:
+            return f"{int(value):,}"  # 4,096 tokens are not 4,100
         return quantity_text(name, float(value)) if unit_of(name) else digits(float(value))
     if isinstance(value, dict):
         return ", ".join(f"{k} {value_text(k, v)}" for k, v in value.items())
@@ -102,6 +104,8 @@ def value_text(name: str, value: Any) -> str:
     return str(value)
 
 
+LARGEST_COUNT = 1e7
+"""Whole numbers below are told in full."""
 SHARES = ("_err", "_gap", "margin", "bias", "gap", "probability", "feasible", "share")
 """Ends of names that are shares without saying so."""
 

@@ -75,6 +75,7 @@ def write_page(root: str | Path, path: str | Path | None = None) -> Path:
 def _folders(root: Path) -> list[Path]:
     """The folder and those below it, those of a study's design first."""
     below = sorted(p for p in root.rglob("*") if p.is_dir())
+    # a study's design first: of a folder with many answers it is what the others are about
     tops = {p: root / p.relative_to(root).parts[0] for p in below}
     return [root, *sorted(below, key=lambda p: not (tops[p] / "solution.json").exists())]
 

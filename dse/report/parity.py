@@ -133,6 +133,7 @@ def parity_legend(ax: Axes, done: pd.DataFrame, markers: dict[Any, str]) -> None
     place: dict[str, Any] = {"loc": "upper left", "fontsize": 8.5, "alignment": "left", "title_fontsize": 9}
     first = ax.legend(handles=families, title="chip", bbox_to_anchor=(1.02, 1.02), **place)
     ax.add_artist(first)
+    # matplotlib places a second legend only by hand: below the first, a line for each family and its title
     below = 1.0 - 0.039 * (len(families) + 2)
     ax.legend(
         handles=[*sources, *context], title="source (points; median error)", bbox_to_anchor=(1.02, below), **place

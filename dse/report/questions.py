@@ -15,7 +15,7 @@ from ..core.files import picked, write_json
 from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.designed import chip_metrics, waits
 from ..explore.questions import ALL, WORKLOADS, Question, Side, apart_saves_frac, behind_frac
-from ..study.metrics import SPEEDUPS
+from ..study.metrics import SERVED, SPEEDUPS
 from .layout import Table, drawn, table_of
 
 NUMBERS = ("n_cores", "clock_Hz", "sram_B", "n_stacks", "hbm_bandwidth_Bps", "hbm_capacity_B",
@@ -45,11 +45,12 @@ def side_json(x: Side) -> dict[str, Any]:
     head = {"name": x.name, "status": s.status.name.lower(), "lower_bound": bound if math.isfinite(bound) else None}
     if s.chip is None or s.choice is None or s.certificate is None:
         return {**head, "goal": None, "relaxations": [{"name": r.name, "needed": r.needed} for r in s.relaxations]}
+    o = s.certificate.overall
     prices = sorted((y for y in s.limits if abs(y.price) >= SMALL_PRICE), key=lambda y: -abs(y.price))
     return {
         **head,
         "goal": s.goal,
-        "gap": s.certificate.overall.gap if s.certificate.overall else None,
+        "gap": o.gap if o is not None and math.isfinite(o.gap) else None,
         "choice": s.choice.text(),
         "design": chip_metrics(s.chip, s.study.package, NUMBERS),
         "prices": {y.name: y.price for y in prices[:DECIDING]},
@@ -76,7 +77,9 @@ def goal_words(goal: str, value: float | None) -> str:
     """A goal as people compare it: a speed-up, or the metric with its unit."""
     if value is None:
         return "no design meets the limits"
-    return f"{times(1 / value)} delivered" if goal in SPEEDUPS else quantity_text(goal, value)
+    if goal in SPEEDUPS:
+        return f"{times(1 / value)} {'served' if goal == SERVED else 'delivered'}"
+    return quantity_text(goal, value)
 
 
 def verdict(a: dict[str, Any]) -> str:
@@ -121,6 +124,11 @@ def decides(a: dict[str, Any]) -> str:
     return "; ".join(spent) + limits
 
 
+def gap_text(gap_frac: float | None) -> str:
+    """How much better another design of a side may be; a dash where its time was up before anything was proved."""
+    return "-" if gap_frac is None else percent(gap_frac)
+
+
 def rack_words(x: dict[str, Any]) -> str:
     """The rack of a side in a few words."""
     r = x["rack"]
@@ -136,8 +144,8 @@ def question_table(a: dict[str, Any]) -> Table:
         if x["goal"] is None:
             numbers = ("-", "-", *("-" for _ in shown))
         else:
-            goal, gap = goal_words(a["goal"], x["goal"]), percent(x["gap"])
-            numbers = (goal, gap, *(quantity_text(n, x["design"][n]) for n in shown))
+            goal = goal_words(a["goal"], x["goal"])
+            numbers = (goal, gap_text(x["gap"]), *(quantity_text(n, x["design"][n]) for n in shown))
         rows.append((x["name"], *numbers, x["status"]))
     return table_of((a["by"], "goal", "gap", "cores", "stacks", "silicon", "status"), rows)
 
@@ -161,7 +169,7 @@ def questions_page(answers: Sequence[dict[str, Any]]) -> str:
         "",
     ]
     for i, a in enumerate(answers, 1):
-        gaps = ", ".join(f"{x['name']} {percent(x['gap'])}" for x in a["sides"] if x["goal"] is not None)
+        gaps = ", ".join(f"{x['name']} {gap_text(x['gap'])}" for x in a["sides"] if x["goal"] is not None)
         lines += [
             f"## {i}. {a['asks']}",
             "",

@@ -70,6 +70,7 @@ def label_operators(ax: Axes, ops: tuple[Operator, ...], points: np.ndarray, lin
             va="center", fontsize=8.5, color="#303030", path_effects=HALO, zorder=5,
         )  # fmt: skip
         named[word] = here
+        # a label takes its place as a row of points, so that the next one keeps off it
         letters = np.linspace(here + place - half * SIDES[0], here + place + half * SIDES[0], 9)
         points = np.concatenate([points, letters])
 

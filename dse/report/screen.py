@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -108,7 +109,8 @@ def product(name: str) -> str:
     head, _, tail = name.partition("-")
     if head == "tpu":
         return f"TPU {tail}"
-    return name.upper() if len(head) <= 4 or head.startswith("mi") else name.capitalize()
+    is_short = len(head) <= 4 or re.match(r"[a-z]{1,2}\d", head)  # initials, such as "gb200"
+    return name.upper() if is_short else name.capitalize()
 
 
 def goal_text(study: Study, goal: float) -> str:
@@ -168,7 +170,7 @@ def near_table(s: Solution) -> Table:
     """How far each number may move while the goal stays near its best."""
     each = ((x.name, (x.lower, s.continuous.get(x.name), x.upper)) for x in s.near)
     rows = ((label(n), *("-" if v is None else quantity_text(n, v) for v in ends)) for n, ends in each)
-    note = "one number moves as far as it can, all others follow; counts broken"
+    note = "one number moves as far as it can, all others follow; cores and stacks are fractions"
     return drawn(table_of(("nearly as good", "least", "optimum", "most"), rows, note))
 
 

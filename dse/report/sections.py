@@ -7,17 +7,20 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.text import digits, label, percent, quantity_text, times
+from ..explore.against_built import SHARE_FRAC
 from ..hardware.own_chip import short_name
-from ..optimize.solution import TIGHT, is_priced
+from ..optimize.solution import LimitReport, Relaxation, is_priced
+from ..study.convex import Kind
 from ..study.design import Choice
 from ..study.metrics import DELIVERED
 from . import hover
 from .backtest import backtest_table
-from .front import facts_table, heading
+from .front import axis_words, facts_table, heading
 from .markup import Cell, Markup, folded, paragraph, records, table, value_text, written
 from .proof import bounded_text
 from .readings import readings_table
 from .risk import design_table, drivers_table, precision_text
+from .screen import bound_text
 from .validation import error_text, scores_table, worst_table
 
 Answer = dict[str, Any]
@@ -27,9 +30,8 @@ SHOWN = 12
 def solution(a: Answer) -> str:
     """A study's answer: verdict, design, workloads, prices, what was not chosen."""
     if "design" not in a:
-        rows = [
-            (label(r["name"]), *(quantity_text(r["name"], r[k]) for k in ("limit", "needed"))) for r in a["relaxations"]
-        ]
+        ways = [Relaxation(**r) for r in a["relaxations"]]
+        rows = [(label(r.name), quantity_text(r.name, r.limit), r.needed_text) for r in ways]
         return paragraph(f"{a['explanation']}.") + table(["cheapest way out", "asked", "needed"], rows)
     m, c = a["metrics"], a["certificate"]
     low, high = m.get("delivered_range") or (None, None)
@@ -91,14 +93,13 @@ def _workload_rows(found: Answer) -> list[tuple[Cell, ...]]:
 
 def _limit_rows(limits: list[Answer]) -> list[tuple[Cell, ...]]:
     rows: list[tuple[Cell, ...]] = []
-    for x in limits:
-        name, sense = x["name"], "at most" if x["sense"] == "at_most" else "at least"
-        price: Cell = Markup(f"<b>{x['price']:+.2g} %</b>") if is_priced(x["price"], x["margin"]) else "-"
-        room = "binds" if x["margin"] <= TIGHT else percent(x["margin"])
-        base = name.partition(" ")[0]
-        rows.append(
-            (label(name), quantity_text(base, x["value"]), f"{sense} {quantity_text(base, x['limit'])}", room, price)
-        )
+    for a in limits:
+        fields = {k: v for k, v in a.items() if k != "margin"}  # which follows from the others
+        x = LimitReport(**{**fields, "kind": Kind(a["kind"])})
+        sense = "at most" if x.sense == "at_most" else "at least"
+        price: Cell = Markup(f"<b>{x.price:+.2g} %</b>") if is_priced(x.price, x.margin) else "-"
+        value, limit = (bound_text(x, v) for v in (x.value, x.limit))
+        rows.append((label(x.name), value, f"{sense} {limit}", "binds" if x.binds else percent(x.margin), price))
     return rows
 
 
@@ -117,7 +118,7 @@ def front(a: Answer) -> str:
 
 def front_title(a: Answer) -> str:
     """What a front is over, in words."""
-    heads = ["delivered speed-up" if n == DELIVERED else label(n) for n in a["metrics"]]
+    heads = list(map(axis_words, a["metrics"]))
     return f"Front over {', '.join(heads[:-1])} and {heads[-1]}"
 
 
@@ -164,11 +165,11 @@ def backtest(a: Answer) -> str:
     columns = ["step", "median factor", "naive", *(label(n) for n in BACKTESTED), "regret of built"]
     t = a["tally"]
     said = (
-        f"Proposed against built, with the range of designs within 2 % of the optimum. Over {t['n_numbers']} numbers "
-        f"of {t['n_steps']} steps: median factor {times(t['median_factor'], 2)} (scaled by area and node "
-        f"{times(t['naive_factor'], 2)}), {percent(t['within_frac']['1.5'])} within 1.5x, SRAM within 2x in "
-        f"{percent(t['sram_frac'])} of steps; the built chips are {percent(t['regret_frac'])} worse in median; better "
-        f"than the naive forecast on {t['n_better']} steps."
+        f"Proposed against built, with the range of designs within {percent(SHARE_FRAC)} of the optimum. Over "
+        f"{t['n_numbers']} numbers of {t['n_steps']} steps: median factor {times(t['median_factor'], 2)} (scaled by "
+        f"area and node {times(t['naive_factor'], 2)}), {percent(t['within_frac']['1.5'])} within 1.5x, SRAM within 2x "
+        f"in {percent(t['sram_frac'])} of steps; the built chips are {percent(t['regret_frac'])} worse in median; "
+        f"better than the naive forecast on {t['n_better']} steps."
     )
     return paragraph(said, "lead") + table(columns, rows) + "".join(map(_step, a["steps"]))
 

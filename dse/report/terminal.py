@@ -138,6 +138,7 @@ def duration(spent_s: float) -> str:
 
 def complaint(boxed: str, more: str) -> str:
     """The parser's boxed message in one line: what is wrong, the nearest spelling, and what tells `more`."""
+    # the parser says it only in a box drawn for people; it has no message of its own to read
     text = " ".join(re.sub("[╭╮╰╯│]", " ", boxed).split())
     near = re.search(r"Perhaps you meant: (--[a-z-]+)", text)
     value = re.search(r"Error parsing (--[a-z]+): .*? from \['(.*?)'\]", text)

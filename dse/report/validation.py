@@ -160,7 +160,11 @@ def worst_table(rows: Sequence[Answer]) -> Table:
 def _reasons_table(v: Validation) -> RenderableType:
     found = reasons(v)
     rows, rest = [(why, f"{n:,}", point) for why, n, _, point in found[:REASONS]], found[REASONS:]
-    rows += [(f"{len(rest)} other reasons", f"{sum(n for _, n, _, _ in rest):,}", "")] if rest else []
+    rows += (
+        [(f"{len(rest)} other reason{'' if len(rest) == 1 else 's'}", f"{sum(n for _, n, _, _ in rest):,}", "")]
+        if rest
+        else []
+    )
     return drawn(table_of(("not modelled, because", "rows", "for example"), rows, left=(2,), wrapped=(0,)))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
+import math
 import sys
 import time
 from pathlib import Path
@@ -68,11 +69,12 @@ def compare(name, search, data, witness):
     seconds = time.process_time() - begin
     we = "optimal" if bool(o.converged) else "infeasible" if float(o.violation_bound) > 0 else "unfinished"
     both = we == "optimal" and status in AGREE
-    goal = abs(float(o.objective) - log_goal) if both else 0.0
+    goal = abs(float(o.objective) - log_goal) if both else math.nan
     users = np.asarray([r.limit is not None for r in ratio_rows(search.core)])
-    price = np.max(np.abs(np.asarray(o.multipliers) - prices)[users], initial=0.0) if both else 0.0
-    same = status == GAVE_UP or (we == status.split("_")[0] and goal <= AGREE.get(status, 0.0))
-    line = f"| {name} | {we} | {status} | {goal:.1e} | {price:.1e} | {seconds:.1f} |"
+    price = np.max(np.abs(np.asarray(o.multipliers) - prices)[users], initial=0.0) if both else math.nan
+    same = status == GAVE_UP or (we == status.split("_")[0] and not goal > AGREE.get(status, 0.0))
+    apart = f"{goal:.1e} | {price:.1e}" if both else "- | -"  # nothing to compare is no agreement to the last bit
+    line = f"| {name} | {we} | {status} | {apart} | {seconds:.1f} |"
     print(line, flush=True)
     return line, same, status, goal, float(price)
 
@@ -106,10 +108,12 @@ def main():
     found = [compare(*x, witness) for x in (*shipped(asked.studies), *drawn(asked.n))]
     lines, same, statuses, goals, prices = zip(*found, strict=True)
     sure = [goal for goal, status in zip(goals, statuses, strict=True) if status in ("optimal", "infeasible")]
+    prices = np.asarray(prices)[np.isfinite(prices)]
     said = (
         f"{len(found)} studies, {len(sure)} of which Clarabel is sure of, {statuses.count(GAVE_UP)} that it gave up: "
-        f"{len(found) - sum(same)} contradictions. Largest difference of log goals {max(sure):.1e} where it is sure, "
-        f"{max(goals):.1e} anywhere; of prices {max(prices):.1e}, median {np.median(prices):.1e}."
+        f"{len(found) - sum(same)} contradictions. Largest difference of log goals {np.nanmax(sure):.1e} where it is "
+        f"sure, {np.nanmax(goals):.1e} anywhere; of prices {max(prices):.1e}, median {np.median(prices):.1e}, over the "
+        f"{len(prices)} studies that both have an optimum of."
     )
     print(f"\n{said}")
     if asked.write:

@@ -9,8 +9,9 @@ import pytest
 
 from dse.cli import main
 from dse.explore.designed import is_far_off
-from dse.hardware.presets import chip_names
+from dse.hardware.presets import chip, chip_names
 from dse.report.chip_tables import chip_numbers
+from dse.study.metrics import METRICS, chip_state
 
 slow = pytest.mark.slow
 TINY = Path(__file__).parents[1] / "data" / "tiny.toml"
@@ -227,6 +228,15 @@ def test_one_chip_tells_what_the_models_make_of_its_facts(capsys, tmp_path):
     assert json.loads(capsys.readouterr().out)["estimates"]["die_mm2_estimate"] > 1400
     assert main(["chips", str(path)]) == 0
     assert "facts do not describe it" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_chip_whose_products_run_in_fp32_alone_has_a_full_load(tmp_path):
+    """Neither BF16 nor FP8, in which the load of others is told: it was an error of Python's."""
+    path = tmp_path / "single.toml"
+    path.write_text('[single]\nbase = "v100"\nmacs_bf16 = 0\nmacs_fp32 = 0.5\n')
+    found = chip_numbers(str(path))
+    idle_W = float(METRICS["full_load_bf16_W"](chip_state(chip(str(path)))))  # no products in BF16 are run
+    assert found["full_load_W_estimate"] > idle_W > found["rest_W_estimate"] > 0
 
 
 def test_no_preset_is_called_far_off():

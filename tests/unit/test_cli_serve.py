@@ -45,6 +45,10 @@ def refused(capsys, *argv: str) -> str:
         (("--accept", "1.5"), ["acceptance 1.5"]),
         (("--mix", "2000/300"), ["--mix", "IN/OUT/SHARE"]),
         (("--mix", "2000/300/0.5"), ["add up to 1"]),
+        # what was written here and had no effect
+        (("--mix", "2000/300/1", "--in", "500"), ["--mix", "leave --in and --out out"]),
+        (("--accept", "0.5"), ["--accept 0.5", "--draft"]),
+        (("--rent", "h100=2,h100=3"), ["h100 has 2 prices"]),
     ],
 )
 def test_bad_flags(capsys, flags, words):

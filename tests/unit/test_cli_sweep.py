@@ -90,6 +90,8 @@ def test_dry_run_writes_nothing(small, tmp_path, capsys):
     ("flags", "told"),
     [
         (("--shard", "3/3"), "--shard 3/3: expected slice/slices"),
+        (("--shard", "1/3", "--fresh"), "--fresh removes what --shard keeps"),
+        (("--resume", "--fresh"), "--fresh removes what --resume keeps"),
         (("--workers", "2"), "--workers 2 belongs to --engine dask"),
         (("--scheduler", "tcp://x:1"), "--scheduler tcp://x:1 belongs to --engine dask"),
         (("--resum",), "perhaps you meant --resume"),

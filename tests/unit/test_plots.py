@@ -21,6 +21,17 @@ def test_roofline_of_a_chip_shows_its_ridge_and_every_operator():
     assert plt.get_fignums() == before, "closed, so that a notebook shows it once"
 
 
+@pytest.mark.slow
+def test_roofline_of_streamed_blocks_has_roofs_without_points():
+    """No operator of a streamed block has HBM traffic of its own: the figure was an error of Python's."""
+    system, workload = dse.system("trn3-gen2-144", 4), dse.Decode(dse.model("llama-3.1-8b"), 64, 4096)
+    figure = dse.plots.roofline(system, workload, dse.parse_plan("tp=4,pp=1,dp=1,order=stream"))
+    (ax,) = figure.axes
+    assert not ax.collections and len(ax.get_lines()) == 1
+    assert any("streamed" in t.get_text() for t in ax.texts)
+    assert ax.get_ylim()[0] < float(dse.peak_FLOPps(system.chip, "bf16")) < ax.get_ylim()[1]
+
+
 def test_style_ends_with_its_block():
     before = mpl.rcParams["axes.spines.top"]
     with dse.plots.style():

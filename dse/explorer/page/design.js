@@ -246,10 +246,7 @@ export class Design {
   }
 
   /** A chip that exists, as a column. */
-  async chip(name) {
-    const found = await this.source.get(`chip?name=${encodeURIComponent(name)}`), each = found.works.map((w) => w.speedup_frac);
-    return { ...found, speedup: each.length && each.every((s) => s > 0) ? Math.exp(each.reduce((a, s) => a + Math.log(s), 0) / each.length) : null };
-  }
+  async chip(name) { return { ...await this.source.get(`chip?name=${encodeURIComponent(name)}`) }; }
 
   async addChip(name, quiet = false) {
     if (this.others.some((c) => c.name === name)) return;

@@ -91,7 +91,7 @@ export class Front {
     if (!front) return;
     this.frame.hidden = false;
     const [i, j] = [Number(this.across.value), Number(this.up.value)], [X, Y] = [front.metrics[i], front.metrics[j]], k = front.metrics.findIndex((_, at) => at !== i && at !== j);
-    const at = (p) => ({ x: this.#value(X, p[0]), y: this.#value(Y, p[1]) }), log = this.log.checked, limit = parsed(this.budget.value, X.unit, front.points[0].values[i]);
+    const at = (p) => ({ x: this.#value(X, p[0]), y: this.#value(Y, p[1]) }), log = this.log.checked, typed = parsed(this.budget.value, X.unit, front.points[0].values[i]), limit = typed > 0 ? this.#value(X, typed) : NaN; // typed as it is drawn
     const traces = this.#points(front, i, j, k), own = { ...this.design.column(), name: "this design" };
     const here = [own, ...this.design.pins, ...this.#chips()].map((c) => ({ name: c.name.split("/").at(-1), ...at([this.#of(X, c), this.#of(Y, c)]) })).filter((c) => c.x > 0 && c.y > 0);
     const spans = ["x", "y"].map((d) => span([...traces.flatMap((t) => t[d]).filter(Number.isFinite), ...here.filter((c) => c.name === own.name).map((c) => c[d])]));
@@ -145,7 +145,7 @@ export class Front {
 
   #hears(front, X, cloud) {
     return { plotly_click: (e) => { const n = e.points[0]?.customdata; if (n !== undefined) this.load(n < 0 ? cloud[-1 - n] : front.points[n]); },
-      plotly_relayout: (e) => { const x = e["shapes[0].x0"]; if (x > 0) { const v = this.#value(X, x), [word, scale] = scaleOf(v, X.unit); this.budget.value = `${digits(v / scale, 4)} ${word}`.trim(); clearTimeout(this.moved); this.moved = setTimeout(() => this.draw(), 150); } } };
+      plotly_relayout: (e) => { const x = e["shapes[0].x0"]; if (x > 0) { const [word, scale] = scaleOf(x, X.unit); this.budget.value = `${digits(x / scale, 4)} ${word}`.trim(); clearTimeout(this.moved); this.moved = setTimeout(() => this.draw(), 150); } } };
   }
 
   #told(front, i, j, k, limit, n) {

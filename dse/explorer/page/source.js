@@ -87,11 +87,11 @@ export class Offline {
   evaluateAll(designs) { return Promise.all(designs.map((d) => this.evaluate(d))); }
 }
 
-/** As `mean_speedup`: the fleet's where models are in service, else the geometric mean. */
-function meanSpeedup(held, each) {
+/** As `mean_speedup`: the fleet's where models are in service, else the geometric mean, as the study weighs its workloads. */
+export function meanSpeedup(held, each) {
   if (!each.length || each.some((s) => !(s > 0))) return null;
   if (held.state.goal === "served_time") return 1 / each.reduce((a, s, i) => a + held.traffic[i] / s, 0);
-  return Math.exp(each.reduce((a, s) => a + Math.log(s), 0) / each.length);
+  return Math.exp(each.reduce((a, s, i) => a + (held.state.shares[i] ?? 1 / each.length) * Math.log(s), 0));
 }
 
 /** The tree of numbers in one vector, by the places that Python counted. */

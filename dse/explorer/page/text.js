@@ -46,11 +46,12 @@ export function parsed(text, unit, near) {
   const found = /^\s*([-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*([^\d\s,.].*)?$/i.exec(text);
   if (!found) return NaN;
   const number = Number(found[1].replaceAll(",", ""));
-  const asked = (found[2] ?? "").trim().toLowerCase();
+  const written = (found[2] ?? "").trim(), asked = written.toLowerCase();
   if (compound[unit]) return asked && asked !== compound[unit][0].toLowerCase() ? NaN : number / compound[unit][1];
   if (!scales[unit]) return asked ? NaN : number;
   if (!asked) return number * scaleOf(near, unit)[1];
-  const scale = scales[unit].find(([t]) => t.toLowerCase() === asked);
+  const alike = scales[unit].filter(([t]) => t.toLowerCase() === asked); // "mW" and "MW" differ by a billion: those are taken as written
+  const scale = scales[unit].find(([t]) => t === written) ?? (alike.length === 1 ? alike[0] : undefined);
   return scale ? number * scale[1] : NaN;
 }
 

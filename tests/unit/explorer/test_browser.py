@@ -574,6 +574,10 @@ def test_a_front_is_drawn_and_a_point_loaded(tab, zoomed):
     assert "cores\t24\t16" in changed and "package cost\t6,500 USD\t5,000 USD" in changed
     page.evaluate(HAPPENS, ["plotly_relayout", {"shapes[0].x0": 7000}])
     page.wait_for_selector("text=Within it 2 of 2")
+    page.select_option("#front-x", "0")  # 1 / 0.9 = 1.11x and 1 / 0.8 = 1.25x: a speed-up is typed, not its inverse
+    page.fill("#front-budget", "1.2")
+    page.press("#front-budget", "Enter")
+    page.wait_for_selector("text=Within it 1 of 2")
     page.evaluate(HAPPENS, ["plotly_click", {"points": [{"customdata": 1}]}])
     page.wait_for_selector("#tiles")
     assert page.evaluate("[explorer.design.x.n_cores, explorer.design.choice]") == [24, 1]

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from dse.cli import main
+from dse.core.errors import SpecError
 from dse.core.origin import digest
+from dse.explorer.session import study_answers
 from dse.explorer.state import optimum_in
+from dse.study.study import load_study
 
 LIMIT_S = 600
 """Seconds after which an answer is taken never to come: a slow machine must not look like that."""
@@ -39,6 +42,7 @@ def test_it_listens_refuses_strangers_and_ends_with_ctrl_c(tmp_path):
 @pytest.mark.parametrize(("arguments", "said"), [
     (["nothing.toml"], "nothing.toml"),
     ([str(TINY), "--chips", "4"], "--chips belongs to a chip and a model"),
+    ([str(TINY), "--phase", "training"], "--phase belongs to a chip and a model"),
     ([str(TINY), "--compare", "h100"], "give paths of chip files"),
     ([str(TINY), "--compare", "none.toml"], "none.toml: cannot be read"),
     ([str(TINY), "--compare", str(TINY)], "this is a study"),
@@ -73,3 +77,14 @@ def test_it_begins_at_the_optimum_of_this_very_study(answers, tmp_path):
     assert optimum_in(answers.subject, (tmp_path,), f"{text}\n") is None
     (folder / "solution.json").write_text('{"design": {}}')
     assert optimum_in(answers.subject, (tmp_path,), text) is None
+
+
+@pytest.mark.slow
+def test_a_host_and_a_margin_that_only_a_front_reads_are_explored(tmp_path):
+    """`dse front` takes such a study for its axes of owning; the page, which shows them too, refused it."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY.read_text().replace("[study]\n", "[study]\nmargin = 2.0\n"))
+    with pytest.raises(SpecError, match=r"study\.margin serve"):
+        load_study(path)
+    subject = study_answers(str(path), (), (), lambda _: None).subject
+    assert subject.study.owner.margin == 2.0 and "mean_cost_per_token_USD" in subject.names

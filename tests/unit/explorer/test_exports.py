@@ -12,6 +12,9 @@ import pytest
 
 from dse.cli import main
 from dse.core.errors import SpecError
+from dse.core.text import COMPOUND, SCALES
+from dse.explorer.answers import total_speedup
+from dse.explorer.app import PAGE
 from dse.explorer.ask import ask_of
 from dse.explorer.emitter import literal
 from dse.explorer.javascript import EmitError, emit
@@ -23,8 +26,9 @@ from dse.hardware.presets import chip
 from dse.optimize.space import own_plans, space_of
 from dse.study.design import FREE
 from dse.study.metrics import HEAT, METRICS, Limit, chip_state
+from dse.study.study import load_study
 
-from .conftest import SHIPPED
+from .conftest import SHIPPED, TINY
 
 RANDOM = 1000
 SAME = 1e-9
@@ -237,10 +241,66 @@ def test_every_operation_is_what_it_is_in_python():
         ]  # fmt: skip
         return jnp.concatenate(parts)
 
-    made = emit(every, 6)
-    x = np.asarray([0.3, 2.5, 1.7, 4.2, 0.9, 3.1])
+    x = [0.3, 2.5, 1.7, 4.2, 0.9, 3.1]
+    assert in_node(every, x) == pytest.approx(np.asarray(every(np.asarray(x))).tolist(), rel=1e-14)
+
+
+def in_node(fun, x: list[float]) -> list[float]:
+    """What the JavaScript of a function makes of numbers."""
+    made = emit(fun, len(x))
     tables = json.dumps([t.tolist() for t in made.tables])
     code = f"{made.code}\nconst D={tables}.map((t) => Float64Array.from(t));"
-    code += f"console.log(JSON.stringify(Array.from(model(Float64Array.from({x.tolist()}), D))));"
+    code += f"console.log(JSON.stringify(Array.from(model(Float64Array.from({x}), D))));"
     ran = subprocess.run([NODE, "-e", code], capture_output=True, text=True, check=True)
-    assert json.loads(ran.stdout) == pytest.approx(np.asarray(every(x)).tolist(), rel=1e-14)
+    return json.loads(ran.stdout)
+
+
+@pytest.mark.skipif(NODE is None, reason="no node here")
+def test_a_column_and_a_row_make_a_matrix_and_a_number_becomes_whole():
+    """Without a word of broadcasting in between: each entry of the matrix was made of the first of either.
+
+    By hand: (2.7, -1.5) x (2.7, -1.5) = 7.29, -4.05, -4.05, 2.25; 2.7 and -1.5 without what is behind the point are 2
+    and -1; both are something, so 1 and 1.
+    """
+    import jax.numpy as jnp
+
+    def every(x):
+        whole, something = (x.astype(kind).astype(float) for kind in (int, bool))
+        return jnp.concatenate([(x[:, None] * x[None, :]).ravel(), whole, something])
+
+    assert in_node(every, [2.7, -1.5]) == pytest.approx([7.29, -4.05, -4.05, 2.25, 2.0, -1.0, 1.0, 1.0], rel=1e-15)
+
+
+def module(name: str, code: str) -> object:
+    """What lines make of a module of the page, called `m`, and of the units of Python."""
+    where = (PAGE / f"{name}.js").as_uri()
+    begin = f'import * as m from "{where}"; const units = {json.dumps({"scales": SCALES, "compound": COMPOUND})};'
+    told = f"{begin} console.log(JSON.stringify({code}));"
+    ran = subprocess.run([NODE, "--input-type=module", "-e", told], capture_output=True, text=True, check=True)
+    return json.loads(ran.stdout)
+
+
+@pytest.mark.skipif(NODE is None, reason="no node here")
+def test_a_page_takes_units_as_they_are_written():
+    """mW and MW differ in the size of a letter: "1.2 MW", as the page shows it, was read back as 1.2 mW."""
+    asked = [("1.2 MW", "W"), ("5 mW", "W"), ("5 mw", "W"), ("7 w", "W"), ("2 MJ", "J"), ("2.1 ghz", "Hz")]
+    taken = [1.2e6, 5e-3, None, 7.0, 2e6, 2.1e9]
+    code = f"(m.learnUnits(units), {json.dumps(asked)}.map(([text, unit]) => m.parsed(text, unit, 1)))"
+    assert module("text", code) == pytest.approx(taken)
+
+
+@pytest.mark.skipif(NODE is None, reason="no node here")
+def test_a_page_weighs_workloads_as_their_study_does():
+    """2x and 8x at weights of 3 to 1: 2 to the (3 x 1 + 1 x 3) / 4 is 2.83; at equal ones 2 to the 4 / 2, as it was."""
+    held = {"state": {"goal": "delivered_time", "shares": [0.75, 0.25]}}
+    even = {"state": {"goal": "delivered_time", "shares": []}}
+    both = module("source", f"{json.dumps([held, even])}.map((held) => m.meanSpeedup(held, [2, 8]))")
+    assert both == pytest.approx([2**1.5, 4.0])
+
+
+def test_a_chip_beside_the_design_weighs_workloads_too():
+    study = load_study(TINY)
+    (work,) = study.workloads.values()
+    study = dataclasses.replace(study, workloads={"often": work, "seldom": work}, weights={"often": 3.0})
+    assert total_speedup(study, np.ones(2), [2.0, 8.0]) == pytest.approx(2**1.5)
+    assert total_speedup(study, np.ones(2), [2.0, None]) is None and total_speedup(study, np.ones(2), []) is None

@@ -10,6 +10,7 @@ import pytest
 
 from dse.evaluation.breakdown import BOUNDS, Operator
 from dse.explore.designed import WHITE_SPACE, Cloud
+from dse.explore.readings import Point
 from dse.hardware.chip import peak_FLOPps
 from dse.hardware.presets import chip, chip_names
 from dse.physics.area import die_area_mm2
@@ -25,7 +26,9 @@ from dse.report.figures import (
     highest_roof_FLOPps,
     power_parts,
 )
+from dse.report.front_figures import heights
 from dse.report.parity import MARKERS, family_colours
+from dse.report.readings import readings_figure
 from dse.report.style import BLOCKS, FAMILIES, NODES, STYLE, colours, plt, save
 from dse.study.metrics import Limit
 from dse.study.study import load_study
@@ -132,3 +135,20 @@ def test_the_roof_of_a_design_without_points_is_on_the_figure():
     op = Operator("up", "fp8", seconds=1.0, run_s=1.0, run_FLOP=1e15, run_B=1e12, bound="hbm")
     older, design = Cloud(chip("trainium1"), (op,)), Cloud(chip("trainium3"), ())
     assert highest_roof_FLOPps((older, design)) == float(peak_FLOPps(design.chip, "fp8"))
+
+
+def test_a_design_slower_than_the_baseline_is_on_the_figure():
+    """At 100 W the best design delivers 0.6x: the axis began at 1x, and the curve left the figure."""
+    points = [Point("power_W", tdp_W, speedup, "", {}) for tdp_W, speedup in ((100.0, 0.6), (300.0, 1.5))]
+    low, usual = (readings_figure(p, "trainium3").axes[0].get_ylim()[0] for p in (points, points[1:]))
+    plt.close("all")
+    assert low < 0.6 and usual <= 1.0
+
+
+def test_numbers_that_look_alike_are_alike_along_a_front():
+    """8.1900 and 8.1901 TB/s, "8.19" both, stood at the two ends of their axis: what a solver leaves was drawn.
+
+    By hand: 2x to 8x has 4x in its middle.
+    """
+    speeds, bandwidths_Bps = np.asarray([2.0, 4.0, 8.0]), np.asarray([8.19e12, 8.1901e12, 8.19e12])
+    assert np.allclose(heights([speeds, bandwidths_Bps]), [[0.0, 0.5, 1.0], [0.5, 0.5, 0.5]])

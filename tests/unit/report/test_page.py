@@ -133,6 +133,8 @@ def test_the_command_writes_the_page(tmp_path, capsys):
 def test_cells_have_the_units_of_their_names():
     assert value_text("hbm_bandwidth_Bps", 4.9e12) == "4.9 TB/s"
     assert value_text("median_abs_err", 0.075) == "7.5 %"
+    assert value_text("sequence", 4096) == value_text("sequence", 4096.0) == "4,096", "was 4,100"
+    assert value_text("n_cores", 38.24) == "38.2" and value_text("loss", float("inf")) == "infinite"
     assert value_text("x", None) == "-" and value_text("ok", True) == "yes"
     assert "<td>&lt;b&gt;</td>" in table(["a"], [["<b>"]])
     assert "2 of 3 rows" in records([{"a": 1}, {"a": 2}, {"a": 3}], most=2)
@@ -145,9 +147,31 @@ def test_large_svgs_give_way_to_their_png(tmp_path):
     assert "image/png" in figure(tmp_path / "a.svg", "a")
 
 
+def test_two_fronts_of_one_page_are_drawn_in_places_of_their_own():
+    """Places were named after titles and ticks alone: the second front was drawn over the first."""
+    other = {**FRONT, "points": [{**p, "package_cost_USD": 1.1 * p["package_cost_USD"]} for p in FRONT["points"]]}
+    first, second = (re.findall(r'id="(hover-\w+)"', hover.front(a)) for a in (FRONT, other))
+    assert first and second and not set(first) & set(second)
+
+
+def test_the_way_out_of_an_infeasible_study_is_enough():
+    """1,801 W are needed and 1,800 W asked for: the nearest three digits of the need were those of the question."""
+    way = {"name": "power_W", "limit": 1800.0, "needed": 1801.0, "sense": "at_most"}
+    _, made = SECTIONS["solution.json"]
+    html = made({"explanation": "infeasible", "relaxations": [way]})
+    assert "<td>power</td>" in html and ">1,800 W<" in html and ">1,810 W<" in html
+
+
 def test_hover_figures_are_thinned():
     rows = pd.DataFrame({"x": range(1, 10_001), "y": range(1, 10_001)})
     assert len(hover.scatter(rows, "x", "y", None, ["x"])) < 400_000
+
+
+def test_points_without_a_value_of_the_axis_in_colour_are_drawn():
+    """Training has a sequence and decode has none: its points were left out of the figure."""
+    rows = pd.DataFrame({"x": [1.0, 2.0, 3.0], "y": [1.0, 2.0, 3.0], "sequence": [4096.0, 4096.0, None]})
+    made = hover.scatter(rows, "x", "y", "sequence", ["x"])
+    assert '"name":"sequence 4,096"' in made and '"name":"no sequence"' in made
 
 
 @pytest.mark.slow

@@ -81,11 +81,14 @@ def test_a_users_chip_is_named_as_its_file():
 
 
 def test_names():
-    assert [product(n) for n in ("trainium3", "h100", "a100-80", "tpu-v5p")] == [
+    assert [product(n) for n in ("trainium3", "h100", "a100-80", "tpu-v5p", "gb200", "mi300x", "rubin")] == [
         "Trainium3",
         "H100",
         "A100-80",
         "TPU v5p",
+        "GB200",  # was "Gb200"
+        "MI300X",
+        "Rubin",
     ]
     assert [differing_text(c, STUDY) for c in STUDY.choices] == ["1 x N3P", "2 x N3P"]
 
@@ -101,6 +104,13 @@ def test_page_and_terminal_agree_on_what_binds(short, words):
     page = sections._limit_rows([{**dataclasses.asdict(limit), "margin": limit.margin}])
     screen = list(limits_table(solution).columns[2].cells)
     assert page[0][3] == words and [Text.from_markup(str(c)).plain for c in screen] == [words]
+
+
+def test_page_and_terminal_agree_on_shares_of_technology():
+    """36 % of the shoreline is used: the page said 0.356 of 1."""
+    limit = LimitReport("shoreline", "at_most", 0.356, 1.0, 0.0, 0.0, Kind.TECHNOLOGY)
+    (row,) = sections._limit_rows([{**dataclasses.asdict(limit), "margin": limit.margin}])
+    assert row == ("shoreline", "35.6 %", "at most 100 %", "64 %", "-")
 
 
 def test_a_study_says_what_its_chips_run_wider_than_asked():

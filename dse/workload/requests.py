@@ -76,6 +76,7 @@ class Requests:
         with shares p, prompts l and outputs o: long outputs decode longer, so they have more weight. Where every
         answer is one token none decodes; the mean of all requests then.
         """
+        # a request stands in the batch for as long as it decodes, so a snapshot meets it that much more often
         weights = [x.share_frac * (x.output - 1 if self.decodes else 1) for x in self.lengths]
         total = sum(w * (x.prompt + x.output / 2) for w, x in zip(weights, self.lengths, strict=True))
         return math.ceil(total / sum(weights))

@@ -97,6 +97,7 @@ def grouped(f: Fields, *, kv: int | None = None, head_dim: int | None = None) ->
     `kv` and `head_dim` are what the type has where the file lacks the key; a null says that there is no such number.
     """
     hidden, n_heads = hidden_of(f), f.whole("num_attention_heads", "n_head", "n_heads")
+    # a null is an answer (as many as heads), a missing key is not: only then the type's number counts
     kv = None if "num_key_value_heads" in f.raw else kv
     head_dim = None if "head_dim" in f.raw else head_dim
     n_kv = f.whole("num_key_value_heads", "num_attention_groups", default=n_heads if kv is None else kv)

@@ -84,8 +84,7 @@ def text_fields(f: Fields, known: Collection[str]) -> Fields:
             raise thinker.error("text_config", "an object with the language model")
         f.skip("model_type", *TOWERS)
         return Fields({k: v for k, v in f.raw.items() if k not in TOWERS} | {"model_type": usual}, f.place, "")
-    # an empty text is no value
-    inner.raw = {"model_type": usual} | {k: v for k, v in inner.raw.items() if v != ""}
+    inner.raw = {"model_type": usual} | {k: v for k, v in inner.raw.items() if v != ""}  # empty text is no value
     if f.has("tie_word_embeddings") and "tie_word_embeddings" not in inner.raw:
         inner.raw["tie_word_embeddings"] = f.flag("tie_word_embeddings", default=False)
     left: dict[str, int] = {}

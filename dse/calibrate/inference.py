@@ -165,6 +165,7 @@ SIXTEEN_BIT = r"bf16|fp16|float16|bfloat16|half|16[- ]?bit|not stated|default|au
 def row_plan(row: Any, batch: int) -> Plan:
     """The plan of a row; what it does not print is 1."""
     tp, pp, ep, dp = (max(int(row_number(row, n, 1)), 1) for n in ("tp", "pp", "ep", "dp"))
+    # some stacks print as tensor ranks all ranks that share the experts, data ranks of attention included
     tp = max(tp // dp, 1) if dp > 1 and tp * pp * dp > 2 * row_number(row, "num_chips", 1) >= tp * pp else tp
     return Plan(tp=tp, pp=pp, dp=dp, micro_batch=max(batch // dp, 1), ep=min(ep, dp), sequence_parallel=False)
 
@@ -196,8 +197,9 @@ NUMBERS = (
 def n_clients(row: Any) -> float:
     """Clients of a closed loop, one request each: as noted, else the batch over data ranks; 0 where none is said."""
     said = row_number(row, "concurrency", 0)
-    closed = said > 0 or "closed loop" not in row_text(row, "note").lower()
-    return said if closed else row_number(row, "batch", 0) * max(row_number(row, "dp", 1), 1)
+    if said > 0 or "closed loop" not in row_text(row, "note").lower():
+        return said
+    return row_number(row, "batch", 0) * max(row_number(row, "dp", 1), 1)
 
 
 def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
@@ -249,9 +251,10 @@ def _seconds(row: Any, metric: str) -> float | None:
         said = rate(unit)
         if said is None or said.of == "steps" or value <= 0:
             return None
-        each = row_number(row, "out_len") if said.of == "tokens" else 1.0
+        each = drawn_frac(row) * row_number(row, "out_len") if said.of == "tokens" else 1.0
         chips = row_number(row, "num_chips") if said.per_chip or metric.endswith("chip") else 1.0
-        return row_number(row, "batch") * each / (value * said.per_s * chips)
+        # Little's law: requests at once over requests per second
+        return (row_number(row, "batch", 0) or n_clients(row)) * each / (value * said.per_s * chips)
     return value * SECONDS[unit] if unit in SECONDS else None
 
 
@@ -273,6 +276,7 @@ def _lowered(
     prompt, context = lengths(row, stack)
     narrow, products = row_storage(row, system.chip)
     storage, cache = checkpoint(narrow, model, stack)
+    # clients of a loop ask one after the other, so prompts come singly; a static batch is read in at once
     alone = dataclasses.replace(plan, micro_batch=1) if closed else plan
     both: list[tuple[Serving, Plan]] = [
         (Prefill(model, plan.dp if closed else batch, prompt, storage, cache, product_precision=products), alone),
@@ -307,7 +311,8 @@ def _readable_case(
     stack = row_stack(row)
     system, ((_, _, first), (token, plan, each)) = _lowered(row, *found, stack)
     n_prefill, n_decode = _counts(row, KINDS[metric], plan.dp)
-    if n_clients(row) > 1:  # requests are taken in beside the running batch
+    # of a lone request the loop's own time is on the clock; beside others it is hidden behind the running batch
+    if n_clients(row) > 1:
         first = dataclasses.replace(first, n_requests=0.0, n_calls=0.0)
     if DEVICE in metric:
         first, each = (dataclasses.replace(d, n_requests=0.0, n_calls=0.0) for d in (first, each))

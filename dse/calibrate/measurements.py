@@ -6,6 +6,7 @@ A user's file has the same columns as CSV, JSON or Parquet, or one column per me
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -56,13 +57,31 @@ def read(kind: str, path: str | Path | None = None) -> pd.DataFrame:
     try:
         known = (*NEEDED[kind], *ALSO)
         rows = _as_written(path, known)
-        rows = tidied(as_rows(renamed(rows, known), path.stem)) if own else rows
+        rows = points_apart(tidied(as_rows(renamed(rows, known), path.stem))) if own else rows
     except (OSError, ValueError) as error:
         raise SpecError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]}); {FORMS}") from error
     missing = [c for c in NEEDED[kind] if c not in rows.columns]
     if missing:
         raise SpecError(f"{path}: no column {', '.join(missing)}; a {kind} file has {', '.join(NEEDED[kind])} and more")
     return rows
+
+
+APART = ("source", "chip", "framework")
+"""Columns that are one and the same for all rows of a point."""
+
+
+def points_apart(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose points have source, chip and framework in their name where several share one.
+
+    Tables put together from others count points from 1 again, and predictions, calibrations and bands go by name.
+    """
+    told = [c for c in APART if c in rows]
+    if "point_id" not in rows or not told:
+        return rows
+    counts: Any = rows.groupby("point_id")[told].transform("nunique")  # an empty cell contradicts none
+    shared: Any = (counts > 1).any(axis=1)
+    names = rows[["point_id", *told]].astype(str).agg(" ".join, axis=1)
+    return rows.assign(point_id=rows["point_id"].where(~shared, names)) if bool(shared.any()) else rows
 
 
 def _as_written(path: Path, known: tuple[str, ...]) -> pd.DataFrame:

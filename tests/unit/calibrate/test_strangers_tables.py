@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from dse.calibrate.cases import row_plan, training_cases
+from dse.calibrate.cases import row_plan, row_precision, training_cases
 from dse.calibrate.inference import inference_cases
 from dse.calibrate.kernels import collective_cases, kernel_cases
 from dse.calibrate.measurements import read
@@ -146,3 +146,25 @@ def test_lengths_in_groups_of_three_digits(tmp_path):
             "heads": 64, "batch": 1, "out_len": 8, "metric": "ttft", "unit": "s"}  # fmt: skip
     rows.assign(**head).to_csv(path, index=False)
     assert list(read("inference", path).in_len) == [1024, 2048]
+
+
+def test_points_of_one_name_in_several_sources_or_on_several_chips_are_apart(tmp_path):
+    """Before: predictions, calibrations and bands went by name, so that an H100 was predicted by an A100's fit."""
+    head = "point_id,source,chip,num_chips,model,framework,batch,in_len,out_len,metric,value,unit\n"
+    rest = "1,llama-3.1-8b,vllm,1,128,128,tpot"
+    lines = (f"{x},{rest},{ms},ms\n" for x, ms in (("1,a,H100 SXM", 7), ("1,b,A100 80GB", 11), ("2,b,A100 80GB", 11)))
+    found, _ = scored(tmp_path, "inference", head + "".join(lines))
+    assert found == {"1 a H100 SXM vllm:tpot": 0.007, "1 b A100 80GB vllm:tpot": 0.011, "2:tpot": 0.011}
+
+
+@pytest.mark.parametrize("said", ["1,", ",1"])
+def test_one_client_is_a_batch_of_one(tmp_path, said):
+    """100 tokens of one request at 50 tokens/s take 2 s; before, a row without a batch had no time."""
+    head = "point_id,source,chip,num_chips,model,framework,batch,concurrency,in_len,out_len,metric,value,unit\n"
+    line = f"1,a,H100 SXM,1,llama-3.1-8b,vllm,{said},128,100,output_throughput,50,tok/s\n"
+    assert scored(tmp_path, "inference", head + line)[0] == {"1:output_throughput": 2.0}
+
+
+def test_precisions_of_training_as_stacks_write_them():
+    rows = [SimpleNamespace(precision=x) for x in ("float8_e4m3", "float8 rowwise", "fp8", "F8", "bfloat16", "mxfp4")]
+    assert [row_precision(r) for r in rows] == ["fp8"] * 4 + ["bf16", "fp4"]

@@ -82,13 +82,29 @@ def body(
 
     `ahead` are keys of how many blocks predict further tokens, each like the last.
     """
+    longest = f.whole("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length", "model_max_length",
+                      "max_seq_len", default=context)  # fmt: skip
     made = Body(
         blocks, hidden_of(f), f.whole("vocab_size", "padded_vocab_size"), f.flag("tie_word_embeddings", default=tied),
-        f.whole("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length", "model_max_length",
-                "max_seq_len", default=context), norm_passes,
+        max(longest, stretched(f)), norm_passes,
     )  # fmt: skip
     made.ahead = [blocks[-1]] * (f.layers(*ahead, default=own(f, *ahead, least=0), least=0) if ahead else 0)
     return made
+
+
+def stretched(f: Fields) -> int:
+    """Positions that YaRN stretches those of training to, 0 without it: files often keep the shorter context beside.
+
+    Other kinds of scaling say with some makers what the context already has, with others what it is to be.
+    Source: [peng2023yarn] section 3 for the factor; keys as in [wolf2020transformers].
+    """
+    for key in ("rope_scaling", "rope_parameters"):
+        said = f.raw.get(key)
+        if isinstance(said, dict) and "yarn" in (said.get("rope_type"), said.get("type")):
+            inner = Fields(said, f.place, f"{f.inside}{key}.")
+            if inner.has("original_max_position_embeddings"):
+                return int(inner.number("factor", default=1.0) * inner.whole("original_max_position_embeddings"))
+    return 0
 
 
 def grouped(f: Fields, *, kv: int | None = None, head_dim: int | None = None) -> Attention:

@@ -111,8 +111,9 @@ def _padded(mixers: tuple[AbstractMixer, ...], tp: int) -> tuple[AbstractMixer, 
     found: list[AbstractMixer] = []
     for m in mixers:
         if isinstance(m, Attention) and m.n_heads % tp:
-            heads = -(-m.n_heads // tp) * tp
-            m = dataclasses.replace(m, n_heads=heads, n_kv_heads=heads if m.n_kv_heads == m.n_heads else tp)
+            # KV heads too, or copied where there are fewer than ranks: each rank holds the same whole number
+            heads, kv_heads = (-(-n // tp) * tp for n in (m.n_heads, m.n_kv_heads))
+            m = dataclasses.replace(m, n_heads=heads, n_kv_heads=kv_heads)
         elif isinstance(m, Latent) and m.n_heads % tp:
             m = dataclasses.replace(m, n_heads=-(-m.n_heads // tp) * tp)
         found.append(m)
@@ -183,7 +184,7 @@ def drawn_frac(row: Any) -> float:
 def lengths(row: Any, stack: str) -> tuple[int, int]:
     """Prompt that is computed and mean context of a token, as the stack lays them out."""
     prompt, out = (max(round(drawn_frac(row) * row_number(row, n, 1)), 1) for n in ("in_len", "out_len"))
-    if stack in FIXED_SHAPES:
+    if stack in FIXED_SHAPES:  # a compiled program reads its whole bucket and cache, whatever is in them
         return max(SMALLEST_BUCKET, 2 ** math.ceil(math.log2(prompt))), prompt + out
     return prompt, prompt + max(out // 2, 1)
 

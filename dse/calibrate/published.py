@@ -135,6 +135,7 @@ def _named(plain: str) -> tuple[str, str] | None:
 
 def _fits(chip: str, plain: str) -> bool:
     """Whether the memory that a name states, if any, is the preset's or that of several."""
+    # of a server ("8x80GB", "640 GB") it is a multiple, so only the distance to the next whole number counts
     said = re.search(r"\b(\d+) ?gi?b\b", plain)
     n = float(said.group(1)) * 1e9 / float(preset_chip(chip).hbm_capacity_B) if said else 1.0
     return abs(n / max(round(n), 1) - 1) <= NEAR_GB
@@ -195,7 +196,7 @@ def known_model(published: str, layers: float, n_hidden: float) -> Model | None:
     if name not in model_names():
         return None
     model = preset_model(name)
-    if n_hidden != model.hidden:
+    if n_hidden != model.hidden:  # another model under the name, such as a test's short one
         return None
     n = int(layers)
     if n == model.n_layers or n < 1:
@@ -229,6 +230,7 @@ def per_device(system: System, per_chip: int, n_devices: int) -> System:
     """`system` cut into devices of 1/per_chip of a chip: the innermost axis, as fast as all links (a guess)."""
     if per_chip == 1:
         return dataclasses.replace(system, n_chips=n_devices)
+    # of twice the links, shared in halves, the new axis has as much as all links had, and the old ones what they had
     c, k = system.chip, float(per_chip)
     chip = dataclasses.replace(
         c, n_cores=c.n_cores / k, n_stacks=c.n_stacks / k, hbm_bandwidth_Bps=c.hbm_bandwidth_Bps / k,

@@ -72,6 +72,7 @@ class Indexer:
     @property
     def n_kv(self) -> int:
         """Elements that it caches for a position."""
+        # in whole elements a position: a key of `head_dim` for `rate` of them
         return 0 if self.shared or not self.n_made else -(-self.head_dim // self.rate)
 
     @property

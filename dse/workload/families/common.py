@@ -149,7 +149,7 @@ def experts(
 ) -> Experts | None:  # fmt: skip
     """A mixture of experts where the file counts any."""
     n_experts = f.whole(*n, least=0)
-    if not n_experts:
+    if not n_experts:  # a dense sibling's file, which may keep the sizes of experts it has not
         f.skip(*k, *width)
         return None
     chosen = f.whole(*k, default=per_token)

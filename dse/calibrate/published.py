@@ -37,6 +37,9 @@ CHIPS: tuple[tuple[str, str, str], ...] = (
     (r"gb200", "gb200", "gb200-nvl72"),
     (r"b300", "b300", "hgx-b300"),
     (r"b200", "b200", "hgx-b200"),
+    (r"\bv100\b", "v100", "dgx-1-v100"),
+    (r"\bp100\b", "p100", "dgx-1-p100"),
+    (r"mi100\b", "mi100", "mi100-4"),
     (r"mi210", "mi210", "mi210-4"),
     (r"mi250", "mi250x", "mi250x-4"),
     (r"mi300x", "mi300x", "mi300x-8"),
@@ -49,6 +52,7 @@ CHIPS: tuple[tuple[str, str, str], ...] = (
     (r"tpu ?7|v7|ironwood", "tpu-v7", "tpu-v7-9216"),
     (r"tpu ?v4\b", "tpu-v4", "tpu-v4-4096"),
     (r"tpu ?v3\b", "tpu-v3", "tpu-v3-32"),
+    (r"tpu ?v2\b", "tpu-v2", "tpu-v2-256"),
     (r"gaudi ?2|\bhl ?225", "gaudi2", "gaudi2-8"),
     (r"gaudi ?3|\bhl ?325", "gaudi3", "gaudi3-8"),
 )
@@ -123,7 +127,7 @@ def _on_slower_links(system: System, bus_Bps: float, ref: Reference) -> System:
     )
 
 
-OTHERS = r"h(100|200|800).*(pcie|\bnvl\b)|a800.*pcie|\bmig\b|\ba100x|\bh20 3e"
+OTHERS = r"h(100|200|800).*(pcie|\bnvl\b)|a800.*pcie|\bmig\b|\ba100x|\bh20 3e|v100.*\b32 ?gi?b"
 """Boards that share a name with a preset and neither its clock nor its size."""
 NEAR_GB = 0.08
 """How far a memory in a chip's name may be from its preset's: makers count with and without what is set aside."""

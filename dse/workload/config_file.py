@@ -28,7 +28,7 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> Config:
 def read(path: Path) -> Config:
     """The JSON object in `path`, or SpecError."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_repeats)
+        raw = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_repeats)
     except OSError as e:
         raise SpecError(f"{path}: cannot be read ({e.strerror}); give the path of a Hugging Face config.json") from None
     except json.JSONDecodeError as e:

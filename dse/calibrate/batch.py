@@ -40,6 +40,7 @@ def padded_steps(demands: Sequence[StepDemand]) -> StepDemand:
         for name in (f.name for f in dataclasses.fields(d.ops)):
             values = np.asarray(getattr(d.ops, name))
             room = [(0, short), *[(0, 0)] * (values.ndim - 1)]  # MACs have an axis of precisions behind
+            # a byte in place of none: a time of exactly 0 has no slope under the p-norm
             fields[name] = np.pad(values, room, constant_values=float(name == "hbm_B"))
         return dataclasses.replace(d, ops=dataclasses.replace(d.ops, **fields))
 
@@ -58,9 +59,11 @@ def batch(cases: Sequence[Case]) -> tuple[StepDemand | Request, Chip]:
 
 def calibration_of(numbers: Mapping[str, Any]) -> Calibration:
     """A nameless calibration of `numbers`, which may be traced, also the exponent that is structure elsewhere."""
+    # any calibration will do: every number of it is replaced
     c = dataclasses.replace(prior_calibration("h100"), name="")
     fields = {k: v for k, v in numbers.items() if k != "overlap_p"}
     c = eqx.tree_at(lambda t: [getattr(t, k) for k in fields], c, list(fields.values()))
+    # the exponent is static in a calibration, where it prunes the graph; here it is a number that the fit moves
     if "overlap_p" in numbers:
         object.__setattr__(c, "overlap_p", numbers["overlap_p"])
     return c

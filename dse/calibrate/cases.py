@@ -23,6 +23,7 @@ from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape, as_run
 from ..physics.calibration import Calibration, prior_calibration
 from ..workload.blocks import Block, Experts, Mlp, Run
+from ..workload.families.common import LAYER, RMS
 from ..workload.mixers import Attention
 from ..workload.transformer import Model, Training, total_parameters, uniform
 from .measurements import peak_memory_B, step_s
@@ -86,12 +87,13 @@ def row_model(row: Any) -> Model:
 
     base = Model(
         name=row_text(row, "model"), hidden=hidden, vocab=int(row_number(row, "vocab", DEFAULT_VOCAB)), runs=blocks(3),
-        tied_embeddings=False, norm_passes=4, max_context=int(row_number(row, "seq_len")),
+        tied_embeddings=False, norm_passes=RMS, max_context=int(row_number(row, "seq_len")),
     )  # fmt: skip
     dropout = row_number(row, "year", FUSED_SINCE) < FUSED_SINCE
-    plain = dataclasses.replace(base, runs=blocks(2), norm_passes=6, tied_embeddings=True, dropout=dropout)
-    printed = row_number(row, "params_B") * 1e9
-    if math.isnan(printed):
+    plain = dataclasses.replace(base, runs=blocks(2), norm_passes=LAYER, tied_embeddings=True, dropout=dropout)
+    printed = row_number(row, "params_B", 0) * 1e9
+    # without a count the width tells: four times the model's is GPT's plain MLP, gated ones are narrower
+    if printed <= 0:
         return plain if ffn == 4 * hidden else base
     return min((base, plain), key=lambda m: abs(math.log(total_parameters(m) / printed)))
 
@@ -103,7 +105,7 @@ def row_precision(row: Any) -> str:
         return "fp4"
     if "int8" in text:
         return "int8"
-    if re.search(r"f8", text.replace("fp8", "f8")):
+    if re.search(r"fp?8|float8|e4m3", text):
         return "fp8"
     if text and not re.search(r"bf?(loat)?16|fp16|half|mixed|amp|not stated", text):
         raise SpecError(f"precision '{row_text(row, 'precision')}' is not known")
@@ -147,6 +149,7 @@ def row_plan(row: Any, devices: int) -> Plan:
     tp, pp, cp, ep = (max(int(row_number(row, n, 1)), 1) for n in ("tp", "pp", "cp", "ep"))
     dp = int(row_number(row, "dp", 0)) or max(devices // (tp * pp * cp), 1)
     batch = int(row_number(row, "global_batch"))
+    # stages idle unless many micro batches follow each other, so nobody runs a pipeline on one large one
     micro = int(row_number(row, "micro_batch", 0)) or (1 if pp > 1 else max(batch // dp, 1))
     zero = int(row_number(row, "zero_stage", 1 if dp > 1 else 0))
     if zero not in ZERO_STAGES:
@@ -355,6 +358,7 @@ def fitting(
         halves = [n // 2**i for i in range(n.bit_length()) if n % 2**i == 0]
         ways = [dataclasses.replace(w, micro_batch=m) for m in halves for w in ways]
     room = float(usable_B(chip))
+    # in order of what costs least time: the first that fits is what somebody would have run
     fits = ((p, s) for p in ways for s in softwares if memory_B(p, workload, s).total <= room)
     return next(fits, (plan, usual))
 

@@ -25,6 +25,7 @@ from .cases import Case
 
 def coordinates(u: Array, centre: Array, deviation: Array) -> Array:
     """Coordinates `centre + deviation u`, shape (numbers,); narrow products and attention move with matrix products."""
+    # so that what makes matrix products slow makes their narrow kin slow too, unless these were measured otherwise
     x = centre + deviation * u
     return x.at[jnp.asarray(FOLLOW)].add(deviation[LEAD] * u[LEAD])
 
@@ -128,7 +129,7 @@ class Design:
         u, at = effects[self.units[0]].sum(axis=1), 0
         values, slopes = [], []
         for b in self.blocks:
-            rows = slice(at, at := at + len(b.frame))
+            rows = slice(at, at := at + len(b.frame))  # a block without wanted rows is not run: it weighs nothing
             found = b.evaluate(u[rows]) if wanted[rows].any() else (np.zeros(len(b.frame)), np.zeros_like(u[rows]))
             values.append(found[0])
             slopes.append(found[1])

@@ -108,6 +108,7 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
 def with_dimensions(done: pd.DataFrame, rows: pd.DataFrame, kind: str) -> pd.DataFrame:
     """Predictions with the columns of `DIMENSIONS` that their rows print; `point_id` may end in ":" and a metric."""
     printed = rows.drop_duplicates("point_id").set_index("point_id")
+    # requests are named by point and metric, their rows by the point alone
     known = printed.reindex(done.point_id.str.rsplit(":", n=1).str[0] if kind == "inference" else done.point_id)
     numbers = {
         n: np.asarray(pd.to_numeric(known[n], errors="coerce"), dtype=float) for n in DIMENSIONS[kind] if n in known

@@ -70,6 +70,7 @@ class Refit:
 
 def refit_pool(pool: str, tell: Tell) -> Refit:
     """Both fits of a pool."""
+    # twice: an exponent serves as a power of two, and the other numbers must fit beside what serves
     free = Pooled(pool_design(pool))
     tell(f"{pool}: {len(free.design.frame):,} measurements")
     first = free.fit()
@@ -126,6 +127,7 @@ def _deviations(kin: Kin, names: list[str], covariance: np.ndarray, spread: np.n
             sums += covariance[i : i + N, j : j + N]
     sums += np.diag(new)
     variance = np.diagonal(sums).copy()
+    # narrow products move with matrix products as a whole: Var(a + b) with the covariance of both
     for i in FOLLOW:
         variance[i] += sums[LEAD, LEAD] + 2 * sums[LEAD, i]
     return np.sqrt(np.maximum(variance, 0.0))

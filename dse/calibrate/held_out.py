@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..core.errors import SpecError
 from ..physics.calibration import Calibration
 from ..physics.pooled import ALONE, NOVELTIES, STEPS, Kin, novelty_of
 from .cases import Case
@@ -75,6 +76,7 @@ def half_width(errors: pd.DataFrame, shrink_frac: float = 1.0) -> float:
     weight = errors.groupby("source").error.transform("size").to_numpy() ** -shrink_frac
     size = errors.error.abs().to_numpy()
     order = np.argsort(size)
+    # the first error at which the weights so far reach the share: a quantile of rows that weigh unlike
     at = np.searchsorted(np.cumsum(weight[order]) / weight.sum(), COVERED - 1e-9)
     return float(size[order][min(at, len(size) - 1)])
 
@@ -89,6 +91,7 @@ def bands_of(errors: pd.DataFrame) -> dict[str, dict[str, float]]:
             if mine.source.nunique() < FEWEST:
                 newer: Any = rows[rows.novelty.isin(NOVELTIES[i:])]
                 mine = newer if newer.source.nunique() >= FEWEST else rows
+            # what is newer is known less well, whatever few lucky sources of it say
             least = max(least, half_width(mine, SHRINK[pool_of(str(kind))]))
             width[novelty] = round(least, 4)
         found[str(kind)] = width
@@ -122,8 +125,12 @@ def served_without(
 
     Bands, (novelty, half width in log time), come from errors of the other groups alone, so their coverage is honest.
     """
-    pool = pool_of(kind)
-    pooled = Pooled(pool_design(pool, {kind: cases}))
+    if not cases:
+        return {}, {}
+    asked = pd.DataFrame({"source": [c.source for c in cases], "chip": [c.chip_name for c in cases]})
+    if not any(away.any() for _, away in HOLDERS[held](asked)):
+        raise SpecError(f"no measurement is of a {held} that can be left out; score them without")
+    pooled = Pooled(pool_design(pool_of(kind), {kind: cases}))
     # without one source the optimum seldom is another, and a start next to it takes a third of the time
     start = pooled.fit() if held == "source" else None
     f, kins, names = pooled.design.frame, pooled.design.kin, pooled.design.units[1]
@@ -146,6 +153,8 @@ def served_without(
 def _bands_of_others(errors: pd.DataFrame, kind: str) -> dict[str, tuple[str, float]]:
     """Novelty and half width of every point, learnt from the sources of other points."""
     found: dict[str, tuple[str, float]] = {}
+    # where no row may count, a band of those that may not is wider than one of nothing
+    errors = errors if errors.counts.any() else errors.assign(counts=True)
     for source, rows in errors.groupby("source"):
         others: Any = errors[errors.source != source]
         width = bands_of(others if others.counts.any() else errors)[kind]

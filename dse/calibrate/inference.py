@@ -109,8 +109,9 @@ def _padded(mixers: tuple[AbstractMixer, ...], tp: int) -> tuple[AbstractMixer, 
     found: list[AbstractMixer] = []
     for m in mixers:
         if isinstance(m, Attention) and m.n_heads % tp:
-            heads = -(-m.n_heads // tp) * tp
-            m = dataclasses.replace(m, n_heads=heads, n_kv_heads=heads if m.n_kv_heads == m.n_heads else tp)
+            # KV heads too, or copied where there are fewer than ranks: each rank holds the same whole number
+            heads, kv_heads = (-(-n // tp) * tp for n in (m.n_heads, m.n_kv_heads))
+            m = dataclasses.replace(m, n_heads=heads, n_kv_heads=kv_heads)
         elif isinstance(m, Latent) and m.n_heads % tp:
             m = dataclasses.replace(m, n_heads=-(-m.n_heads // tp) * tp)
         found.append(m)
@@ -163,6 +164,7 @@ SIXTEEN_BIT = r"bf16|fp16|float16|bfloat16|half|16[- ]?bit|not stated|default|au
 def row_plan(row: Any, batch: int) -> Plan:
     """The plan of a row; what it does not print is 1."""
     tp, pp, ep, dp = (max(int(row_number(row, n, 1)), 1) for n in ("tp", "pp", "ep", "dp"))
+    # some stacks print as tensor ranks all ranks that share the experts, data ranks of attention included
     tp = max(tp // dp, 1) if dp > 1 and tp * pp * dp > 2 * row_number(row, "num_chips", 1) >= tp * pp else tp
     return Plan(tp=tp, pp=pp, dp=dp, micro_batch=max(batch // dp, 1), ep=min(ep, dp), sequence_parallel=False)
 
@@ -180,7 +182,7 @@ def drawn_frac(row: Any) -> float:
 def lengths(row: Any, stack: str) -> tuple[int, int]:
     """Prompt that is computed and mean context of a token, as the stack lays them out."""
     prompt, out = (max(round(drawn_frac(row) * row_number(row, n, 1)), 1) for n in ("in_len", "out_len"))
-    if stack in FIXED_SHAPES:
+    if stack in FIXED_SHAPES:  # a compiled program reads its whole bucket and cache, whatever is in them
         return max(SMALLEST_BUCKET, 2 ** math.ceil(math.log2(prompt))), prompt + out
     return prompt, prompt + max(out // 2, 1)
 
@@ -221,8 +223,9 @@ def _seconds(row: Any, metric: str) -> float | None:
         said = rate(unit)
         if said is None or said.of == "steps" or value <= 0:
             return None
-        each = row_number(row, "out_len") if said.of == "tokens" else 1.0
+        each = drawn_frac(row) * row_number(row, "out_len") if said.of == "tokens" else 1.0
         chips = row_number(row, "num_chips") if said.per_chip or metric.endswith("chip") else 1.0
+        # Little's law: requests at once over requests per second
         return (loops.n_clients(row) or row_number(row, "batch")) * each / (value * said.per_s * chips)
     return value * SECONDS[unit] if unit in SECONDS else None
 
@@ -245,6 +248,7 @@ def _lowered(
     prompt, context = lengths(row, stack)
     narrow, products = row_storage(row, system.chip)
     storage, cache = checkpoint(narrow, model, stack)
+    # clients of a loop ask one after the other, so prompts come singly; a static batch is read in at once
     alone = dataclasses.replace(plan, micro_batch=1) if closed else plan
     prompts = Prefill(model, plan.dp if closed else batch, prompt, storage, cache, product_precision=products)
     token = Decode(model, batch, context, storage, cache, product_precision=products)
@@ -281,7 +285,8 @@ def _readable_case(
     stack = row_stack(row)
     system, ((_, _, first), (token, plan, each)) = _lowered(row, *found, stack)
     n_prefill, n_decode = loops.n_passes(row, KINDS[metric], plan, drawn_frac(row) * row_number(row, "out_len", 1))
-    if loops.n_clients(row) > 1:  # requests are taken in beside the running batch
+    # of a lone request the loop's own time is on the clock; beside others it is hidden behind the running batch
+    if loops.n_clients(row) > 1:
         first = dataclasses.replace(first, n_requests=0.0, n_calls=0.0)
     if DEVICE in metric:
         first, each = (dataclasses.replace(d, n_requests=0.0, n_calls=0.0) for d in (first, each))

@@ -22,7 +22,7 @@ from .libraries import Rounds, as_library_runs, has_library, levels_at_once, lib
 from .measurements import SECONDS
 from .operators import array_frac, calibrates, is_host_timed, row_ops, splits_contraction
 from .published import devices_per_chip, per_device, preset_for, system_of
-from .rates import SIZED, rated_s
+from .rates import SIZED, message_B, rated_s
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
 
 
@@ -54,6 +54,7 @@ CYCLES = 3
 def _cut(column: np.ndarray, r: Rounds, n_cores: float) -> None:
     """Write the cycles of a product into an operator's numbers, as its rounds say: all whole, with no other bound."""
     used = int(np.argmax(column[:CYCLES]))
+    # a step divides cycles by the cores, which here work in rounds: times them, so that the rounds come out
     column[used], column[CYCLES] = n_cores * r.n_cycles, 0.0
 
 
@@ -172,7 +173,7 @@ def kernel_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
 
 def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
     """Traffic of a row's collective, or why it is not modelled."""
-    ranks, message = int(row_number(row, "num_ranks", 0)), row_number(row, "message_bytes", 0)
+    ranks, message = int(row_number(row, "num_ranks", 0)), message_B(row)
     if ranks < 2 or message <= 0:
         return "fewer than two ranks or no message"
     ref = chip_reference(system.chip, prior_calibration(chip_name))
@@ -183,14 +184,12 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
         return f"{ranks} ranks do not share out over {nodes} nodes of this chip"
     if nodes > where[1]:
         where = group(system.fabric, 1, ranks // nodes), nodes
-    per_rank = "per rank" in row_text(row, "size_convention").lower()
     name = row_text(row, "collective").lower()
-    whole = message * ranks if per_rank and "gather" in name else message
     switched = system.fabric.kind == "switched"
     if name == "all_reduce":
         return library_all_reduce(*where, message, ref)
     if name in ("all_gather", "reduce_scatter"):
-        found = across_gather(*where, whole, ref)
+        found = across_gather(*where, message, ref)
         return levels_at_once(as_library_runs(found, ref), ref) if switched else found
     started = Traffic(n_starts=float(switched and where[1] == 1))
     if name in ("all_to_all", "send_recv"):

@@ -143,6 +143,7 @@ def levels_at_once(t: Traffic, ref: Reference) -> Traffic:
     Source: [nvidia2021nccl]: one kernel per channel passes chunks on as they arrive, through both kinds of links.
     Assumes: the slower level, chosen at the reference, hides the other wholly.
     """
+    # bytes of the hidden level vanish, its latencies stay: chunks still pass through both
     if t.up_B / ref.up_Bps >= t.out_B / ref.out_Bps:
         return dataclasses.replace(t, out_B=0.0)
     return dataclasses.replace(t, up_B=0.0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -30,7 +31,7 @@ def read(kind: str, path: str | Path | None = None, said: Sequence[str] = ()) ->
         rows = _as_written(path, kind)
         if own:
             rows = given(renamed(rows, kind), said, kind)
-            rows = tidied(as_rows(completed(rows, kind, path.stem)))
+            rows = points_apart(tidied(as_rows(completed(rows, kind, path.stem))))
     except DseError as error:
         raise SpecError(f"{path}: {error}") from None
     except (OSError, ValueError) as error:
@@ -48,6 +49,22 @@ def read(kind: str, path: str | Path | None = None, said: Sequence[str] = ()) ->
 
 PARTS = ("metric", "value", "unit")
 """Columns of tables with one row per metric."""
+APART = ("source", "chip", "framework")
+"""Columns that are one and the same for all rows of a point."""
+
+
+def points_apart(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose points have source, chip and framework in their name where several share one.
+
+    Tables put together from others count points from 1 again, and predictions, calibrations and bands go by name.
+    """
+    told = [c for c in APART if c in rows]
+    if "point_id" not in rows or not told:
+        return rows
+    counts: Any = rows.groupby("point_id")[told].transform("nunique")  # an empty cell contradicts none
+    shared: Any = (counts > 1).any(axis=1)
+    names = rows[["point_id", *told]].astype(str).agg(" ".join, axis=1)
+    return rows.assign(point_id=rows["point_id"].where(~shared, names)) if bool(shared.any()) else rows
 
 
 def _as_written(path: Path, kind: str) -> pd.DataFrame:

@@ -116,7 +116,7 @@ def grouped_gemm(name: str, row: Any, dtype: DataType) -> Op | str:
     n_gpus = re.search(r"(\d+) gpus ep", note)
     n_tokens = tokens * (float(n_gpus.group(1)) if n_gpus else experts / local)
     touched = n_experts_touched(experts, top_k, n_tokens) * local / experts
-    each = n_tokens * top_k / experts * local / touched
+    each = n_tokens * top_k / experts * local / touched  # rows per expert that is read at all, not per expert
     k, n = (hidden, 2 * ffn) if "gate" in name else (ffn, hidden)
     return gemm(each, n, k, dtype, touched, Kind.EXPERTS)
 

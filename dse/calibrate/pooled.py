@@ -124,6 +124,7 @@ class Pooled:
             hessian, gradient = self._normal(z, slope, r, weight, on)
             before = self._cost(z, r, power, log_sigma)
             for _try in range(TRIES):
+                # Marquardt's scaling: a share of each diagonal, so that units of the effects do not matter
                 step = cho_solve(cho_factor(hessian + damping * np.diag(np.diagonal(hessian))), gradient)
                 trial = z + step * min(1.0, LARGEST_STEP / max(np.abs(step).max(), 1e-12))
                 t_new, slope_new = self.design.evaluate(trial[: self.columns.n_effects].reshape(-1, N), on)
@@ -156,6 +157,7 @@ class Pooled:
         for _ in range(NOISE_STEPS):
             s2 = np.exp(2 * log_sigma[src])
             pull = np.bincount(src, power * ((nu + 1) * r**2 / (nu * s2 + r**2) - 1), n)
+            # without a prior of its own, the noise of a source of one row would shrink onto that row
             pull -= (log_sigma - np.log(self.settings.sigma)) / NOISE_VARIANCE
             log_sigma = log_sigma + np.clip(pull / (2 * rows + 1 / NOISE_VARIANCE), -0.5, 0.5)
         return log_sigma

@@ -39,6 +39,9 @@ CHIPS: tuple[tuple[str, str, str], ...] = (
     (r"gb200", "gb200", "gb200-nvl72"),
     (r"b300", "b300", "hgx-b300"),
     (r"b200", "b200", "hgx-b200"),
+    (r"\bv100\b", "v100", "dgx-1-v100"),
+    (r"\bp100\b", "p100", "dgx-1-p100"),
+    (r"mi100\b", "mi100", "mi100-4"),
     (r"mi210", "mi210", "mi210-4"),
     (r"mi250", "mi250x", "mi250x-4"),
     (r"mi300x", "mi300x", "mi300x-8"),
@@ -51,10 +54,9 @@ CHIPS: tuple[tuple[str, str, str], ...] = (
     (r"tpu ?7|v7|ironwood", "tpu-v7", "tpu-v7-9216"),
     (r"tpu ?v4\b", "tpu-v4", "tpu-v4-4096"),
     (r"tpu ?v3\b", "tpu-v3", "tpu-v3-32"),
+    (r"tpu ?v2\b", "tpu-v2", "tpu-v2-256"),
     (r"gaudi ?2|\bhl ?225", "gaudi2", "gaudi2-8"),
     (r"gaudi ?3|\bhl ?325", "gaudi3", "gaudi3-8"),
-    (r"\bv100", "v100", "dgx-1-v100"),
-    (r"\bp100", "p100", "dgx-1-p100"),
     (r"inferentia ?1|\binf1", "inferentia1", "inf1-24xlarge"),
 )
 """Pattern in a chip's published name, preset and system; the first that matches counts."""
@@ -130,7 +132,7 @@ def _on_slower_links(system: System, bus_Bps: float, ref: Reference) -> System:
     )
 
 
-OTHERS = r"h(100|200|800).*(pcie|\bnvl\b)|a800.*pcie|\bmig\b|\ba100x|\bh20 3e"
+OTHERS = r"h(100|200|800).*(pcie|\bnvl\b)|a800.*pcie|\bmig\b|\ba100x|\bh20 3e|v100.*\b32 ?gi?b"
 """Boards that share a name with a preset and neither its clock nor its size."""
 NEAR_GB = 0.08
 """How far a memory in a chip's name may be from its preset's: makers count with and without what is set aside."""
@@ -144,6 +146,7 @@ def _named(plain: str) -> tuple[str, str] | None:
 
 def _fits(chip: str, plain: str) -> bool:
     """Whether the memory that a name states, if any, is the preset's or that of several."""
+    # of a server ("8x80GB", "640 GB") it is a multiple, so only the distance to the next whole number counts
     said = re.search(r"\b(\d+) ?gi?b\b", plain)
     n = float(said.group(1)) * 1e9 / float(preset_chip(chip).hbm_capacity_B) if said else 1.0
     return abs(n / max(round(n), 1) - 1) <= NEAR_GB
@@ -196,6 +199,7 @@ def per_device(system: System, per_chip: int, n_devices: int) -> System:
     """`system` cut into devices of 1/per_chip of a chip: the innermost axis, as fast as all links (a guess)."""
     if per_chip == 1:
         return dataclasses.replace(system, n_chips=n_devices)
+    # of twice the links, shared in halves, the new axis has as much as all links had, and the old ones what they had
     c, k = system.chip, float(per_chip)
     chip = dataclasses.replace(
         c, n_cores=c.n_cores / k, n_stacks=c.n_stacks / k, hbm_bandwidth_Bps=c.hbm_bandwidth_Bps / k,

@@ -66,7 +66,7 @@ def named_model(published: str) -> Model | None:
 def known_model(published: str, layers: float, n_hidden: float) -> Model | None:
     """The model of a published name, cut to the printed layers; None where none is, or its width is another."""
     model = named_model(published)
-    if model is None or n_hidden != model.hidden:
+    if model is None or n_hidden != model.hidden:  # another model under the name, such as a test's short one
         return None
     n = int(layers)
     if n == model.n_layers or n < 1:

@@ -41,6 +41,7 @@ def rate(unit: str) -> Rate | None:
         return None
     if parts[1].lower().removesuffix("s") in PER_CHIP:
         parts[1:] = reversed(parts[1:])  # tokens/GPU/s
+    # letters match in any case ("Ktok"), so that the t of "tokens" is first taken for tera and then put back
     multiple = re.fullmatch(r"([kKMBGT]?)\s*([a-z]+)", parts[0], re.IGNORECASE)
     if multiple is None:
         return None
@@ -91,7 +92,17 @@ def _size(row: Any) -> float:
     if metric not in ("busbw", "algbw"):
         return 0.0  # which of the two a plain bandwidth means is not said
     ranks = max(row_number(row, "num_ranks", 0), 1.0)
-    return row_number(row, "message_bytes", 0) * (wire(ranks) if metric == "busbw" else 1.0)
+    return message_B(row) * (wire(ranks) if metric == "busbw" else 1.0)
+
+
+def message_B(row: Any) -> float:
+    """Bytes of a row's collective as nccl-tests counts them: of an all-gather what all ranks have together.
+
+    Of a size per rank that is its share, unless the size is a buffer's, which holds the result.
+    """
+    said, size = row_text(row, "size_convention").lower(), row_number(row, "message_bytes", 0)
+    share = "per rank" in said and "buffer" not in said and "gather" in row_text(row, "collective").lower()
+    return size * max(row_number(row, "num_ranks", 0), 1.0) if share else size
 
 
 def rated_s(row: Any) -> float | None:

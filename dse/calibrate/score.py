@@ -165,6 +165,7 @@ def with_baseline(predictions: pd.DataFrame, held_out: bool = False) -> pd.DataF
     groups: list[Any] = [predictions.source == s for s in set(predictions.source)] if held_out else [everything]
     found = pd.Series(np.nan, index=predictions.index)
     for mine in groups:
+        # of a source held out, the baseline must not see it either, or it would compete with an unfair start
         utilisation = fitted_utilisation(pd.DataFrame(predictions[~mine if held_out else mine]))
         usual = np.median(list(utilisation.values())) if utilisation else UNKNOWN_UTILISATION
         rows = predictions.loc[mine]

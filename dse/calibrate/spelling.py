@@ -95,6 +95,7 @@ def with_parted_metrics(rows: pd.DataFrame) -> pd.DataFrame:
         own = [x.strip() if isinstance(x, str) else "" for x in (cells[n][i] for n in NAMES[1:])]
         same = (plain_word(own[0]) == told[0], _same_unit(told[1], own[1])) if told else ()
         agree = all(not t or not o or ok for t, o, ok in zip(told, own, same, strict=True))
+        # a name and columns that contradict each other stay as they are, to be refused later with their own words
         if any(told) and agree:
             cells["metric"][i] = name
             cells["stat"][i], cells["unit"][i] = (o or t or None for t, o in zip(told, own, strict=True))
@@ -116,7 +117,7 @@ def unit_word(said: str) -> str:
 
 def collective_word(said: str) -> str:
     """A collective by its letters alone."""
-    letters = re.sub(r"[^a-z]", "", said.lower().replace("2", "to"))
+    letters = re.sub(r"[^a-z]", "", said.lower().replace("2", "to"))  # "All2All" and "all-to-all" are one
     letters = letters.removeprefix("nccl").removesuffix("perf")  # as programs that time them are called
     return next((name for name in COLLECTIVES if name.replace("_", "") == letters), said.strip())
 

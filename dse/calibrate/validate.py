@@ -149,9 +149,10 @@ def left_aside(rows: pd.DataFrame) -> list[Unmodelled]:
 
 def timed(cases: Sequence[Case], rest: Sequence[Unmodelled]) -> tuple[list[Case], list[Unmodelled]]:
     """Cases with a positive measured time; the others are added to `rest`."""
-    bad = [c for c in cases if not (np.isfinite(c.measured_s) and c.measured_s > 0)]
+    fine = [np.isfinite(c.measured_s) and c.measured_s > 0 for c in cases]
+    bad = [c for c, ok in zip(cases, fine, strict=True) if not ok]
     refused = [Unmodelled(c.point_id, c.source, c.chip_name, "measured time is not positive") for c in bad]
-    return [c for c in cases if c not in bad] if bad else list(cases), [*rest, *refused]
+    return [c for c, ok in zip(cases, fine, strict=True) if ok], [*rest, *refused]
 
 
 def source_medians(v: Validation) -> dict[str, Any]:

@@ -127,6 +127,7 @@ def interruptions(d: Deal, job: Job) -> Interruptions:
     o = racked(d, as_float(chip.power_limit_W))
     total, move = n * float(total_per_s(o.failures)), float(transfer_s(job.state_B, chip, r))
     write, restart = float(job.stall_s) + move, float(r.detect_s + r.restart_s) + move
+    # rates are in proportion to the level, so its range is theirs; the high rate makes the low goodput
     low, high = (total * x / float(r.level) for x in level_range(d))
     kept = [1.0 / float(slowdown(as_float(t), as_float(write), as_float(restart))) for t in (total, low, high)]
     spares = n_spare_units(hardware_per_s(o.failures), job.n_chips, r.repair_s, d.economy.sparing)

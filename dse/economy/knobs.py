@@ -61,9 +61,10 @@ def knobs(d: Deal) -> list[Knob]:
     parts = {"node": d.chip.node, "memory": d.chip.hbm, "package": d.tech.package.name}
     for kind, wanted in TECHNOLOGY.items():
         found += [Knob(kind, parts[kind], f) for f in receipts(kind, parts[kind]) if f.name in wanted]
-    deciding = "price_USD" if d.price_USD > 0 else "margin"
-    own = chip_facts(d.chip.name)
-    found += [Knob("chip", d.chip.name, own[deciding])] if deciding in own else []
+    deciding, paid = ("price_USD", d.price_USD) if d.price_USD > 0 else ("margin", d.economy.margin)
+    fact = chip_facts(d.chip.name).get(deciding)
+    # a margin that was asked for, as at cost, is no guess: only what stands at its fact's value may be turned
+    found += [Knob("chip", d.chip.name, fact)] if fact and math.isclose(float(paid), float(fact.value)) else []
     return [k for k in found if not isinstance(k.fact.value, str) and k.fact.low < k.fact.high]
 
 
@@ -120,6 +121,7 @@ def turned(answer: Callable[[Deal, Deal], float], first: Deal, second: Deal) -> 
     found = []
     for k in every:
         ends = [answer(turn(first, k, v), turn(second, k, v)) / middle for v in (k.fact.low, k.fact.high)]
+        # a fact may be best inside its range, or not matter: the answer as it stands is one of the ends then
         found.append(Turned(k.label, min(1.0, *ends), max(1.0, *ends)))
     return sorted(found, key=lambda t: t.low / t.high)
 
@@ -131,6 +133,7 @@ def turned_alone(answer: Callable[[Deal], float], d: Deal) -> list[Turned]:
 
 def band(middle: float, parts: Iterable[Turned]) -> tuple[float, float]:
     """Range of a result with independent errors: logs of the parts add in quadrature, separately up and down."""
-    parts = list(parts)
+    parts = list(parts)  # read twice
+    # in logs, since prices and rates multiply; each side by itself, since most ranges are lopsided
     down, up = (math.sqrt(sum(math.log(getattr(t, side)) ** 2 for t in parts)) for side in ("low", "high"))
     return middle * math.exp(-down), middle * math.exp(up)

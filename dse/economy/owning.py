@@ -102,6 +102,7 @@ def package_USD(d: Deal) -> Money:
 
 def racked(d: Deal, chip_W: FloatLike) -> Owned:
     """The chip of a deal in its rack, provisioned for `chip_W`."""
+    # a price paid is a margin too: one form for both, which the convex core knows
     made = total_USD(package_USD(d))
     bought = d.price_USD > 0
     margin = jnp.where(bought, d.price_USD / made, d.economy.margin)
@@ -198,7 +199,7 @@ def hours(
 ) -> list[Hour]:
     """Prices of chips that are compared, all on one of `BASES`, by default that of most; given ones come first."""
     given = given_USD or {}
-    how = basis or price_basis([name for name in chip_names if name not in given])
+    how = basis or price_basis([name for name in chip_names if name not in given])  # those need no listing
     return [chip_hour(name, how, given) for name in chip_names]
 
 

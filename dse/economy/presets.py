@@ -83,7 +83,7 @@ def chip_facts(chip_name: str) -> Receipts:
             raise ReceiptError(f"{chip_name}: no price of this chip in a fleet; {remedy}")
         return _facts("chip in a fleet", chip_name)
     said = {k: f for k, f in _said(chip_name).items() if k != "rent_USD"}
-    if "host" in said and len(said) > 1:
+    if "host" in said and len(said) > 1:  # all that is needed: the base need not be known
         return said
     base = base_name(chip_name)
     try:

@@ -119,6 +119,7 @@ def repeats(x: FloatLike) -> FloatLike:
 
     h(x) = 1 + x/2 (1 + x/3 (1 + ...)) = sum_k x^k / (k + 1)!,  a posynomial where x is one
     """
+    # as a series because (e^x - 1) / x, a difference, is no posynomial, and is 0/0 without failures
     total = jnp.ones_like(jnp.asarray(x, dtype=float))
     for k in range(TERMS, 1, -1):
         total = 1.0 + x / float(k) * total
@@ -134,6 +135,7 @@ def slowdown(failures_per_s: FloatLike, write_s: FloatLike, restart_s: FloatLike
     Source: [daly2006], the complete model (exponential failures; restarts may fail too).
     Assumes: failures do not depend on each other; a checkpoint in progress is lost; useful segments of equal length.
     """
+    # with tau put in: w/tau = sqrt(l w / 2) and l (tau + w) = sqrt(2 l w) + l w, so that tau is no variable
     root = jnp.sqrt(write_s + NO_TIME_s) * jnp.sqrt(failures_per_s)
     segment = jnp.sqrt(2.0) * root + failures_per_s * write_s
     return jnp.exp(failures_per_s * restart_s) * (1.0 + root / jnp.sqrt(2.0)) * repeats(segment)

@@ -6,7 +6,6 @@ A job computes and checkpoints; failed units go to repair and spares replace the
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Generator
 from typing import Any
 
@@ -57,9 +56,7 @@ def simulate(cluster: Cluster, n_failures: int, seed: int = 0) -> Outcome:
     except ImportError as error:
         raise SpecError("simulation needs simpy; install dse with the extra 'fleet'") from error
     env, random, tally = simpy.Environment(), np.random.default_rng(seed), _Tally()
-    spares = (
-        simpy.Container(env, init=cluster.n_spares) if cluster.n_spares else simpy.Container(env, capacity=math.inf)
-    )
+    spares = simpy.Container(env, init=cluster.n_spares)
     job = env.process(_job(env, cluster, spares, tally))
     stop = env.event()
     for rate, is_hardware in ((cluster.hardware_per_s, True), (cluster.software_per_s, False)):

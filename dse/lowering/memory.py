@@ -50,7 +50,7 @@ def _block_weights(block: Block, hidden: int, tp: int, ep: int) -> dict[str, flo
     feed, routed = block.feed, block.expert_weights(hidden)
     mixers = sum(m.n_weights(hidden) for m in block.mixers)
     held = sum(replicated_weights(m, hidden, tp) for m in block.mixers)
-    norms = block.n_norms * hidden
+    norms = block.norm_weights(hidden)
     parts = {"attention": mixers / tp + held, "rest": float(norms), "experts": routed / (tp * ep)}
     if isinstance(feed, Experts):
         shared = feed.n_matrices * hidden * feed.shared_ffn
@@ -98,7 +98,7 @@ def _cache_B(plan: Plan, model: Model, context: float, kv_precision: str) -> flo
     per_layer = 0.0
     for mixer, share in model.mixers:
         cache = mixer.n_kv * mixer.n_kept(context) * n_element_bits(kv_precision) / 8 / plan.cp
-        per_layer += share * (cache + state_B(mixer, kv_precision)) / cache_split(mixer, plan.tp)
+        per_layer += share * (cache + state_B(mixer)) / cache_split(mixer, plan.tp)
     return per_layer * layers_per_stage(plan, model)
 
 

@@ -111,8 +111,8 @@ def _prefill_attention(mixer: Attention | Latent, workload: Serving, plan: Plan,
     heads, kv_heads = heads_of(mixer, plan.tp)
     width = (mixer.head_dim + mixer.value_dim) / 2
     read = p.n_context
-    if isinstance(mixer, Attention) and (mixer.window or mixer.cross):
-        read = float(mixer.n_memory) if mixer.cross else min(mixer.n_kept(p.n_context) + p.queries, p.n_context)
+    if isinstance(mixer, Attention) and mixer.window:
+        read = min(mixer.n_kept(p.n_context) + p.queries, p.n_context)
     return fused_attention(
         heads, kv_heads, width, p.queries / plan.cp, read, p.sequences, n_products=2,
         softmax_passes=passes()["softmax_forward"], kv_B=stored_B(workload.kv_precision),
@@ -125,7 +125,7 @@ def _mixer(mixer: AbstractMixer, workload: Serving, plan: Plan, p: Pass, lanes: 
     decode = isinstance(workload, Decode)
     if not isinstance(mixer, Attention | Latent):
         if decode or not isinstance(mixer, Recurrence):
-            return [recurrence_step_op(mixer, plan.tp, p.sequences, state_B(mixer, workload.kv_precision))]
+            return [recurrence_step_op(mixer, plan.tp, p.sequences, state_B(mixer))]
         return [recurrence_op(mixer, plan.tp, p.queries / plan.cp, p.sequences, "forward")]
     if decode:
         found = [_decode_attention(mixer, workload, plan, p, lanes)]

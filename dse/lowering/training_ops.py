@@ -46,8 +46,7 @@ def _attention(mixer: Attention | Latent, workload: Training, s: Shard, phase: s
     """Scores and values of one kind of attention, and of the indexer that chooses for it."""
     heads, kv_heads = heads_of(mixer, s.tp)
     head_dim, sequence = (mixer.head_dim + mixer.value_dim) / 2, float(workload.sequence)
-    context = float(mixer.n_memory) if isinstance(mixer, Attention) and mixer.cross else sequence
-    shape = (heads, kv_heads, head_dim, workload.sequence / s.cp, context, float(s.micro_batch))
+    shape = (heads, kv_heads, head_dim, workload.sequence / s.cp, sequence, float(s.micro_batch))
     softmax = passes()[f"softmax_{phase}"]
     if not workload.fused_attention:
         n_products = 2 if phase == "forward" else 4 + 2 * s.scores_again

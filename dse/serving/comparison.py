@@ -124,7 +124,9 @@ class Answer:
 
     @property
     def verdict(self) -> str:
-        """Whether the claimed 40 % holds over the range: "yes", "likely", "unlikely" or "no"."""
+        """Whether the claimed 40 % holds over the range: "yes", "likely", "unlikely" or "no"; "unknown" without one."""
+        if math.isnan(self.ratio):
+            return "unknown"
         goal = 1.0 - claimed_frac()
         if self.high <= goal:
             return "yes"
@@ -192,11 +194,13 @@ def _rented(
 ) -> Answer:  # fmt: skip
     asked = [math.nan if h.chip_hour_USD is None else h.chip_hour_USD for h in paid]
     dollars = [t.rented_USD(d, h) for t, d, h in zip((a, b), deals, asked, strict=True)]
+    # dollars are in proportion to the rent, so that its break-even is a ratio
     most = (1.0 - claimed_frac()) * dollars[1] / a.rented_USD(deals[0], 1.0)
     prices = [
         Turned(f"rent of {t.chip}", *(x / h for x in p.range_USD or (h, h)))
         for t, p, h in zip((a, b), paid, asked, strict=True)
     ]
+    # the second chip is below the line: what makes it dearer makes the ratio smaller
     prices[1] = Turned(prices[1].label, 1.0 / prices[1].high, 1.0 / prices[1].low)
     parts = sorted([*speeds(a, b), *prices], key=lambda t: t.low / t.high)
     low, high = band(dollars[0] / dollars[1], parts)

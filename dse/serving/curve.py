@@ -113,9 +113,8 @@ class Curve:
         n, policy = len(self.menu.writers), self.policy
         beat = np.asarray(self.costs.pass_s)[:n] * (1.0 + policy.n_drafted * policy.draft_frac)
         best = int(np.argmin(beat))
-        return best, float(beat[best]) / float(
-            n_accepted_tokens(np.asarray(policy.acceptance_frac), policy.n_drafted)
-        )  # fmt: skip
+        accepted = n_accepted_tokens(np.asarray(policy.acceptance_frac), policy.n_drafted)
+        return best, float(beat[best]) / float(accepted)
 
     def fastest_reader(self) -> tuple[int, float]:
         """The fastest prefill engine for the slowest kind of prompt, and its time [s]: the floor of TTFT."""
@@ -195,6 +194,7 @@ def _menu(
             if ride is not None:
                 rows.append((i, len(readers), 1, 0.0, 0.0))
                 readers.append(ride)
+    # both ends hold the cache over all of their chips, so the end with fewer of them takes longest
     held = {s: cache_B(requests, s) for s in {w.shape for w in writers} | set(position)}
     apart = [
         (i, j, 2, load, max(held[w.shape], held[r.shape]) / ref.out_Bps + ref.out_hop_s)
@@ -268,7 +268,8 @@ def _steady_states(
     menu: Menu, engine: Engine, costs: Passes, static_W: FloatLike, tech: Technology, quantile_frac: float
 ) -> ServingPoint:  # fmt: skip
     n, kinds = len(menu.writer_index), engine.share_frac.shape[-1]
-    fill = np.arange(n_padded(n)) % n
+    fill = np.arange(n_padded(n)) % n  # engines over again up to a power of two, so that few sizes are compiled
+    # costs stand in the order of `_demands`: a row per writer, then one per reader and kind of request
     prompt_at = len(menu.writers) + menu.reader_index[:, None] * kinds + np.arange(kinds)
     parts = ((engine, fill), (costs, menu.writer_index[fill]), (costs, prompt_at[fill]))
     e, decode, prompt = (jax.tree.map(lambda x, at=at: x[at], tree) for tree, at in parts)

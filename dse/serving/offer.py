@@ -60,6 +60,7 @@ def offers(
         best = curve.best
         if not best:
             raise SpecError(broken_promise(curve))
+        # the slowest engine within the promise has most tokens per chip: it is what would be bought
         chip, c, last = system.chip, curve.calibration, best[-1]
         waits = spent(last.writer.demand, chip, c), spent(last.reader.demands[-1], chip, c)
         found.append(Offer(curve, best, hour, waits))

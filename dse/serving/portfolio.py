@@ -168,4 +168,5 @@ def sized(service: Service, curve: Curve, requests_per_s: float) -> Sized | None
 
 def _whole(chips: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Chips of whole engines of `size`, at least one where there is anything to do; 0 where nothing is."""
+    # without the margin, rounding in the last digit would buy one engine more than a whole number of them
     return np.maximum(np.ceil(chips / size - 1e-9), chips > 0.0) * size

@@ -126,7 +126,9 @@ def steady_state(
     cv2 = jnp.sum(e.share_frac * jnp.square(service)) / jnp.square(mean_service) - 1.0
     tpot, worst = token_times_s(e, beat, service, quantile_frac)
     requests = e.n_sequences / ((e.n_output - 1.0) * tpot)
+    # shared chips are as loaded as their own requests make them; chips apart are bought for a load that is chosen
     load = jnp.where(e.apart_frac > 0, e.prompt_load_frac, requests * mean_service)
+    # a prompt that arrives meets half of a decode pass on average, all of it at worst
     under_way = (1.0 - e.apart_frac) * beat
     last = service_quantile_s(service, jnp.asarray(e.share_frac), quantile_frac)
     engines = requests * e.n_ranks * mean_service / (load * e.n_prompt_ranks)
@@ -150,6 +152,7 @@ def steady_state(
 def token_times_s(e: Engine, beat_s: FloatLike, service_s: Array, quantile_frac: FloatLike) -> tuple[Array, Array]:
     """Mean time per output token after the first, and its quantile over requests [s]."""
     alone = beat_s / e.n_accepted
+    # a mixed pass writes a token too: only what it takes beyond a plain pass delays
     delays = jnp.maximum(service_s - e.together_frac * e.n_passes * beat_s, 0.0)
     delay = (1.0 - e.apart_frac) * jnp.sum(e.share_frac * delays)
     moved = e.apart_frac * e.transfer_s
@@ -194,6 +197,7 @@ def wait_quantile_s(
     with W the mean wait, rho `load_frac`, q `quantile_frac`. Exact for M/M/1; for M/D/1 a little high at light load.
     Source: [kingman1961] for the exponential tail; [kleinrock1975] section 5.7 for its mean.
     """
+    # W / rho is the mean wait of those who wait at all; the smallest float keeps its slope finite at no load
     waiting = mean_wait_s(service_s, service_cv2, load_frac) / jnp.maximum(load_frac, jnp.finfo(float).tiny)
     excess = jnp.maximum(load_frac / (1.0 - quantile_frac), 1.0)
     return jnp.where(load_frac < FULL_LOAD_FRAC, waiting * jnp.log(excess), jnp.inf)
@@ -217,6 +221,7 @@ def n_accepted_tokens(acceptance_frac: FloatLike, n_drafted: int) -> FloatLike:
     with a the chance that each of g drafted tokens is accepted. Source: [leviathan2023] eq. 1.
     Assumes: tokens are accepted independently.
     """
+    # Horner's form, since the closed one is 0/0 where every draft is accepted
     total = jnp.ones_like(jnp.asarray(acceptance_frac, dtype=float))
     for _ in range(n_drafted):
         total = 1.0 + acceptance_frac * total

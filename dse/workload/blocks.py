@@ -76,6 +76,8 @@ class Block:
     """Normalisations of the model's width: one before each branch, and one after it for post-norm models."""
     per_layer_width: int = 0
     """Width of a per-layer embedding that the block gates and adds (Gemma 3n and 4); 0 for none."""
+    norms_scale: bool = True
+    """Whether a normalisation has a weight per element; without one (OLMo, nanochat) it takes as long."""
 
     @property
     def n_branches(self) -> int:
@@ -84,12 +86,16 @@ class Block:
 
     @property
     def rests(self) -> bool:
-        """Whether the block is idle: cross attention without a second sequence (text without an image)."""
-        return bool(self.mixers) and all(isinstance(m, Attention) and m.cross and not m.n_memory for m in self.mixers)
+        """Whether the block is idle: cross attention, for text without an image."""
+        return bool(self.mixers) and all(isinstance(m, Attention) and m.cross for m in self.mixers)
+
+    def norm_weights(self, hidden: int) -> int:
+        """Weights of its normalisations of the model's width."""
+        return hidden * self.n_norms if self.norms_scale else 0
 
     def n_weights(self, hidden: int) -> int:
         """Number of weights, including normalisations of the model's width."""
-        beside = hidden * (self.n_norms + 2 * self.per_layer_width)
+        beside = self.norm_weights(hidden) + 2 * hidden * self.per_layer_width
         return sum(m.n_weights(hidden) for m in self.mixers) + self.feed_weights(hidden) + beside
 
     def feed_weights(self, hidden: int) -> int:

@@ -28,7 +28,7 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> Config:
 def read(path: Path) -> Config:
     """The JSON object in `path`, or SpecError."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_repeats)
+        raw = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_repeats)
     except OSError as e:
         raise SpecError(f"{path}: cannot be read ({e.strerror}); give the path of a Hugging Face config.json") from None
     except json.JSONDecodeError as e:
@@ -118,8 +118,8 @@ class Fields:
             return default if self.key_of(key) is None else [self.whole(key)]
         return [Fields({key: x}, self.place, self.inside).whole(key) for x in value] or default
 
-    def number(self, key: str, default: float) -> float:
-        """The number of `key`, above 0 and no larger than a whole number may be."""
+    def number(self, key: str, default: float | None = None) -> float:
+        """The number of `key`, above 0 and no larger than a whole number may be; SpecError without it or `default`."""
         value = default if self.key_of(key) is None else self.raw[key]
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST_WHOLE:
             raise self.error(key, f"a number, above 0 and at most {MOST_WHOLE:,}")
@@ -191,6 +191,7 @@ class Fields:
     def without(self, *keys: str) -> Fields:
         """The same fields but `keys`; what is read of them counts as read here."""
         other = Fields({k: v for k, v in self.raw.items() if k not in keys}, self.place, self.inside)
+        # one set of both, so that keys read through the copy are not refused as unread here
         other._read, other._nested = self._read, self._nested
         self._read.update(keys)
         return other
@@ -215,6 +216,7 @@ class Fields:
 
     def unread(self) -> dict[str, Any]:
         """Keys with a value that nobody read, nested ones with the name of their object."""
+        # a null says that there is none of something, which changes no model
         own = {f"{self.inside}{k}": v for k, v in self.raw.items() if k not in self._read and v is not None}
         for part in self._nested:
             own |= part.unread()

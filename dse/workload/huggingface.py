@@ -164,7 +164,7 @@ def reading(raw: Config, place: str, name: str, beside: Config | None = None) ->
     outer = Fields(raw, place)
     if outer.flag("is_encoder_decoder", default=False):
         raise SpecError(f"{place}: is_encoder_decoder = true: an encoder with a decoder is not supported")
-    parts = towers(outer)
+    parts = towers(outer)  # first: what it takes is no key of the language model, also where that stands outside
     _refused(outer)
     inner = text_fields(outer, FAMILIES)
     kind = _builder_type(inner)
@@ -174,10 +174,9 @@ def reading(raw: Config, place: str, name: str, beside: Config | None = None) ->
             f.skip("use_sliding_window", "sliding_window", "max_window_layers")
     quantised = _quantisation(outer, inner)
     quantised = Fields(beside or {}, place).object("quantization") if quantised is None else quantised
-    experts = next((f.text("expert_dtype", default="") for f in (inner, outer) if f.has("expert_dtype")), "")
     body: Body = FAMILIES[kind](inner)
     seen = outer if inner is outer or is_inside(outer) else inner
-    stored = stored_as(quantised, place, body, experts)
+    stored = stored_as(quantised, place, body, _expert_dtype(inner, outer))
     ignored = (*_ignored(seen, kind), *cache_note(quantised), *stored.notes)
     model = Model(
         name=name, hidden=body.hidden, vocab=body.vocab, runs=runs_of(body.blocks), tied_embeddings=body.tied,
@@ -187,6 +186,11 @@ def reading(raw: Config, place: str, name: str, beside: Config | None = None) ->
     return Reading(
         model, kind, stored.method, ignored, tuple((f"{inner.inside}{k}", v) for k, v in inner.filled.items())
     )
+
+
+def _expert_dtype(*levels: Fields) -> str:
+    """The width of experts alone, which DeepSeek states outside the object of the storage; else nothing."""
+    return next((f.text("expert_dtype", default="") for f in levels if f.has("expert_dtype")), "")
 
 
 def _quantisation(outer: Fields, inner: Fields) -> dict[str, Any] | None:

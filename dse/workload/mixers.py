@@ -13,6 +13,7 @@ def n_seen(cached: float, queries: float, window: float) -> float:
     whole = cached + queries
     if not window or whole <= window:
         return cached + queries / 2
+    # the first `ramp` of the new tokens still see all that came before them; from there on the window is full
     ramp = max(window - cached, 0.0)
     return (ramp * (cached + window) / 2 + (queries - ramp) * window) / queries
 
@@ -71,6 +72,7 @@ class Indexer:
     @property
     def n_kv(self) -> int:
         """Elements that it caches for a position."""
+        # in whole elements a position: a key of `head_dim` for `rate` of them
         return 0 if self.shared or not self.n_made else -(-self.head_dim // self.rate)
 
     @property
@@ -132,9 +134,7 @@ class Attention(AbstractMixer):
     values_are_keys: bool = False
     """Whether values are made from the keys, without weights of their own."""
     cross: bool = False
-    """Whether it attends to `n_memory` positions of another sequence instead of its own."""
-    n_memory: int = 0
-    """Positions of the other sequence, kept as long as the sequence lasts; 0 for none, and then the block rests."""
+    """Whether it attends to another sequence (an image) instead of its own; text alone has none, and it rests."""
     indexer: Indexer | None = None
     """What chooses the positions it sees, if any; one choice for each of its heads."""
 
@@ -180,16 +180,16 @@ class Attention(AbstractMixer):
     @property
     @override
     def n_state(self) -> int:
-        return self.n_memory * self.n_kv_heads * (self.head_dim + self.value_dim) if self.cross else 0
+        return 0
 
     def n_attended(self, cached: float, queries: float) -> float:
         """Positions that one of `queries` new tokens attends to on average, after `cached` ones.
 
         causal: c + q/2;  window w: the mean of min(c + i, w) over i from 0 to q;  chunk w: w/2 beyond the first;
-        encoder: c + q; cross: all of the other sequence.
+        encoder: c + q; cross: none, without an image.
         """
         if self.cross:
-            return float(self.n_memory)
+            return 0.0
         if not self.causal:
             return cached + queries
         if self.chunked and cached + queries > self.window:
@@ -199,13 +199,15 @@ class Attention(AbstractMixer):
     def n_read(self, context: float) -> float:
         """Positions that a token reads when it is the last of `context`."""
         if self.cross:
-            return float(self.n_memory)
+            return 0.0
+        # a token stands anywhere in its chunk, on average in the middle: chunks start anew, windows slide
         if self.chunked and context > self.window:
             return self.window / 2
         return min(float(self.indexer.n_chosen), context) if self.indexer else self.n_kept(context)
 
     @override
     def n_product_macs(self, cached: float, queries: float) -> float:
+        # one token sees itself whole; the mean over many, an integral, would give it half of itself
         seen = self.n_read(cached + 1.0) if queries == 1 else self.n_attended(cached, queries)
         return self.n_heads * (self.head_dim + self.value_dim) * seen + n_index_macs(self.indexer, cached, queries)
 
@@ -281,6 +283,7 @@ class Latent(AbstractMixer):
         if self.pool is None:
             return context
         recent = min(float(self.pool.window), context)
+        # pooled entries and whole positions have one count between them, in units of the share `n_kv` of an entry
         return context + recent * (self.kv_rank + self.rope_dim) / self.n_kv if self.pool.rate else recent
 
     @property
@@ -295,7 +298,7 @@ class Latent(AbstractMixer):
 
     def n_attended(self, cached: float, queries: float) -> float:
         """Positions, or entries of the cache, that a new token attends to on average."""
-        most = self.indexer.n_chosen * self.rate if self.indexer else 0
+        most = self.indexer.n_chosen * self.rate if self.indexer else 0  # it chooses entries, of `rate` positions each
         far = n_seen(cached, queries, most) / self.rate
         if self.pool is None:
             return far

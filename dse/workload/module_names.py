@@ -32,6 +32,7 @@ def parts_of(body: Body) -> dict[str, list[int]]:
 def mostly(names: list[str], body: Body) -> list[str]:
     """Parts for which `names` stand in at least half of the layers that have them."""
     entries, parts = by_layer(names), parts_of(body)
+    # where an MLP stands beside experts, `mlp.` names the MLP alone and experts have names of their own
     beside = any(isinstance(b.feed, Experts) and b.feed.parallel_ffn for b in body.blocks)
     go_by = {p: "apart" if beside and p == "experts" else p for p in parts}
     return [
@@ -79,6 +80,7 @@ def by_layer(listed: list[str]) -> dict[int | None, list[str]]:
 
 def covers(entries: dict[int | None, list[str]], part: str, layer: int) -> bool:
     """Whether `entries` name the largest matrices of a part in a layer."""
+    # names without a digit are the same in every layer: asked once for layer 0, their answer is cached for all
     anywhere = entries.get(None, [])
     if _any_match(tuple(x for x in anywhere if not HAS_DIGIT(x)), part, 0):
         return True

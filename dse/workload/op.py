@@ -187,6 +187,7 @@ def fused_attention(
         precision="bf16",
         hbm_B=touched,
         vector_elements=softmax_passes * n_scores,
+        # a single query has no block of rows to re-read keys for
         reuse_B=2 * 2.0**2 * n_products / 2 * n_scores * head_dim**2 if queries > 1 else 0.0,
     )
 

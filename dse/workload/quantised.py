@@ -43,10 +43,13 @@ def stored_as(raw: dict[str, Any] | None, place: str, body: Body, expert_dtype: 
     else:
         narrow = narrow_format(raw, method, place)
         made = {p: narrow for p in LINEARS} | _experts_apart(raw, place, expert_dtype) | _by_pattern(raw, place, body)
+        made |= _by_bits(raw, place, body)
     made |= dict.fromkeys(wide_as_narrow(raw, method), narrow)
     apart, notes = counted(module_formats(raw, place), narrow, body, place) if method == "mlx" else ({}, ())
     made |= apart
+    # what a list keeps wide has the last word: quantisers look there before they look at formats
     parts = {p: "bf16" for p in WIDE} | made | _kept(raw, place, body)
+    # gpt-oss: the library turns experts alone into MXFP4, whatever the lists say
     if method == "mxfp4":
         parts |= {"attention": "bf16", "mlp": "bf16", "shared": "bf16"}
     has = parts_of(body)
@@ -82,6 +85,30 @@ def _by_pattern(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
     return found
 
 
+def _by_bits(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
+    """The format of parts with bits of their own in GPTQModel's `dynamic` (a regular expression; `-:` is left out).
+
+    AutoRound has them in `extra_config`, by name or expression. More than 8 bits are 16.
+    """
+    named: dict[str, list[str]] = {}
+    for key in ("dynamic", "extra_config"):
+        listed = raw.get(key) or {}
+        if not isinstance(listed, dict) or not all(isinstance(x, dict) for x in listed.values()):
+            raise SpecError(f"{place}: quantization_config has {key} = {show(listed)}, expected an object of objects")
+        for name, inner in listed.items():
+            bits = 16 if name.startswith("-:") else inner.get("bits")
+            if bits is None:  # a group size or an order of its own: as narrow as the rest
+                continue
+            found = "bf16" if bits == 16 else integer(bits, place)
+            plain = name.removeprefix("-:").removeprefix("+:")
+            named.setdefault(found, []).append(f"re:{plain}" if key == "dynamic" or ".*" in plain else plain)
+    odd = next((x for names in named.values() for x in names if not is_name(x)), None)
+    if odd is not None:
+        raise SpecError(f"{place}: quantization_config has {show(odd[3:])}, which is no regular expression")
+    of_parts = [(mostly(names, body) + ["head"] * ("lm_head" in names), stored) for stored, names in named.items()]
+    return {part: stored for parts, stored in of_parts for part in parts}
+
+
 def _groups(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
     """The format of each part by the groups of compressed-tensors, each with its targets; 16 bit where none aims.
 
@@ -96,7 +123,7 @@ def _groups(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
     if not aimed:
         raise SpecError(f"{place}: quantization_config has no config_groups with weights; add them")
     found = dict.fromkeys(LINEARS, "bf16")
-    for targets, name in reversed(aimed):
+    for targets, name in reversed(aimed):  # a module goes to the first group that aims at it, so the first comes last
         head = ("head",) if "lm_head" in targets else ()
         found |= dict.fromkeys((*(LINEARS if "Linear" in targets else mostly(targets, body)), *head), name)
     return found
@@ -121,7 +148,7 @@ def _one_group(weights: dict[str, Any], place: str) -> str:
     if kind == "float" and bits == 8:
         return "fp8"
     if kind == "float" and bits == 4:
-        return "nvfp4" if weights.get("group_size", 16) == 16 else "mxfp4"
+        return "nvfp4" if weights.get("group_size", 16) == 16 else "mxfp4"  # blocks of 16 or of 32 tell them apart
     return integer(bits, place)
 
 

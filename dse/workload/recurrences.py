@@ -108,6 +108,7 @@ class ShortConvolution(AbstractMixer):
 
     @override
     def n_weights(self, hidden: int) -> int:
+        # two gates and the values in, one projection out
         return hidden * self.channels * 4 + self.channels * self.taps
 
     @property

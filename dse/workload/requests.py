@@ -76,6 +76,7 @@ class Requests:
         with shares p, prompts l and outputs o: long outputs decode longer, so they have more weight. Where every
         answer is one token none decodes; the mean of all requests then.
         """
+        # a request stands in the batch for as long as it decodes, so a snapshot meets it that much more often
         weights = [x.share_frac * (x.output - 1 if self.decodes else 1) for x in self.lengths]
         total = sum(w * (x.prompt + x.output / 2) for w, x in zip(weights, self.lengths, strict=True))
         return math.ceil(total / sum(weights))
@@ -126,6 +127,8 @@ SIZES = {
     "prefill": ("batch", "prompt", "chunk", "cached", "weights", "kv"),
 }
 """Sizes of each phase besides its model; all are optional."""
+WORDS = ("precision", "weights", "kv")
+"""Those that are names, not numbers."""
 USUAL_TOKENS, TRAINING_BATCH, DECODE_BATCH, PREFILL_BATCH = 8192, 4, 16, 1
 """Defaults: tokens of a sequence; sequences per chip in training and decode, in total in prefill."""
 
@@ -155,9 +158,9 @@ def workload_of(
         if key not in allowed:
             others, own = " and ".join(phases_with(key)), ", ".join(mark + x for x in allowed)
             raise SpecError(f"{mark}{key} belongs to {others}; {phase} takes {own}")
-        if not isinstance(value, str) and value < 1:
+        if key not in WORDS and (not isinstance(value, int) or value < 1):
             raise SpecError(f"{mark}{key} {value}: give a whole number, at least 1")
-    count = {k: int(v) for k, v in sizes.items() if not isinstance(v, str)}
+    count = {k: int(v) for k, v in sizes.items() if k not in WORDS}
     if phase == "prefill":
         count.setdefault("prompt", max(min(USUAL_TOKENS, model.max_context - count.get("cached", 0)), 1))
     _check_length(phase, model, count, mark)

@@ -209,6 +209,7 @@ def active_parameters(model: Model) -> int:
 
 def shortened(model: Model, n_layers: int) -> Model:
     """`model` with `n_layers` blocks, kinds in proportion; rare kinds keep their count, the commonest at least 1."""
+    # one dense layer in front, scaled down, would be none: a sample must keep it, or it measures another model
     rare, most = sorted(model.runs, key=lambda r: r.n)[:-1], max(model.runs, key=lambda r: r.n)
     left, counts = n_layers, {}
     for r in rare:
@@ -259,19 +260,17 @@ def kv_B_per_token(model: Model, precision: str) -> float:
     return sum(r.n * m.n_kv for r in model.runs for m in r.block.mixers) * n_element_bits(precision) / 8
 
 
-def state_B(mixer: AbstractMixer, kv_precision: str) -> float:
-    """Bytes per sequence that do not depend on its length: recurrent state, or keys and values of an image [B]."""
+def state_B(mixer: AbstractMixer) -> float:
+    """Bytes of a sequence's recurrent state, which do not depend on its length [B]."""
+    # a state is updated with every token, so that rounding adds up: it keeps its own width, whatever the cache's is
     if not isinstance(mixer, Recurrence):
-        return mixer.n_state * n_element_bits(kv_precision if mixer.n_kv == 0 and mixer.kind == CROSS else "bf16") / 8
+        return mixer.n_state * n_element_bits("bf16") / 8
     return (mixer.n_recurrent * n_element_bits(mixer.state_format) + mixer.n_conv * n_element_bits("bf16")) / 8
 
 
-CROSS = "cross attention"
-
-
 def state_B_per_sequence(model: Model) -> float:
-    """`state_B` over all layers, with keys and values in bf16 [B]."""
-    return sum(r.n * state_B(m, "bf16") for r in model.runs for m in r.block.mixers)
+    """`state_B` over all layers [B]."""
+    return sum(r.n * state_B(m) for r in model.runs for m in r.block.mixers)
 
 
 def forward_FLOP_per_token(model: Model, cached: float, queries: float) -> float:
@@ -281,7 +280,7 @@ def forward_FLOP_per_token(model: Model, cached: float, queries: float) -> float
     with N visited weights, a heads, d and d_v head widths of query and value, c mean positions attended to.
     Source: [narayanan2021megatron] appendix for the terms; [deepseek2024v2] section 2.1 for d_v other than d.
     """
-    h, total = model.hidden, 2.0 * model.hidden * model.vocab
+    h, total = model.hidden, 2.0 * model.hidden * model.vocab  # the head; the input embedding is a look-up
     for r in model.runs:
         if not r.block.rests:
             macs = sum(m.n_product_macs(cached, queries) for m in r.block.mixers)

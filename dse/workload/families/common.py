@@ -82,13 +82,29 @@ def body(
 
     `ahead` are keys of how many blocks predict further tokens, each like the last.
     """
+    longest = f.whole("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length", "model_max_length",
+                      "max_seq_len", default=context)  # fmt: skip
     made = Body(
         blocks, hidden_of(f), f.whole("vocab_size", "padded_vocab_size"), f.flag("tie_word_embeddings", default=tied),
-        f.whole("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length", "model_max_length",
-                "max_seq_len", default=context), norm_passes,
+        max(longest, stretched(f)), norm_passes,
     )  # fmt: skip
     made.ahead = [blocks[-1]] * (f.layers(*ahead, default=own(f, *ahead, least=0), least=0) if ahead else 0)
     return made
+
+
+def stretched(f: Fields) -> int:
+    """Positions that YaRN stretches those of training to, 0 without it: files often keep the shorter context beside.
+
+    Other kinds of scaling say with some makers what the context already has, with others what it is to be.
+    Source: [peng2023yarn] section 3 for the factor; keys as in [wolf2020transformers].
+    """
+    for key in ("rope_scaling", "rope_parameters"):
+        said = f.raw.get(key)
+        if isinstance(said, dict) and "yarn" in (said.get("rope_type"), said.get("type")):
+            inner = Fields(said, f.place, f"{f.inside}{key}.")
+            if inner.has("original_max_position_embeddings"):
+                return int(inner.number("factor", default=1.0) * inner.whole("original_max_position_embeddings"))
+    return 0
 
 
 def grouped(f: Fields, *, kv: int | None = None, head_dim: int | None = None) -> Attention:
@@ -97,6 +113,7 @@ def grouped(f: Fields, *, kv: int | None = None, head_dim: int | None = None) ->
     `kv` and `head_dim` are what the type has where the file lacks the key; a null says that there is no such number.
     """
     hidden, n_heads = hidden_of(f), f.whole("num_attention_heads", "n_head", "n_heads")
+    # a null is an answer (as many as heads), a missing key is not: only then the type's number counts
     kv = None if "num_key_value_heads" in f.raw else kv
     head_dim = None if "head_dim" in f.raw else head_dim
     n_kv = f.whole("num_key_value_heads", "num_attention_groups", default=n_heads if kv is None else kv)
@@ -132,7 +149,7 @@ def experts(
 ) -> Experts | None:  # fmt: skip
     """A mixture of experts where the file counts any."""
     n_experts = f.whole(*n, least=0)
-    if not n_experts:
+    if not n_experts:  # a dense sibling's file, which may keep the sizes of experts it has not
         f.skip(*k, *width)
         return None
     chosen = f.whole(*k, default=per_token)

@@ -87,6 +87,7 @@ def gated(
     head_dim: int | None = None,
     tied: bool = False,
     norms: int = 2,
+    norms_scale: bool = True,
     passes: float = RMS,
     matrices: int = 3,
     windows: Windows = no_windows,
@@ -96,6 +97,8 @@ def gated(
     attention = grouped(f, kv=kv, head_dim=head_dim)
     mixers = windowed(attention, windows(f, n))
     blocks = blocks_of(mixers, [mlp(f, matrices=matrices)] * n, norms)
+    if not norms_scale:
+        blocks = [dataclasses.replace(b, norms_scale=False) for b in blocks]
     return body(f, blocks, tied=tied, norm_passes=passes)
 
 
@@ -167,6 +170,7 @@ def falcon(f: Fields) -> Body:
     kv = few if new else (1 if one else heads)
     f.skip("alibi", "bias", "parallel_attn")
     few_norms = f.whole("num_ln_in_parallel_attn", default=2 if new else 1)
+    # attention and MLP side by side may share one norm (7B); one after the other they need two
     norms = few_norms if f.raw.get("parallel_attn", True) else 2
     attention = Attention(heads, kv, hidden // heads)
     width = f.whole("ffn_hidden_size", default=4 * hidden)
@@ -281,7 +285,7 @@ DENSE: dict[str, Builder] = {
     "smollm3": partial(gated, kv=4, tied=True, windows=rope_windows),
     "exaone4": partial(gated, kv=32, windows=partial(periodic_windows, period=4, width=4096)),
     "exaone4_5_text": exaone45,
-    "olmo": partial(gated, norms=0),
+    "olmo": partial(gated, norms_scale=False, passes=LAYER),
     "olmo2": gated,
     "olmo3": partial(gated, windows=partial(periodic_windows, period=4, width=4096)),
     "glm": partial(gated, kv=2, head_dim=128),
@@ -302,7 +306,7 @@ DENSE: dict[str, Builder] = {
         gated, kv=4, head_dim=256, tied=True, windows=partial(periodic_windows, period=2, width=4096)
     ),
     "iquestcoder": partial(gated, kv=8, head_dim=128),
-    "nanochat": partial(gated, matrices=2, norms=0),
+    "nanochat": partial(gated, matrices=2, norms_scale=False),
     "jais2": partial(gated, matrices=2, passes=LAYER),
     "bitnet": partial(gated, kv=5),
     "hyperclovax": hyperclovax,

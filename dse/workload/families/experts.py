@@ -87,16 +87,16 @@ def sparse_steps(f: Fields, n: int, moe: Experts | None) -> list[Mlp | Experts]:
     """Layer i from 0 has experts if the step divides i + 1 and `mlp_only_layers` does not list it."""
     step = f.whole("decoder_sparse_step", default=1)
     only = f.indices("mlp_only_layers", below=n) or []
-    sparse = [moe is not None and (i + 1) % step == 0 and i not in only for i in range(n)]
-    return mixed_feeds(f, sparse, moe)
+    return mixed_feeds(f, [(i + 1) % step == 0 and i not in only for i in range(n)], moe)
 
 
 def mixed_feeds(f: Fields, sparse: list[bool], moe: Experts | None, *keys: str) -> list[Mlp | Experts]:
-    """Experts where `sparse`, else a dense MLP, whose width must be stated only if there is one."""
+    """Experts where `sparse` and there are any, else a dense MLP, whose width must be stated only if there is one."""
     keys = keys or ("intermediate_size",)
     f.skip(*keys)
-    dense = mlp(f, *keys) if not all(sparse) else None
-    found = [moe if s else dense for s in sparse]
+    # the dense width is read only where a layer has it: files of experts alone leave it out or fill in a stray one
+    dense = mlp(f, *keys) if moe is None or not all(sparse) else None
+    found = [moe if s and moe else dense for s in sparse]
     return [x for x in found if x is not None]
 
 
@@ -109,8 +109,7 @@ def first_dense(f: Fields, n: int, moe: Experts | None, *, first: int = 0) -> li
         f.skip("mlp_layer_types")
         return mixed_feeds(f, [bool(x) for x in f.items("moe_layer_freq", length=n) or []], moe)
     step = f.whole("moe_layer_freq", default=1)
-    sparse = sparse_layers(f, n, [i >= dense and i % step == 0 for i in range(n)])
-    return mixed_feeds(f, [s and moe is not None for s in sparse], moe)
+    return mixed_feeds(f, sparse_layers(f, n, [i >= dense and i % step == 0 for i in range(n)]), moe)
 
 
 def with_shared(
@@ -184,7 +183,7 @@ def llama4(f: Fields) -> Body:
     step = f.whole("interleave_moe_layer_step", default=1, least=0)
     listed = f.indices("moe_layers", below=n)
     sparse = [i in listed if listed is not None else step > 0 and (i + 1) % step == 0 for i in range(n)]
-    feeds = mixed_feeds(f, [s and moe is not None for s in sparse], moe, "intermediate_size_mlp")
+    feeds = mixed_feeds(f, sparse, moe, "intermediate_size_mlp")
     rope = rotary_layers(f, n, n if f.raw.get("no_rope_layers") else None)
     windows = typed_windows(f, n, chunk, [chunk if r else 0 for r in rope], chunk=True)
     mixers = windowed(grouped(f, kv=8, head_dim=128), windows, chunked=True)
@@ -198,11 +197,10 @@ def arctic(f: Fields) -> Body:
     step = f.whole("moe_layer_frequency", default=2)
     residual = f.flag("parallel_attn_mlp_res", "use_residual", default=False)
     beside = dataclasses.replace(moe, parallel_ffn=hidden) if moe and residual else moe
-    sparse = [moe is not None and (i + 1) % step == 0 for i in range(n)]
-    feeds = mixed_feeds(f, sparse, beside)
-    norms = [3 if s and residual else 2 for s in sparse]
+    feeds = mixed_feeds(f, [(i + 1) % step == 0 for i in range(n)], beside)
     attention = grouped(f)
-    blocks = [Block((attention,), feed, k) for feed, k in zip(feeds, norms, strict=True)]
+    # experts and the MLP beside them have a norm each
+    blocks = [Block((attention,), x, 3 if isinstance(x, Experts) and residual else 2) for x in feeds]
     return body(f, blocks, tied=False)
 
 

@@ -53,7 +53,7 @@ def gemma4(f: Fields, *, per_layer: int, window: int) -> Body:
     """Gemma 4: wider heads and fewer keys where a layer sees everything; keys may serve as values there."""
     n = n_layers(f)
     kinds = kinds_of(f, n, 6)
-    kinds[-1] = FULL
+    kinds[-1] = FULL  # whatever the list says: the library's code makes the last layer see everything
     width = f.whole("hidden_size_per_layer_input", default=per_layer, least=0)
     wide = f.flag("use_double_wide_mlp", default=False)
     made_here, moe, mixers = _own(f, n), _moe(f), _mixers(f, kinds, window)
@@ -79,6 +79,7 @@ def _mixers(f: Fields, kinds: list[str], window: int) -> list[Attention]:
     far = dataclasses.replace(near, head_dim=width, n_kv_heads=few if same else near.n_kv_heads, values_are_keys=same)
     found, said = [], f.has("per_layer_config")
     for i, kind in enumerate(kinds):
+        # files with a list per layer state wide layers there, and no sizes for all of them
         one = near if kind == SLIDING or said else far
         inner = _layer(f, i)
         if inner is not None:

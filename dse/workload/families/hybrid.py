@@ -55,10 +55,10 @@ def gated_delta(f: Fields, *, keys: int = 16, values: int = 32) -> Recurrence:
     )  # fmt: skip
 
 
-def interval(f: Fields, n: int, usual: int, *keys: str) -> list[bool]:
+def interval(f: Fields, n: int, usual: int) -> list[bool]:
     """Whether each layer sees everything: from `layer_types`, or every `usual`-th counted from 1."""
     types = f.words("layer_types", "layers_block_type", length=n, allowed=(LINEAR, FULL))
-    step = f.whole(*(keys or ("full_attention_interval",)), default=usual)
+    step = f.whole("full_attention_interval", default=usual)
     return [(i + 1) % step == 0 for i in range(n)] if types is None else [t == FULL for t in types]
 
 
@@ -88,6 +88,7 @@ def kda(heads: int, width: int, taps: int, state: str, *, n_whole: int = 0) -> R
 
     Source: [kimi2025linear] section 3; the code of Kimi K3 (output gate whole) and Ling 3 (both).
     """
+    # queries, keys, values and every whole gate come from the input; a low-rank gate only its narrow half (`width`)
     proj, low = heads * width, 2 - n_whole
     return Recurrence(
         "Kimi delta attention", heads, width, width, (3 + n_whole) * proj + heads + low * width, "delta", 3 * proj,
@@ -167,6 +168,7 @@ def olmo_hybrid(f: Fields) -> Body:
     f.raw |= {"linear_key_head_dim": key, "linear_value_head_dim": f.raw.get("linear_value_head_dim") or 2 * key}
     linear = gated_delta(f, keys=whole.n_heads, values=whole.n_heads)
     full = interval(f, n, 4)
+    # three layers or fewer have no fourth: the library's code then makes the last one see everything
     full = full if any(full) else [*full[:-1], True]
     mixers: list[AbstractMixer] = [whole if x else linear for x in full]
     return body(f, blocks_of(mixers, [mlp(f)] * n), tied=False)
@@ -188,12 +190,12 @@ def minimax(f: Fields, *, by_list: bool) -> Body:
         raise f.error("attn_type_list", "0 (lightning) or 1 (attention) for each layer")
     if by_list and listed is None and not f.has("layer_types"):
         raise SpecError(f"{f.place}: no attn_type_list; add it, 0 (lightning) or 1 (attention) for each layer")
-    full = [x == 1 for x in listed] if listed is not None else interval(f, n, 2, "")
-    if listed is None and not f.has("layer_types"):
-        full = [bool((i + 1) % 2) for i in range(n)]
-    shared = f.raw.get("shared_intermediate_size") or 0
+    types = f.words("layer_types", length=n, allowed=(LINEAR, FULL))
+    # the library's own default is every other layer, the first included; published files all say which
+    full = [t == FULL for t in types] if types else [i % 2 == 0 for i in range(n)]
+    full = full if listed is None else [x == 1 for x in listed]
     f.fixed("shared_intermediate_size", 0, None)
-    moe = experts(f, ("num_local_experts", "num_experts"), TOP, ("intermediate_size",), shared=int(shared))
+    moe = experts(f, ("num_local_experts", "num_experts"), TOP, ("intermediate_size",))
     mixers: list[AbstractMixer] = [whole if x else linear for x in full]
     for key in ("full", "linear"):
         f.skip(f"{key}_attn_alpha_factor", f"{key}_attn_beta_factor", f"layernorm_{key}_attention_alpha",

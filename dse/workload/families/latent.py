@@ -66,6 +66,7 @@ def mistral_large4(f: Fields) -> Body:
     f.fixed("kv_source_layers", list(range(n)))
     rope = rotary_layers(f, n, n)
     plain, chooses = dataclasses.replace(latent(f), query_rank=0), indexer(f)
+    # heads stay as wide: what rotary positions took goes to the other part
     whole = dataclasses.replace(plain, nope_dim=plain.head_dim, rope_dim=0)
     choices = zip(rope, choices_of(f, n), strict=True)
     return _made(f, [indexed(plain if r else whole, chooses, t) for r, t in choices], 1, 1)
@@ -87,6 +88,7 @@ def deepseek_v4(f: Fields) -> Body:
     made = {
         rate: Latent(
             heads, f.whole("q_lora_rank", default=1024), width - rope, rope, width - rope, width,
+            # overlapping entries take part of two neighbours: vector and gate of each are four projections for keys
             indexer=dataclasses.replace(indexer(f), rate=rate, n_made=4) if kind == sparse_kind else None,
             pool=Pool(f.whole("sliding_window", default=128), rate, 1 + (kind == sparse_kind),
                       f.whole("o_lora_rank", default=1024), f.whole("o_groups", default=8)),
@@ -160,14 +162,12 @@ def longcat(f: Fields) -> Body:
     f.fixed("zero_expert_type", "identity")
     moe = experts(f, ROUTED, ("moe_topk", *TOP), ("expert_ffn_hidden_size", *WIDTH), per_token=12)
     dense, attention = mlp(f, "ffn_hidden_size", "intermediate_size"), latent(f)
-    blocks: list[Block] = []
     if moe is None:
         raise f.error("n_routed_experts", "at least one expert")
     # experts that return their input take a share of the choices, so that fewer with weights are visited on average
     visited = round(moe.per_token * moe.n_experts / (moe.n_experts + zero))
     beside = dataclasses.replace(moe, per_token=max(visited, 1), parallel_ffn=dense.ffn)
-    for _ in range(n):
-        blocks += [Block((attention,), beside), Block((attention,), dense)]
+    blocks = [Block((attention,), x) for _ in range(n) for x in (beside, dense)]
     f.skip("router_bias", "mla_scale_q_lora", "mla_scale_kv_lora", "num_layers", "attention_method", "zero_expert_type")
     return body(f, blocks, tied=False)
 

@@ -176,11 +176,7 @@ def _block(block: Fields, hidden: int, heads: int) -> Block:
         attention.skip("n_heads_in_group")
     feed = None
     if ffn is not None and not ffn.flag("no_op", default=False):
-        mult = ffn.raw.get("ffn_mult")
-        ffn.skip("ffn_mult")
-        if isinstance(mult, bool) or not isinstance(mult, int | float) or mult <= 0:
-            raise ffn.error("ffn_mult", "a positive number")
-        feed = Mlp(ffn_width(float(mult), hidden))
+        feed = Mlp(ffn_width(ffn.number("ffn_mult"), hidden))
     elif ffn is not None:
         ffn.skip("ffn_mult")
     return Block(mixers, feed, bool(mixers) + (feed is not None))

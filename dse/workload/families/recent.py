@@ -240,7 +240,7 @@ def kolibri(f: Fields) -> Body:
     n, w = n_layers(f), f.optional("sliding_window", 513)
     windows = typed_windows(f, n, w, every(n, 5, w))
     moe = experts(f, ROUTED, TOP, WIDTH, shared=f.whole("shared_expert_intermediate_size", default=512, least=0))
-    feeds = mixed_feeds(f, [moe is not None] * n, moe)
+    feeds = mixed_feeds(f, [True] * n, moe)
     return body(f, blocks_of(windowed(grouped(f, kv=4, head_dim=128), windows), feeds, 4), tied=False)
 
 

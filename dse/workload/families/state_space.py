@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from functools import partial
 
 from ...core.errors import SpecError
@@ -12,7 +13,7 @@ from ..config_file import Fields
 from ..mixers import AbstractMixer
 from ..recurrences import Recurrence, ShortConvolution
 from .common import FULL, Body, Builder, blocks_of, body, experts, grouped, hidden_of, mlp, n_layers
-from .experts import TOP, WIDTH, mixed_feeds
+from .experts import ROUTED, TOP, WIDTH, mixed_feeds
 from .hybrid import LINEAR, state_format
 
 
@@ -60,15 +61,12 @@ def falcon_h1(f: Fields) -> Body:
     """Falcon-H1: attention and Mamba 2 side by side in every block."""
     n, hidden = n_layers(f), hidden_of(f)
     expand = f.whole("mamba_expand", default=2)
-    inner = (
-        f.whole("mamba_d_ssm", default=1024) if "mamba_d_ssm" not in f.raw or f.has("mamba_d_ssm") else expand * hidden
-    )
+    inner = f.whole("mamba_d_ssm", default=expand * hidden if "mamba_d_ssm" in f.raw else 1024)
     both = (grouped(f, kv=8), _bamba_mixer(f, inner))
     for part in ("embedding", "key", "lm_head", "attention_in", "attention_out", "ssm_in", "ssm_out"):
         f.skip(f"{part}_multiplier")
     f.skip("mlp_multipliers", "ssm_multipliers", "mlp_expansion_factor", "num_logits_to_keep", "attn_layer_indices")
-    blocks = [Block(both, mlp(f))] * n
-    return body(f, blocks, tied=False, context=8192)
+    return body(f, [Block(both, mlp(f))] * n, tied=False, context=8192)
 
 
 def granite_hybrid(f: Fields) -> Body:
@@ -92,6 +90,7 @@ def granite_hybrid(f: Fields) -> Body:
 
 def mamba1(inner: int, state: int, rank: int, taps: int) -> Recurrence:
     """Mamba 1: a decay per channel and row of the state, low-rank step sizes. Source: [gu2023mamba] section 3.4."""
+    # every channel is a head of its own with a column of `state` rows, so the state is inner x state x 1
     return Recurrence("Mamba 1", inner, state, 1, 2 * inner, "scan", inner, taps,
                       inner=((inner, rank + 2 * state), (rank, inner)), n_key_heads=1)  # fmt: skip
 
@@ -123,7 +122,7 @@ def mamba(f: Fields) -> Body:
     rank = f.raw.get("time_step_rank")
     rank = math.ceil(hidden / 16) if rank in (None, "auto") else f.whole("time_step_rank")
     f.skip("time_step_rank", "use_bias", "use_conv_bias", "mixer_rms_eps", "use_mambapy", "residual_in_fp32",
-           "fused_add_norm", "pad_vocab_size_multiple")  # fmt: skip
+           "fused_add_norm", "pad_vocab_size_multiple", "use_falcon_mambapy", "use_associative_scan")  # fmt: skip
     f.fixed("rms_norm", True)  # as the first files of mamba_ssm have it, turned into the library's
     f.fixed("ssm_cfg", {})
     mixer = mamba1(inner, f.whole("state_size", default=16), rank, f.whole("conv_kernel", default=4))
@@ -153,24 +152,27 @@ def nemotron_h(f: Fields) -> Body:
     listed = f.items("layers_block_type", "layer_types")
     f.skip("layer_types")
     kinds = listed if listed is not None else [*pattern]
-    if not kinds or any(not isinstance(k, str) or k not in NEMOTRON for k in kinds):
-        key = "layers_block_type" if listed is not None else "hybrid_override_pattern"
-        raise f.error(key, "a letter of M (Mamba), * (attention), - (MLP), E (experts) for each layer, or their words")
+    blocks = _nemotron_blocks(f, kinds, "hybrid_override_pattern" if listed is None else "layers_block_type")
     said = f.whole("num_hidden_layers", default=len(kinds))
     if said != len(kinds):
         raise f.error("num_hidden_layers", f"the {len(kinds)} layers that the pattern lists")
-    parts = _nemotron_parts(f, {NEMOTRON[k] for k in kinds})
-    blocks = [parts[NEMOTRON[k]] for k in kinds]
     made = body(f, blocks, tied=False)
     n_ahead = f.layers("num_nextn_predict_layers", default=0, least=0)
-    words = f.items("mtp_layers_block_type")
-    letters = f.text("mtp_hybrid_override_pattern", default="")
+    ahead = f.items("mtp_layers_block_type") or [*f.text("mtp_hybrid_override_pattern", default="")] or [FULL, "moe"]
     if not n_ahead:
         return made
-    tail = _nemotron_parts(f, {NEMOTRON[x] for x in words or letters or (FULL, "moe")})
-    both = [tail[NEMOTRON[x]] for x in words or letters or (FULL, "moe")]
+    both = _nemotron_blocks(f, ahead, "mtp_hybrid_override_pattern")
     merged = Block(tuple(m for b in both for m in b.mixers), next((b.feed for b in both if b.feed), None), len(both))
     return dataclasses.replace(made, ahead=[merged] * n_ahead)
+
+
+def _nemotron_blocks(f: Fields, kinds: Sequence[object], key: str) -> list[Block]:
+    """The block of each letter or word that `key` lists."""
+    known = [NEMOTRON[k] for k in kinds if isinstance(k, str) and k in NEMOTRON]
+    if not kinds or len(known) < len(kinds):
+        raise f.error(key, "a letter of M (Mamba), * (attention), - (MLP), E (experts) for each layer, or their words")
+    parts = _nemotron_parts(f, set(known))
+    return [parts[k] for k in known]
 
 
 def _nemotron_parts(f: Fields, kinds: set[str]) -> dict[str, Block]:
@@ -185,18 +187,17 @@ def _nemotron_parts(f: Fields, kinds: set[str]) -> dict[str, Block]:
     parts = {"mamba": Block((mixer,), None, 1), "attention": Block((whole,), None, 1)}
     if "mlp" in kinds:
         parts["mlp"] = Block((), mlp(f, matrices=2), 1)
-    names = (("n_routed_experts", "num_local_experts"), TOP, WIDTH)
+    names = (ROUTED[:2], TOP, WIDTH)
     if "moe" not in kinds:
-        f.skip(
-            "n_shared_experts", "moe_shared_expert_intermediate_size", "moe_latent_size", *(k for x in names for k in x)
-        )
+        f.skip("n_shared_experts", "moe_shared_expert_intermediate_size", "moe_latent_size", *sum(names, ()))
         return parts
     wide = f.whole("moe_shared_expert_intermediate_size", default=7688)  # of all shared experts together
     shared = wide if f.whole("n_shared_experts", default=1, least=0) else 0
     moe = experts(f, *names, shared=shared, matrices=2)
-    if moe is not None:
-        small = f.whole("moe_latent_size", default=0, least=0)
-        parts["moe"] = Block((), dataclasses.replace(moe, latent=small), 1)
+    if moe is None:
+        raise f.error(str(f.key_of(*ROUTED)), "at least one expert, since the pattern has layers of them")
+    small = f.whole("moe_latent_size", default=0, least=0)
+    parts["moe"] = Block((), dataclasses.replace(moe, latent=small), 1)
     return parts
 
 
@@ -211,11 +212,11 @@ def lfm2(f: Fields, *, moe: bool) -> Body:
     mixers: list[AbstractMixer] = [whole if x else conv for x in full]
     f.skip("conv_bias", "conv_dim", "conv_dim_out", "conv_use_xavier_init", "block_dim", "block_norm_eps",
            "block_use_swiglu", "block_use_xavier_init", "block_mlp_init_scale", "block_out_init_scale",
-           "use_pos_enc", "num_heads", "use_expert_bias", "block_multiple_of", "block_ffn_dim_multiplier")  # fmt: skip
+           "use_pos_enc", "num_heads", "use_expert_bias")  # fmt: skip
     if moe:
         some = experts(f, ("num_experts", "num_local_experts"), TOP, WIDTH)
         dense = f.whole("num_dense_layers", default=2, least=0)
-        feeds = mixed_feeds(f, [i >= dense and some is not None for i in range(n)], some)
+        feeds = mixed_feeds(f, [i >= dense for i in range(n)], some)
     else:
         feeds = [Mlp(_lfm2_ffn(f))] * n
     tied = f.flag("tie_embedding", default=True)
@@ -224,14 +225,15 @@ def lfm2(f: Fields, *, moe: bool) -> Body:
 
 def _lfm2_ffn(f: Fields) -> int:
     """Width of the MLP: two thirds, times a factor, rounded up, unless adjusting is off."""
-    width = f.whole("intermediate_size", "block_ff_dim")
+    width, factor = f.whole("intermediate_size", "block_ff_dim"), f.number("block_ffn_dim_multiplier", default=1.0)
+    multiple = f.whole("block_multiple_of", default=256)
     if not f.flag("block_auto_adjust_ff_dim", default=True):
         return width
     width = int(2 * width / 3)
-    factor = f.raw.get("block_ffn_dim_multiplier", 1.0)
-    multiple = f.raw.get("block_multiple_of", 256)
-    width = int(factor * width) if isinstance(factor, int | float) else width
-    return multiple * ((width + multiple - 1) // multiple)
+    # the library's code rounds only where it multiplies, which a null switches off
+    if f.raw.get("block_ffn_dim_multiplier", factor) is None:
+        return width
+    return -(-int(factor * width) // multiple) * multiple
 
 
 STATE_SPACE: dict[str, Builder] = {

@@ -84,7 +84,7 @@ def text_fields(f: Fields, known: Collection[str]) -> Fields:
             raise thinker.error("text_config", "an object with the language model")
         f.skip("model_type", *TOWERS)
         return Fields({k: v for k, v in f.raw.items() if k not in TOWERS} | {"model_type": usual}, f.place, "")
-    inner.raw = {"model_type": usual} | {k: v for k, v in inner.raw.items() if v != ""}
+    inner.raw = {"model_type": usual} | {k: v for k, v in inner.raw.items() if v != ""}  # empty text is no value
     if f.has("tie_word_embeddings") and "tie_word_embeddings" not in inner.raw:
         inner.raw["tie_word_embeddings"] = f.flag("tie_word_embeddings", default=False)
     left: dict[str, int] = {}
@@ -128,13 +128,13 @@ def n_tower(f: Fields) -> int:
     with L layers of width d and MLP width f, m matrices, patches of side p with c channels and t frames, and a merger
     of s x s patches into the model's width h.
     """
-    depth = _size(f, "depth", "num_hidden_layers", "vt_num_hidden_layers")
+    depth = _size(f, "depth", "num_hidden_layers", "vt_num_hidden_layers") + _size(f, "num_global_layers")
     width = _size(f, "embed_dim", "hidden_size", "width", "vt_hidden_size")
     if not depth or not width:
         return 0
     ffn = _size(f, "intermediate_size", "vt_intermediate_size") or int(width * f.number("mlp_ratio", default=4.0))
     matrices = 3 if f.model_type in ("qwen2_5_vl", "pixtral") else 2
-    usual = 2 if "embed_dim" in f.raw else 1
+    usual = 2 if "embed_dim" in f.raw else 1  # Qwen2-VL's spelling: two frames a patch, mergers of 2 x 2
     side = max(f.wholes("patch_size", default=[14]))
     patches = width * side * side * _size(f, "in_channels", "in_chans", default=3)
     merged = width * _size(f, "spatial_merge_size", default=usual) ** 2

@@ -1,5 +1,6 @@
 """Rows of inference as requests: what each holds, how stacks lay it out, and why some are refused."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +24,10 @@ from dse.core.errors import SpecError
 from dse.hardware.presets import chip
 from dse.physics.calibration import calibration, default_calibration
 from dse.physics.step import request_s, step_time
+from dse.workload.blocks import Block
+from dse.workload.mixers import Attention
 from dse.workload.presets import model
+from dse.workload.transformer import uniform
 
 TINY = Path(__file__).parents[2] / "data" / "inference_tiny.csv"
 
@@ -142,6 +146,9 @@ def test_heads_are_padded_to_the_ranks():
     grouped = padded_heads(model("llama-3.1-8b"), 24)
     assert (grouped.attention.n_heads, grouped.attention.n_kv_heads) == (48, 24)
     assert padded_heads(model("llama-3.1-8b"), 8) == model("llama-3.1-8b")
+    # 12 KV heads on 8 ranks are two each; before, one each, a third of them lost
+    uneven = dataclasses.replace(model("llama-3.1-8b"), runs=uniform(Block((Attention(36, 12, 128),), None), 1))
+    assert padded_heads(uneven, 8).attention == Attention(40, 16, 128)
 
 
 def test_four_bit_weights_meet_wide_products_without_fp4():

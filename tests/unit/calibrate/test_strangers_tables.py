@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from dse.calibrate.cases import row_plan, training_cases
+from dse.calibrate.cases import row_plan, row_precision, training_cases
 from dse.calibrate.inference import inference_cases
 from dse.calibrate.kernels import collective_cases, kernel_cases
 from dse.calibrate.measurements import read
@@ -87,11 +87,12 @@ def test_steps_operators_and_collectives_with_units_in_the_header(tmp_path):
         ("8xH100", "h100"), ("NVIDIA H100 SXM5 80GB", "h100"), ("h100_sxm", "h100"), ("DGX H100 (640 GB)", "h100"),
         ("A100-SXM4-40GB", "a100-40"), ("TPUv4", "tpu-v4"), ("tpu_v4", "tpu-v4"), ("TPU v5 lite", "tpu-v5e"),
         ("v5litepod-16", "tpu-v5e"), ("Trainium 2", "trainium2"), ("Gaudi-2", "gaudi2"), ("B200 180GB", "b200"),
+        # before: no preset for these, although there is one
+        ("Tesla V100-SXM2-16GB", "v100"), ("P100", "p100"), ("Instinct MI100", "mi100"), ("TPU v2-8", "tpu-v2"),
         # two chips, a part of one, another memory or another chip: before, read as the first that matched
         ("A100/H100", None), ("H100 + A100", None), ("H100 vs A100 baseline", None), ("GB200/B200", None),
-        ("H100 MIG 1g.10gb", None), ("A100 64GB", None), ("H100 96GB", None), ("H20-3e", None),
-        ("TPU v4i", "tpu-v4i"), ("Tesla V100-SXM2-32GB", "v100"), ("Microsoft Maia 200", "maia-200"),
-        ("MTIA v2", "mtia-v2"), ("Vera Rubin", None),
+        ("H100 MIG 1g.10gb", None), ("A100 64GB", None), ("H100 96GB", None), ("H20-3e", None), ("V100 32GB", None),
+        ("TPU v4i", "tpu-v4i"), ("Microsoft Maia 200", "maia-200"), ("MTIA v2", "mtia-v2"), ("Vera Rubin", None),
     ],
 )  # fmt: skip
 def test_names_of_chips(said, chip):
@@ -149,3 +150,25 @@ def test_lengths_in_groups_of_three_digits(tmp_path):
             "heads": 64, "batch": 1, "out_len": 8, "metric": "ttft", "unit": "s"}  # fmt: skip
     rows.assign(**head).to_csv(path, index=False)
     assert list(read("inference", path).in_len) == [1024, 2048]
+
+
+def test_points_of_one_name_in_several_sources_or_on_several_chips_are_apart(tmp_path):
+    """Before: predictions, calibrations and bands went by name, so that an H100 was predicted by an A100's fit."""
+    head = "point_id,source,chip,num_chips,model,framework,batch,in_len,out_len,metric,value,unit\n"
+    rest = "1,llama-3.1-8b,vllm,1,128,128,tpot"
+    lines = (f"{x},{rest},{ms},ms\n" for x, ms in (("1,a,H100 SXM", 7), ("1,b,A100 80GB", 11), ("2,b,A100 80GB", 11)))
+    found, _ = scored(tmp_path, "inference", head + "".join(lines))
+    assert found == {"1 a H100 SXM vllm:tpot": 0.007, "1 b A100 80GB vllm:tpot": 0.011, "2:tpot": 0.011}
+
+
+@pytest.mark.parametrize("said", ["1,", ",1"])
+def test_one_client_is_a_batch_of_one(tmp_path, said):
+    """100 tokens of one request at 50 tokens/s take 2 s; before, a row without a batch had no time."""
+    head = "point_id,source,chip,num_chips,model,framework,batch,concurrency,in_len,out_len,metric,value,unit\n"
+    line = f"1,a,H100 SXM,1,llama-3.1-8b,vllm,{said},128,100,output_throughput,50,tok/s\n"
+    assert scored(tmp_path, "inference", head + line)[0] == {"1:output_throughput": 2.0}
+
+
+def test_precisions_of_training_as_stacks_write_them():
+    rows = [SimpleNamespace(precision=x) for x in ("float8_e4m3", "float8 rowwise", "fp8", "F8", "bfloat16", "mxfp4")]
+    assert [row_precision(r) for r in rows] == ["fp8"] * 4 + ["bf16", "fp4"]

@@ -5,9 +5,10 @@ import math
 import pytest
 
 from dse.economy.bill import chip_cost
-from dse.economy.owning import GIVEN, OWNED, RENTED, chip_hour, hours, million_tokens_USD, price_basis, range_USD
+from dse.economy.knobs import knobs
+from dse.economy.owning import GIVEN, OWNED, RENTED, chip_hour, deal, hours, million_tokens_USD, price_basis, range_USD
 from dse.economy.presets import rents
-from dse.hardware.presets import chip_names
+from dse.hardware.presets import chip_names, chip_system
 
 LISTED = [name for name in chip_names() if set(rents(name)) & set(RENTED)]
 
@@ -78,3 +79,10 @@ def test_the_basis_of_all_is_what_most_are_listed_under():
 @pytest.mark.parametrize("basis", RENTED)
 def test_a_stated_basis_is_kept_for_all(basis):
     assert {h.basis for h in hours(LISTED, basis)} <= {basis, "", "given", "guessed"}
+
+
+def test_a_chip_at_cost_does_not_turn_the_margin_it_has_not():
+    """Trainium2's margin is a guess from 1.0 to 1.3; at cost it is 1. Before, its range stood in the band at cost."""
+    system = chip_system("trainium2", 64)
+    turned = [{k.fact.name for k in knobs(d) if k.kind == "chip"} for d in (deal(system), deal(system, margin=1.0))]
+    assert turned == [{"margin"}, set()]

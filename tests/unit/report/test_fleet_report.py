@@ -80,8 +80,9 @@ def answer(ratio, low, high, paying="owned"):
 
 @pytest.mark.parametrize(
     ("case", "verdict"),
-    [((0.4, 0.3, 0.55), "yes"), ((0.5, 0.3, 0.9), "likely"), ((0.8, 0.5, 1.2), "unlikely"), ((0.9, 0.7, 1.2), "no")],
-)
+    [((0.4, 0.3, 0.55), "yes"), ((0.5, 0.3, 0.9), "likely"), ((0.8, 0.5, 1.2), "unlikely"), ((0.9, 0.7, 1.2), "no"),
+     ((math.nan, math.nan, math.nan), "unknown")],
+)  # fmt: skip
 def test_verdicts(case, verdict):
     assert answer(*case).verdict == verdict
 

@@ -8,6 +8,8 @@ of 6,400 and a norm of 64. Four plain layers: 4 (12,288 + 18,432 + 128) + 64 + 1
 import pytest
 
 from dse.core.errors import SpecError
+from dse.lowering.linears import Shard
+from dse.lowering.training_ops import block_elementwise
 from dse.workload.blocks import Experts
 from dse.workload.huggingface import reading
 from dse.workload.mixers import Attention, Latent
@@ -218,3 +220,48 @@ def test_not_every_layer_can_use_another_one():
 def test_gemma_3n_takes_a_width_of_every_layer():
     m = read("gemma3n_text", intermediate_size=[32, 64, 96, 128], num_kv_shared_layers=0)
     assert parameters_by_part(m)["other MLPs"] == 3 * 64 * (32 + 64 + 96 + 128)
+
+
+def test_norms_without_weights_take_as_long_as_others():
+    """OLMo: 4 layers of two norms of 64 hold no weights, and are passed over like those of Orion, which do."""
+    olmo, orion = read("olmo"), read("orion")
+    assert total_parameters(orion) - total_parameters(olmo) == 4 * 2 * 64
+    (a, *_), (b, *_) = (block_elementwise(m, Shard(1), 10.0, "forward", lambda _: "bf16") for m in (olmo, orion))
+    assert (a.vector_elements, a.hbm_B) == (b.vector_elements, b.hbm_B)
+
+
+@pytest.mark.parametrize(
+    ("said", "width"),
+    # two thirds of 96 are 64: rounded up to 256, to 48; times 1.5 and up to 20; left alone by a null
+    [({}, 256), ({"block_multiple_of": 48}, 96), ({"block_multiple_of": 20, "block_ffn_dim_multiplier": 1.5}, 100),
+     ({"block_ffn_dim_multiplier": None}, 64), ({"block_auto_adjust_ff_dim": False}, 96)],
+)  # fmt: skip
+def test_lfm2_rounds_its_mlp(said, width):
+    m = read("lfm2", **said)
+    assert parameters_by_part(m)["other MLPs"] == 4 * 3 * 64 * width
+
+
+@pytest.mark.parametrize("odd", [{"block_multiple_of": 0}, {"block_multiple_of": None, "block_ffn_dim_multiplier": "2"},
+                                 {"block_ffn_dim_multiplier": -1.0}, {"block_ffn_dim_multiplier": 1e400}])  # fmt: skip
+def test_lfm2_refuses_odd_factors(odd):
+    with pytest.raises(SpecError, match="block_"):
+        read("lfm2", **odd)
+
+
+@pytest.mark.parametrize("kind", ["ernie4_5_moe", "laguna", "mellum", "mimo_v2", "deepseek_v3", "kolibri1"])
+def test_a_mixture_of_no_experts_is_dense(kind):
+    """Layers that a pattern gives to experts have the dense MLP of 96 where the file counts none."""
+    none = {"num_experts": 0, "moe_num_experts": 0} if kind == "ernie4_5_moe" else {"num_experts": 0}
+    latent = {k: v for k, v in LATENT.items() if not k.startswith("index")} if kind == "deepseek_v3" else {}
+    m = read(kind, **none, **latent, moe_intermediate_size=32, num_experts_per_tok=2)
+    assert parameters_by_part(m)["other MLPs"] == 4 * MLP and parameters_by_part(m)["routed experts"] == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "key"),
+    [({"n_routed_experts": 0}, "n_routed_experts"),
+     ({"n_routed_experts": 8, "num_nextn_predict_layers": 1, "mtp_hybrid_override_pattern": "*?"}, "mtp_hybrid")],
+)  # fmt: skip
+def test_nemotron_wants_the_blocks_that_its_patterns_name(said, key):
+    with pytest.raises(SpecError, match=key):
+        read("nemotron_h", hybrid_override_pattern="M*E-", num_experts_per_tok=2, moe_intermediate_size=32, **said)

@@ -236,3 +236,22 @@ def test_experts_in_fp4_of_a_file_in_fp8():
 def test_the_architecture_tells_which_type_was_meant():
     told = refusal(llama(model_type="deepseek_ref", architectures=["DeepseekV4ForCausalLM"]))
     assert "did you mean deepseek_v4?" in told
+
+
+@pytest.mark.parametrize(
+    ("said", "context"),
+    # as Qwen's pages tell users to add it; of other kinds makers differ in whether the context has it already
+    [({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}, 131072),
+     ({"rope_type": "yarn", "factor": 4.0}, 40960), ({"rope_type": "linear", "factor": 8.0}, 40960), (None, 40960)],
+)  # fmt: skip
+def test_yarn_stretches_the_context(said, context):
+    """Before: 100,000 tokens of a Qwen3 that its maker stretches to 131,072 were refused as beyond 40,960."""
+    made = reading(llama(max_position_embeddings=40960, rope_scaling=said), "x.json", "x").model
+    assert made.max_context == context
+
+
+@pytest.mark.parametrize("odd", [{"factor": "4"}, {"factor": -1.0}, {"original_max_position_embeddings": 1.5}])
+def test_yarn_of_an_odd_factor_is_refused(odd):
+    said = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768} | odd
+    with pytest.raises(SpecError, match="rope_scaling"):
+        reading(llama(rope_scaling=said), "x.json", "x")

@@ -78,6 +78,9 @@ def test_experts_may_be_stored_otherwise(dtype, format_):
         ({"quant_method": "compressed-tensors"}, "no config_groups with weights"),
         ({"quant_method": "compressed-tensors", "config_groups": {"a": {"targets": ["Linear"]}}}, "no config_groups"),
         ({"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"num_bits": 3}}}}, "bits = 3"),
+        ({"quant_method": "gptq", "dynamic": {"+:(": {"bits": 8}}}, "no regular expression"),
+        ({"quant_method": "gptq", "dynamic": {".*": {"bits": 3}}}, "bits = 3"),
+        ({"quant_method": "auto-round", "extra_config": ["lm_head"]}, "extra_config = .*lm_head.*, expected an object"),
         ({"quant_method": "fp8", "expert_dtype": "fp6"}, "expert_dtype = .*fp6.* is not known; allowed: fp4, fp8"),
     ],
 )
@@ -85,6 +88,27 @@ def test_what_is_not_known_is_named_with_what_is(said, words):
     with pytest.raises(SpecError, match=words) as error:
         stored(**said)
     assert str(error.value).startswith("x.json: ") and "\n" not in str(error.value)
+
+
+BITS = [
+    # what is left out by expression stays wide; a group size of its own is as narrow as the rest
+    ({"quant_method": "gptq", "bits": 4, "dynamic": {r"-:.*self_attn.*": {}, r".*mlp.*": {"group_size": 32}}},
+     "int4", {"attention=bf16"}),
+    ({"quant_method": "gptq", "bits": 4, "dynamic": {r"+:.*\.(up|gate|down)_proj": {"bits": 8}}}, "int4", {"mlp=int8"}),
+    ({"quant_method": "auto-round", "bits": 4, "extra_config": {"lm_head": {"bits": 8}, ".*self_attn.*": {"bits": 16}}},
+     "int4", {"attention=bf16", "head=int8"}),
+    # one layer of four is too few to decide for the part
+    ({"quant_method": "auto-round", "bits": 4, "extra_config": {"model.layers.0.mlp.up_proj": {"bits": 16}}},
+     "int4", set()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "narrow", "others"), BITS)
+def test_modules_with_bits_of_their_own(said, narrow, others):
+    """Before: `dynamic` and `extra_config` were passed over, so that what they keep wide was read at 4 bits."""
+    got, parts = stored(**said)
+    kept = {x for x in WIDE if x.partition("=")[0] not in {y.partition("=")[0] for y in others}}
+    assert (got, parts) == (narrow, kept | others)
 
 
 def test_without_the_object_all_is_16_bit():

@@ -31,6 +31,7 @@ def test_every_size_is_taken():
         ("decode", {"prompt": 8}, "--prompt belongs to prefill; decode takes --batch, --context, --weights, --kv"),
         ("training", {"kv": "fp8"}, "--kv belongs to decode and prefill"),
         ("training", {"batch": 0}, "--batch 0: give a whole number, at least 1"),
+        ("decode", {"batch": "64"}, "--batch 64: give a whole number, at least 1"),
         ("training", {"sequence": 10**7}, "--sequence 10,000,000: more than 16 times the 131,072 tokens that"),
         ("decode", {"context": 10**7}, "--context 10,000,000: more than the 131,072 tokens that"),
         ("decode", {"weights": "fp5"}, "storage 'fp5' is not one of"),

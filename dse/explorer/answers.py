@@ -172,7 +172,7 @@ def chip_column(subject: Subject, name: str) -> dict[str, Any]:
         loads.append(load)
         works.append({"name": workload, **work})
     state = chip_state(chip, loads=loads)
-    all_run = bool(loads) and len(loads) == len(works)
+    all_run, traffic = bool(loads) and len(loads) == len(works), subject.space.ground.traffic_frac
     known = [n for n in subject.names if n not in OWNED and (n not in OF_WORKLOADS or all_run)]
     values = {n: METRICS[n](state) for n in known}
     tech = chip_technology(chip)
@@ -183,9 +183,7 @@ def chip_column(subject: Subject, name: str) -> dict[str, Any]:
         "x": {f.name: float(FREE[f.name](chip)) for f in subject.study.free},
         "blank_mm2": float(chip.blank_mm2),
         "works": works,
-        "speedup": total_speedup(
-            subject.study, subject.space.ground.traffic_frac, [w.get("speedup_frac") for w in works]
-        ),
+        "speedup": total_speedup(subject.study, traffic, [w.get("speedup_frac") for w in works]),
         "metrics": {n: [float(x) for x in v] if isinstance(v, list) else float(v) for n, v in values.items()},
         "load_W": [float(v) for v in load_W.values()],
         "receipts": receipts_of_chip(name),

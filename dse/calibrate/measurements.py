@@ -63,8 +63,11 @@ def points_apart(rows: pd.DataFrame) -> pd.DataFrame:
         return rows
     counts: Any = rows.groupby("point_id")[told].transform("nunique")  # an empty cell contradicts none
     shared: Any = (counts > 1).any(axis=1)
-    names = rows[["point_id", *told]].astype(str).agg(" ".join, axis=1)
-    return rows.assign(point_id=rows["point_id"].where(~shared, names)) if bool(shared.any()) else rows
+    if not bool(shared.any()):
+        return rows
+    parts = rows[["point_id", *told]].itertuples(index=False)
+    names = [" ".join(str(x) for x in part if not pd.isna(x)) for part in parts]
+    return rows.assign(point_id=rows["point_id"].where(~shared, pd.Series(names, index=rows.index)))
 
 
 def _as_written(path: Path, kind: str) -> pd.DataFrame:

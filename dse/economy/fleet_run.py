@@ -190,8 +190,9 @@ def _cost_range_USD(d: Deal, workload: Training, n_chips: int, e: Evaluation, to
 def simulated(run: Run, n_failures: int) -> Outcome:
     """Discrete-event simulation of the run, to check the closed form; SpecError without simpy (extra `fleet`)."""
     i = run.interruptions
-    taken = i.total_per_s - i.by_component_per_s["software"] - i.by_component_per_s["network"]
     d = deal(run.system)
+    lost = hardware_per_s(racked(d, as_float(d.chip.power_limit_W)).failures)
+    taken = run.system.n_chips * float(lost)
     block = n_spare_chips(job_of(run.workload, run.system.n_chips, d.economy.reliability), d.economy)
     spares = int(np.ceil(i.n_spare_chips / float(block)))
     cluster = Cluster(

@@ -157,7 +157,8 @@ def test_points_of_one_name_in_several_sources_or_on_several_chips_are_apart(tmp
     head = "point_id,source,chip,num_chips,model,framework,batch,in_len,out_len,metric,value,unit\n"
     rest = "1,llama-3.1-8b,vllm,1,128,128,tpot"
     lines = (f"{x},{rest},{ms},ms\n" for x, ms in (("1,a,H100 SXM", 7), ("1,b,A100 80GB", 11), ("2,b,A100 80GB", 11)))
-    found, _ = scored(tmp_path, "inference", head + "".join(lines))
+    found, why = scored(tmp_path, "inference", head + "".join(lines) + f"1,,H100 SXM,{rest},7,ms\n")
+    assert "no source" in why["1 H100 SXM vllm"]
     assert found == {"1 a H100 SXM vllm:tpot": 0.007, "1 b A100 80GB vllm:tpot": 0.011, "2:tpot": 0.011}
 
 

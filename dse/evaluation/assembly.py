@@ -193,7 +193,7 @@ def _check_room(d: StepDemand, chip: Chip, plan: Plan) -> None:
             f"{plan_text(plan)} needs {in_unit(need, 'B', 4)} per chip and {chip.name} offers {in_unit(have, 'B', 4)} "
             f"({usable_frac():.0%} of its HBM); use more chips, more tp or pp, ZeRO or recompute"
         )
-    if float(ahead_frac(d, chip, np.asarray(prefetch_frac()))) > 1 + ROUNDING:  # an optimum may lie on the limit
+    if float(ahead_frac(d, chip, np.asarray(prefetch_frac()))) > 1 + ROUNDING:  # as `fits_memory`
         ahead, sram = float(d.stream.ahead_B), prefetch_frac() * float(chip.n_cores * chip.core.scratchpad_B)
         raise RoomError(
             f"{plan_text(plan)} prefetches {in_unit(ahead, 'B', 4)} per chip and {chip.name} offers "

@@ -12,11 +12,9 @@ import numpy as np
 from ..core.program import compiled, is_traced
 from ..core.types import FloatLike, unnamed
 from ..hardware.chip import Chip
-from ..lowering.headroom import prefetch_frac
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import Calibration, as_argument
 from ..physics.evaluate import Evaluation, evaluate_demand, fits_memory
-from ..physics.residency import ahead_frac
 from ..technology.presets import Technology
 
 OPERATORS = 32
@@ -61,8 +59,7 @@ def plan_steps_s(demands: StepDemand, chip: Chip, tech: Technology, c: Calibrati
 @compiled
 def _plan_steps_s(demands: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
     def one(d: StepDemand) -> FloatLike:
-        fits = fits_memory(d, chip) & (ahead_frac(d, chip, jnp.asarray(prefetch_frac())) <= 1.0)
-        return jnp.where(fits, evaluate_demand(d, chip, tech, c).step_s, jnp.inf)
+        return jnp.where(fits_memory(d, chip), evaluate_demand(d, chip, tech, c).step_s, jnp.inf)
 
     return jax.vmap(one)(demands)
 

@@ -16,7 +16,7 @@ from ..core.program import is_traced
 from ..core.text import quantity_text
 from ..core.types import FloatLike
 from ..hardware.chip import ROUNDING, Chip
-from ..lowering.headroom import usable_B
+from ..lowering.headroom import prefetch_frac, usable_B
 from ..lowering.step_demand import StepDemand
 from ..technology.package import harvested
 from ..technology.presets import Technology, technology
@@ -36,6 +36,7 @@ from .power import (
     throttled_s,
     work_W,
 )
+from .residency import ahead_frac
 from .step import Cooled, Step, step_time
 
 if TYPE_CHECKING:
@@ -113,8 +114,9 @@ def limited_s(
 
 
 def fits_memory(d: StepDemand, chip: Chip) -> Bool[Array, "*batch"]:
-    """Whether the memory of `d` fits in the usable HBM of `chip`."""
-    return jnp.asarray(d.memory_B <= usable_B(chip))
+    """Whether the tensors of `d` fit in the usable HBM of `chip`, and what it prefetches in its SRAM."""
+    ahead = ahead_frac(d, chip, jnp.asarray(prefetch_frac()))
+    return jnp.asarray(d.memory_B <= usable_B(chip)) & (ahead <= 1 + ROUNDING)  # an optimum may lie on the limit
 
 
 def evaluate_demand(

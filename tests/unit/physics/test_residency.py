@@ -11,6 +11,7 @@ from dse.hardware.presets import system
 from dse.lowering.demand import demand
 from dse.lowering.plan import Plan
 from dse.physics.calibration import default_calibration
+from dse.physics.evaluate import fits_memory
 from dse.physics.residency import ahead_frac
 from dse.workload.presets import model
 from dse.workload.transformer import Decode
@@ -40,3 +41,10 @@ def test_more_sram_asks_for_less():
     larger = eqx.tree_at(lambda c: c.core.scratchpad_B, S.chip, 2 * S.chip.core.scratchpad_B)
     more = dataclasses.replace(S.chip, n_cores=2 * S.chip.n_cores)
     assert float(ahead_frac(d, larger, HALF)) == float(ahead_frac(d, more, HALF)) == pytest.approx(base / 2)
+
+
+def test_a_plan_fits_whose_prefetched_bytes_do():
+    """107 MB of 117 MB; half the SRAM holds them no more. Before: sweeps asked HBM alone, unlike the plan search."""
+    small = eqx.tree_at(lambda c: c.core.scratchpad_B, S.chip, S.chip.core.scratchpad_B / 2)
+    fits = [[bool(fits_memory(lowered(order), c)) for c in (S.chip, small)] for order in ("stream", "turn")]
+    assert fits == [[True, False], [True, True]]

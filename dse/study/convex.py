@@ -249,7 +249,7 @@ def separate(core: ConvexCore, x: Mapping[str, FloatLike], data: Data) -> tuple[
 
 
 def allowed_frac(metric: str, sense: str) -> float:
-    """How far past a limit rows go, over 1 where whole steps meet it exactly: eight stacks, "at least 8", have no room."""
+    """How far past a limit rows go: over 1 where whole steps meet it exactly, as eight stacks "at least 8"."""
     if (metric, sense) == ("hbm_capacity_B", "at_most"):
         return TOUCH**2  # whole stacks hold `TOUCH` more than their sum, so that a limit "at least" is met
     return TOUCH if metric in (*STEPPED, "sram_B") else 1.0

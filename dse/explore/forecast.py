@@ -191,11 +191,12 @@ def _answers(
 
 
 def against(space: Space, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Tokens per watt and per dollar of package over the baseline's, and peaks as multiples of its FP8 peak."""
+    """Tokens per watt and per dollar of package over the baseline's, and the FP4 peak over its own, if it has any."""
     base = space.study.baseline.chip
     tech = chip_technology(base)
     cost = float(total_USD(silicon(base, tech).money))
-    found = {"peak_fp4_ratio": values["peak_fp4_FLOPps"] / float(peak_FLOPps(base, "fp4"))}
+    own_FLOPps = float(peak_FLOPps(base, "fp4"))
+    found = {"peak_fp4_ratio": values["peak_fp4_FLOPps"] / own_FLOPps} if own_FLOPps > 0 else {}
     for name, own, c in zip(space.study.workloads, space.ground.own, space.ground.calibrations, strict=True):
         burnt = float(evaluated(own, base, tech, c).power_W)
         faster = values[f"speedup:{name}"]

@@ -27,7 +27,7 @@ from ..optimize.interior import Optimum
 from ..optimize.pricing import Plans, alternate, fastest_plans
 from ..optimize.search import bounds
 from ..optimize.space import Space, batch_of, element, own_plans, space_of
-from ..study.convex import ConvexCore, Data, core_logs, named_numbers, ratio_rows, rows_of_limit, slack_ratio
+from ..study.convex import ConvexCore, Data, allowed_frac, core_logs, named_numbers, ratio_rows, rows_of_limit
 from ..study.design import with_free
 from ..study.metrics import DELIVERED, OWNED, Limit
 from ..study.resolved import owner_of
@@ -137,7 +137,7 @@ class Rays:
         g, lam = np.asarray(o.limits), np.asarray(o.multipliers)
         # a row is log(metric / cap / room) - w s, so that this undoes it
         worst = [
-            float(g[places].max()) + math.log(slack_ratio(m, "at_most"))
+            float(g[places].max()) + math.log(allowed_frac(m, "at_most"))
             for m, places in zip(self.metrics, self.metric_rows, strict=True)
         ]
         values = tuple(c * math.exp(w * s + x) for c, w, x in zip(caps, weights, worst, strict=True))

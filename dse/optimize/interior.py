@@ -62,7 +62,7 @@ class Optimum(eqx.Module):
     """Every limit is met that may not be exceeded."""
 
     @property
-    def impossible(self) -> Bool[Array | np.ndarray, "..."]:
+    def impossible(self) -> Bool[Array | np.ndarray, "..."] | np.bool_:
         """Whether it is proved that no point of the box meets the limits."""
         return self.violation_bound > ROUNDING
 

@@ -240,7 +240,7 @@ def separate(core: ConvexCore, x: Mapping[str, FloatLike], data: Data) -> tuple[
         physics += [x["supply_V"] / tech.node.maximum_V, tech.node.minimum_V / x["supply_V"]]
     users: list[FloatLike] = []
     for i, (metric, sense) in enumerate(core.limits):
-        values, room = metric_of(core.own, metric)(state), slack_ratio(metric, sense)
+        values, room = metric_of(core.own, metric)(state), allowed_frac(metric, sense)
         for v in values if isinstance(values, list) else [values]:
             users.append((v / data.limits[i] if sense == "at_most" else data.limits[i] / v) / room)
     value = metric_of(core.own, core.goal)(state)
@@ -248,8 +248,8 @@ def separate(core: ConvexCore, x: Mapping[str, FloatLike], data: Data) -> tuple[
     return tuple(jnp.asarray(r) for r in (goal, *physics, *of_workloads, *users))
 
 
-def slack_ratio(metric: str, sense: str) -> float:
-    """Slack of a limit that whole steps meet exactly: without it eight stacks, "at least 8", leave no interior."""
+def allowed_frac(metric: str, sense: str) -> float:
+    """How far past a limit rows go: over 1 where whole steps meet it exactly, as eight stacks "at least 8"."""
     if (metric, sense) == ("hbm_capacity_B", "at_most"):
         return TOUCH**2  # whole stacks hold `TOUCH` more than their sum, so that a limit "at least" is met
     return TOUCH if metric in (*STEPPED, "sram_B") else 1.0

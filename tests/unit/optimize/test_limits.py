@@ -12,7 +12,7 @@ from dse.optimize.search import leaders, run_search, search_of, with_design
 from dse.optimize.solution import LimitReport, Status
 from dse.optimize.solve import solve
 from dse.optimize.space import batch_of, data_of, every_plan, own_plans, space_of
-from dse.study.convex import Kind, power_cap_W, ratio_rows, room_at, rows_of_limit
+from dse.study.convex import Kind, allowed_frac, power_cap_W, ratio_rows, rows_of_limit
 from dse.study.design import TOUCH
 from dse.study.metrics import Limit
 from dse.study.study import study_from
@@ -146,7 +146,7 @@ def test_whole_steps_meet_a_limit_exactly(tiny):
 def test_counts_have_room_at_their_limit(metric, sense, value):
     """24 cores at most 24, 8 stacks at least 8, 8 stacks of 36 GiB (held as 1 + 1e-6 of that) at most 288 GiB."""
     held = value * TOUCH if metric == "hbm_capacity_B" else np.exp(np.log(value))
-    ratio = (held / value if sense == "at_most" else value / held) / room_at(metric, sense)
+    ratio = (held / value if sense == "at_most" else value / held) / allowed_frac(metric, sense)
     assert -1.1e-6 < np.log(ratio) < -0.9e-6
 
 

@@ -89,9 +89,17 @@ def behind_frac(best: Mapping[str, Any], side: Mapping[str, Any]) -> tuple[float
     return side["goal"] / best["goal"] - 1, (side["lower_bound"] or 0.0) / best["goal"] - 1
 
 
-def apart_saves_frac(goal: float, alone: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-    """What a chip for each workload saves over one for all, as geometric means: found, and at most."""
-    found, least = (math.prod(x[k] for x in alone) ** (1 / len(alone)) for k in ("goal", "lower_bound"))
+def apart_saves_frac(
+    goal: float, alone: Sequence[Mapping[str, Any]], shares: Sequence[float] = ()
+) -> tuple[float, float]:
+    """What a chip for each workload saves over one for all, as geometric means: found, and at most.
+
+    `shares`: weights of the workloads as in the goal, adding up to 1; none for equal ones.
+    """
+    each = shares or [1 / len(alone)] * len(alone)
+    found, least = (
+        math.prod(x[k] ** share for x, share in zip(alone, each, strict=True)) for k in ("goal", "lower_bound")
+    )
     return 1 - found / goal, 1 - least / goal
 
 

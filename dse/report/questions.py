@@ -33,6 +33,7 @@ def question_json(q: Question) -> dict[str, Any]:
         **picked(q, "name", "asks", "by", "note"),
         "goal": q.sides[0].solution.study.goal,
         "best": q.best.name,
+        **({"shares": list(shares)} if (shares := q.sides[-1].solution.study.shares) else {}),
         "sides": [side_json(x) for x in q.sides],
     }
 
@@ -106,7 +107,7 @@ def _apart(a: dict[str, Any], by_name: dict[str, Any], won: str) -> str:
     if together is None or any(x["goal"] is None for x in alone):
         return f"{won}."
     each = "; ".join(f"{x['name']} alone {goal_words(a['goal'], x['goal'])} ({x['choice']})" for x in alone)
-    saves, most = apart_saves_frac(together, alone)
+    saves, most = apart_saves_frac(together, alone, a.get("shares", ()))
     return f"{won}; {each}; a chip for each saves {percent(saves)} in the mean, at most {percent(most)}."
 
 

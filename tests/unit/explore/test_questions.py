@@ -15,3 +15,10 @@ def test_chips_apart_save_by_their_geometric_mean():
     """sqrt(0.4 * 0.9) = 0.6 beside 0.8: a quarter; bounds 0.3 and 0.3: at most 62.5 %."""
     alone = [{"goal": 0.4, "lower_bound": 0.3}, {"goal": 0.9, "lower_bound": 0.3}]
     assert apart_saves_frac(0.8, alone) == pytest.approx((0.25, 0.625))
+
+
+def test_chips_apart_weigh_their_workloads_as_the_goal_does():
+    """16 counts three times what 1 does: 16^0.75 = 8 beside 10 saves 20 %; alike it would be 4, that is 60 %."""
+    alone = [{"goal": 16.0, "lower_bound": 16.0}, {"goal": 1.0, "lower_bound": 0.0}]
+    assert apart_saves_frac(10.0, alone, (0.75, 0.25)) == pytest.approx((0.2, 1.0))
+    assert apart_saves_frac(10.0, alone) == pytest.approx((0.6, 1.0))

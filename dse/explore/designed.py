@@ -189,8 +189,7 @@ def named_chips(
             ]
         except DseError:
             continue
-        # means over workloads with the study's weights, as those of the front's own points
-        state = dataclasses.replace(chip_state(chip_system(name).chip, loads=loads), shares=study.shares)
+        state = chip_state(chip_system(name).chip, loads=loads, shares=study.shares)
         values = [METRICS[m](state) for m in metrics]
         found.append(Named(short_name(name), tuple(float(max(v) if isinstance(v, list) else v) for v in values)))
     return found

@@ -18,7 +18,7 @@ from ..evaluation.host import evaluated
 from ..hardware.presets import chip_names, chip_system
 from ..lowering.plan import plan_text
 from ..optimize.space import own_plans
-from ..physics.evaluate import chip_technology, silicon
+from ..physics.evaluate import chip_technology
 from ..physics.power import full_load_power_W
 from ..study.design import FREE
 from ..study.metrics import METRICS, OF_WORKLOADS, OWNED, SPEEDUPS, Load, chip_state, mean_speedup
@@ -171,19 +171,18 @@ def chip_column(subject: Subject, name: str) -> dict[str, Any]:
             continue
         loads.append(load)
         works.append({"name": workload, **work})
-    state = chip_state(chip, loads=loads)
-    all_run, traffic = bool(loads) and len(loads) == len(works), subject.space.ground.traffic_frac
+    s = chip_state(chip, loads=loads, shares=subject.study.shares)
+    all_run = bool(loads) and len(loads) == len(works)
     known = [n for n in subject.names if n not in OWNED and (n not in OF_WORKLOADS or all_run)]
-    values = {n: METRICS[n](state) for n in known}
-    tech = chip_technology(chip)
-    s = silicon(chip, tech)
-    load_W = full_load_power_W(chip, tech, "fp8", s.area, s.die_mm2, s.supply_V)
+    values = {n: METRICS[n](s) for n in known}
+    load_W = full_load_power_W(chip, s.tech, "fp8", s.area, s.die_mm2, s.supply_V)
+    speedups = [w.get("speedup_frac") for w in works]
     return {
         "name": name,
         "x": {f.name: float(FREE[f.name](chip)) for f in subject.study.free},
         "blank_mm2": float(chip.blank_mm2),
         "works": works,
-        "speedup": total_speedup(subject.study, traffic, [w.get("speedup_frac") for w in works]),
+        "speedup": total_speedup(subject.study, subject.space.ground.traffic_frac, speedups),
         "metrics": {n: [float(x) for x in v] if isinstance(v, list) else float(v) for n, v in values.items()},
         "load_W": [float(v) for v in load_W.values()],
         "receipts": receipts_of_chip(name),

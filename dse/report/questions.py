@@ -35,6 +35,7 @@ def question_json(q: Question) -> dict[str, Any]:
         **({"shares": list(shares)} if shares else {}),
         "goal": q.sides[0].solution.study.goal,
         "best": q.best.name,
+        **({"shares": list(shares)} if (shares := q.sides[-1].solution.study.shares) else {}),
         "sides": [side_json(x) for x in q.sides],
     }
 

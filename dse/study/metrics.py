@@ -67,11 +67,13 @@ class State(eqx.Module):
     """Weights of the workloads in geometric means, adding up to 1; empty for equal weights."""
 
 
-def chip_state(chip: Chip, tech: Technology | None = None, loads: Sequence[Load] = ()) -> State:
-    """`State` of an existing chip, in its own technology unless another is given."""
+def chip_state(
+    chip: Chip, tech: Technology | None = None, loads: Sequence[Load] = (), shares: tuple[float, ...] = ()
+) -> State:
+    """`State` of an existing chip, in its own technology unless another is given; `shares` as those of a study."""
     tech = chip_technology(chip) if tech is None else tech
     s = silicon_of(chip, tech)
-    return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, list(loads), [])
+    return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, list(loads), [], shares)
 
 
 def silicon_of(chip: Chip, tech: Technology) -> Silicon:

@@ -107,6 +107,18 @@ def test_a_baseline_that_may_stream_stands_at_one_on_its_front_too(q):
     assert here.values == (1.0, float(e.power_W))
 
 
+@pytest.mark.parametrize("q", questions(chips=("trainium2",), phases=("decode",)))
+def test_a_named_chip_on_a_front_weighs_workloads_as_the_study_does(q):
+    """A step of s beside baselines of 1 s and 16 s: s / 16^0.25 = s / 2 at weights of 3 to 1, s / 4 at equal ones."""
+    study = study_of(q)
+    (work,) = study.workloads.values()
+    twice = dataclasses.replace(study, workloads={"often": work, "seldom": work})
+    weighted = dataclasses.replace(twice, weights={"often": 3.0})
+    each = [named_chips(s, ("delivered_time",), [1.0, 16.0], (q.chip,))[0].values[0] for s in (twice, weighted)]
+    seconds = float(dse.evaluate(q.system, q.workload).result.step_s)
+    assert each == pytest.approx([seconds / 4, seconds / 2])
+
+
 @pytest.mark.parametrize("chip, system", (("a100-80", "dgx-a100"), ("h100", "dgx-h100")))
 def test_a_row_of_validate_times_a_step_as_evaluate_does(chip, system):
     """The same plan on the same chips with the same stack's numbers: time before any power limit, and memory."""

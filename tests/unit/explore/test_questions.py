@@ -17,3 +17,10 @@ def test_chips_apart_save_by_their_geometric_mean():
     assert apart_saves_frac(0.8, alone) == pytest.approx((0.25, 0.625))
     # three parts and one, as the goal of the chip for all: 0.4^0.75 0.9^0.25 = 0.4899 beside 0.8; bounds as before
     assert apart_saves_frac(0.8, alone, (0.75, 0.25)) == pytest.approx((0.38763, 0.625), abs=1e-5)
+
+
+def test_chips_apart_weigh_their_workloads_as_the_goal_does():
+    """16 counts three times what 1 does: 16^0.75 = 8 beside 10 saves 20 %; alike it would be 4, that is 60 %."""
+    alone = [{"goal": 16.0, "lower_bound": 16.0}, {"goal": 1.0, "lower_bound": 0.0}]
+    assert apart_saves_frac(10.0, alone, (0.75, 0.25)) == pytest.approx((0.2, 1.0))
+    assert apart_saves_frac(10.0, alone) == pytest.approx((0.6, 1.0))

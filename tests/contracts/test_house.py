@@ -44,7 +44,6 @@ PLAIN_RETURNS = {
     "built_delivered", "ring_width", "result_width", "replicated_weights", "moe_share", "merit", "whole",
     "half_width", "to_free", "number_or", "number_at", "power_of_two",
     "chip_adapter_parameters", "limit_price", "cycle_ratio", "datapath_ratio", "naive_ratio", "sram_ratio",
-    "slack_ratio",
 }  # fmt: skip
 """Public functions that return counts, ratios, whatever unit they were given, or spell their unit out."""
 PLAIN_PARAMETERS = {

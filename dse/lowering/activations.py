@@ -135,7 +135,9 @@ def layer_activation_B_per_token(
     """
     n_stream = tp if n_stream is None else n_stream
     if recompute == "full":
-        return ACTIVATION_B * model.hidden / n_stream
+        # without sequence parallelism whole on every rank, or shared out as other gathered inputs are
+        whole = software.n_gathered_inputs if n_stream < tp else 0.0
+        return ACTIVATION_B * model.hidden * (1 / tp + whole * (1 - 1 / tp))
     attention = sum(share * kept_B_per_token(m, tp, in_B, ACTIVATION_B) for m, share in model.working_mixers)
     mlp = _mlp_B_per_token(model, tp, n_stream, in_B, software)
     kept = _stream_B_per_token(model, n_stream, in_B, software) + attention + mlp

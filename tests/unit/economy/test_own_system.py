@@ -54,7 +54,7 @@ def test_cost_and_fleet_say_so(folder, capsys):
     chip_W = float(ours.evaluation.power_W)
     held = float(ours.upkeep.held) / float(theirs.upkeep.held)  # spares of 8 chips a server, not 4
     ratio = held * (1.3 * chip_W + UP_GBps * 0.1) / (1.5 * chip_W + UP_GBps * 0.07)
-    assert ours.energy_J / theirs.energy_J == pytest.approx(ratio, rel=1e-4) and abs(ratio - 1.0) > 1e-3
+    assert ours.energy_J / theirs.energy_J == pytest.approx(ratio, rel=1e-9) and abs(ratio - 1.0) > 3e-4
 
 
 def test_a_range_of_the_system_file_is_turned(folder):

@@ -59,7 +59,7 @@ def points_apart(rows: pd.DataFrame) -> pd.DataFrame:
     Tables put together from others count points from 1 again, and predictions, calibrations and bands go by name.
     """
     told = [c for c in APART if c in rows]
-    if "point_id" not in rows or not told or rows["point_id"].isna().all():
+    if "point_id" not in rows or not told or not len(rows["point_id"].dropna()):
         return rows
     counts: Any = rows.groupby("point_id")[told].transform("nunique")  # an empty cell contradicts none
     shared: Any = (counts > 1).any(axis=1)

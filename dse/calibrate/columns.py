@@ -78,8 +78,12 @@ def renamed(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 def unread(rows: pd.DataFrame, kind: str) -> tuple[str, ...]:
     """Columns of a table that nothing of its kind reads."""
-    known = {c.name for c in columns(kind)} | set(OWN)
-    return tuple(c for c in map(str, rows.columns) if c not in known)
+    return tuple(c for c in map(str, rows.columns) if c not in (*_names(kind), *OWN))
+
+
+@cache
+def _names(kind: str) -> tuple[str, ...]:
+    return tuple(c.name for c in columns(kind))
 
 
 OWN = ("odd_number", "dims_from", "unit")
@@ -96,8 +100,7 @@ def given(rows: pd.DataFrame, said: Sequence[str], kind: str) -> pd.DataFrame:
         found = renamed(pd.DataFrame({name: [cell]}), kind)
         usual = str(found.columns[0])
         if not sign or not cell or unread(found, kind):
-            known = ", ".join(c.name for c in columns(kind))
-            raise SpecError(f"--given {one}: expected column=cell of {known}")
+            raise SpecError(f"--given {one}: expected column=cell of {', '.join(_names(kind))}")
         if usual in rows and not all(_same(x, cell) for x in rows[usual].dropna()):
             raise SpecError(f"--given {one}: the table's own column {usual} says otherwise")
         rows = rows.assign(**{usual: _number(cell)})
@@ -136,16 +139,12 @@ def completed(rows: pd.DataFrame, kind: str, source: str) -> pd.DataFrame:
     rows = rows.assign(**{c: cells for c, cells in told.items() if c not in rows and cells is not None})
     for name in (c for c in FILLED if told.get(c) is not None):
         rows = rows.assign(**{name: rows[name].where(rows[name].notna(), told[name])})
-    blank = [c for said, *others in BLANK for c in others if said in rows and c not in rows and kind in _kinds(c)]
+    blank = [c for said, *others in BLANK for c in others if said in rows and c not in rows and c in _names(kind)]
     return rows.assign(**dict.fromkeys(blank, None))
 
 
 SIZE = r"(?:message_?)?size[_ (]*([KMG])iB\)?"
 """A header of message sizes in binary units; "MB" may be two sizes, and is none."""
-
-
-def _kinds(name: str) -> tuple[str, ...]:
-    return next(c.kinds for c in _all() if c.name == name)
 
 
 def in_bytes(rows: pd.DataFrame) -> pd.DataFrame:
@@ -189,10 +188,11 @@ def _ranks(rows: pd.DataFrame) -> Any:
 
 def example(kind: str) -> Mapping[str, str]:
     """A row of a table of a kind as people write it, with one metric as a column."""
-    shown = {c.name: c.example for c in columns(kind) if c.example}
-    metric = {"training": "step_time (s)", "inference": "median_tpot (ms)", "collectives": "busbw (GB/s)"}
-    return shown | {metric.get(kind, "latency (us)"): EXAMPLES[kind]}
+    return {c.name: c.example for c in columns(kind) if c.example} | EXAMPLES[kind]
 
 
-EXAMPLES = {"training": "20.9", "inference": "21.8", "kernels": "210", "collectives": "404"}
-"""Cells of metrics in examples."""
+EXAMPLES = {
+    "training": {"step_time (s)": "20.9"}, "inference": {"median_tpot (ms)": "21.8"},
+    "kernels": {"latency (us)": "210"}, "collectives": {"busbw (GB/s)": "404"},
+}  # fmt: skip
+"""A metric in the example of each kind, with its cell."""

@@ -209,11 +209,17 @@ def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
         return odd or f"no {', '.join(needed)}"
     if "request_latency_derived" in others and metric in ("latency_per_token", "throughput"):
         return "request time over all tokens, in and out: said by the request's latency"
-    if "throughput" in metric and others & {"ttft", "tpot", "latency_per_token", "request_latency"}:
+    if "throughput" in metric and _scored(row, others):
         return "throughput of a point whose latencies are scored"
     if "round_latency" in others and kind != "ttft":
         return "passes write several tokens each (a round's time is printed): how many is in no column"
-    return loops.why_not(row, kind, others)
+    return loops.why_not(row, kind, {KINDS[m] for m in others if m in KINDS})
+
+
+def _scored(row: Any, others: set[str]) -> bool:
+    """Whether a time among the metrics `others` of a row's point is predicted, so that a throughput says no more."""
+    times = {m: kind for m, kind in KINDS.items() if m in others and "throughput" not in m}
+    return any(loops.why_not(row, kind, set(times.values())) is None for kind in times.values())
 
 
 def _seconds(row: Any, metric: str) -> float | None:

@@ -15,8 +15,6 @@ from .reading import row_number, row_text
 
 RUNNING = 256
 """Sequences that serving loops run at once unless told otherwise; further requests wait outside the batch."""
-PER_TOKEN = {"tpot", "tpot_derived", "latency_per_token"}
-"""Metrics of a token of a request."""
 
 
 def n_clients(row: Any) -> float:
@@ -26,8 +24,11 @@ def n_clients(row: Any) -> float:
     return said if closed else row_number(row, "batch", 0) * max(row_number(row, "dp", 1), 1)
 
 
-def why_not(row: Any, kind: str, others: Collection[str]) -> str | None:
-    """Why a row whose requests come by a rate, or in a loop, is not predicted; None where it is."""
+def why_not(row: Any, kind: str, beside: Collection[str]) -> str | None:
+    """Why a row of `kind`, whose requests come by a rate or in a loop, is not predicted; None where it is.
+
+    `beside` are the kinds of the other metrics of its point.
+    """
     rate = row_number(row, "request_rate", math.inf)
     if math.isfinite(rate):
         return f"open loop at {rate:g} requests/s: the load says how many run at once; dse serve has its queue"
@@ -36,7 +37,7 @@ def why_not(row: Any, kind: str, others: Collection[str]) -> str | None:
         return f"{clients:.0f} clients, more than a stack runs at once by default: the batch is not known"
     if clients > 1 and kind == "ttft":
         return "closed loop: the first token waits in a queue; see the service model"
-    if clients > 1 and kind == "request" and PER_TOKEN & set(others):
+    if clients > 1 and kind == "request" and "tpot" in beside:
         return "request time of a closed loop whose time per token is scored"
     return None
 

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from dse.calibrate.batch import predict
-from dse.calibrate.inference import InferenceCase, drawn_frac, inference_cases
+from dse.calibrate.inference import InferenceCase, inference_cases
 from dse.calibrate.loops import n_clients
 from dse.calibrate.measurements import complete, read
+from dse.calibrate.request_rows import drawn_frac
 from dse.physics.calibration import default_calibration
 from dse.physics.step import Request
 

@@ -9,17 +9,11 @@ import pandas as pd
 import pytest
 
 from dse.calibrate.batch import predict
-from dse.calibrate.inference import (
-    checkpoint,
-    drawn_frac,
-    inference_cases,
-    lengths,
-    padded_heads,
-    row_storage,
-)
+from dse.calibrate.inference import inference_cases
 from dse.calibrate.inference_score import baseline_s, held_out_baseline_s, score_requests, two_constants
 from dse.calibrate.loops import n_clients
 from dse.calibrate.measurements import complete, read
+from dse.calibrate.request_rows import checkpoint, drawn_frac, lengths, padded_heads, row_storage
 from dse.core.errors import SpecError
 from dse.hardware.presets import chip
 from dse.physics.calibration import calibration, default_calibration

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from dse.calibrate.cases import row_plan, row_precision, training_cases
+from dse.calibrate.cases import training_cases
 from dse.calibrate.inference import inference_cases
 from dse.calibrate.kernels import collective_cases, kernel_cases
 from dse.calibrate.measurements import read
@@ -16,6 +16,7 @@ from dse.calibrate.published_models import model_alias
 from dse.calibrate.rates import rate
 from dse.calibrate.reading import readable, row_switch, weights_only
 from dse.calibrate.spelling import bytes_word, collective_word, unit_word, year_word
+from dse.calibrate.training_rows import row_plan, row_precision
 from dse.core.errors import SpecError
 
 SCORERS = {"training": training_cases, "inference": inference_cases, "kernels": kernel_cases,

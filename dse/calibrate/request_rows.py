@@ -1,0 +1,138 @@
+"""What a row of an inference table says of its requests: stack, model, storage, plan and lengths."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from types import SimpleNamespace
+from typing import Any
+
+from ..core.errors import SpecError
+from ..hardware.chip import Chip, native_precisions
+from ..lowering.plan import Plan
+from ..physics.calibration import FIXED_SHAPES
+from ..workload.blocks import Run
+from ..workload.mixers import AbstractMixer, Attention, Latent
+from ..workload.module_names import WIDE
+from ..workload.storage import format_of, n_element_bits
+from ..workload.transformer import Model
+from .published_models import known_model
+from .reading import row_number, row_text, weights_only
+from .training_rows import row_model
+
+STACKS: tuple[tuple[str, str], ...] = (
+    (r"neuron|nxdi", "neuronx"),
+    (r"fastertransformer", "fastertransformer"),
+    (r"trt|tensorrt", "trtllm"),
+    (r"deepspeed", "deepspeed"),
+    (r"sglang", "sglang"),
+    (r"jetstream|maxtext|google|tpu", "jetstream"),
+)
+"""Words in a row's framework that name its serving stack; vLLM otherwise."""
+SMALLEST_BUCKET = 128
+"""Shortest prompt a program is compiled for; buckets are powers of two."""
+
+
+def row_stack(row: Any) -> str:
+    """Serving stack of a row."""
+    said = row_text(row, "framework").lower()
+    return next((stack for pattern, stack in STACKS if re.search(pattern, said)), "vllm")
+
+
+def served_model(row: Any) -> Model:
+    """The preset of a row's model where there is one, since rows do not print windows; else the row's own sizes."""
+    known = known_model(row_text(row, "model"), row_number(row, "layers"), row_number(row, "hidden"))
+    if known is not None:
+        return known
+    sizes = {name: getattr(row, name) for name in row._fields}
+    return row_model(SimpleNamespace(**sizes, seq_len=row_number(row, "in_len", 1.0) + row_number(row, "out_len", 1.0)))
+
+
+def padded_heads(model: Model, tp: int) -> Model:
+    """`model` with its heads padded to a multiple of the ranks, as stacks do that shard whole heads."""
+    runs = tuple(Run(dataclasses.replace(r.block, mixers=_padded(r.block.mixers, tp)), r.n) for r in model.runs)
+    return dataclasses.replace(model, runs=runs)
+
+
+def _padded(mixers: tuple[AbstractMixer, ...], tp: int) -> tuple[AbstractMixer, ...]:
+    """`mixers` with heads that `tp` divides; other kinds than attention as they are."""
+    found: list[AbstractMixer] = []
+    for m in mixers:
+        if isinstance(m, Attention) and m.n_heads % tp:
+            # KV heads too, or copied where there are fewer than ranks: each rank holds the same whole number
+            heads, kv_heads = (-(-n // tp) * tp for n in (m.n_heads, m.n_kv_heads))
+            m = dataclasses.replace(m, n_heads=heads, n_kv_heads=kv_heads)
+        elif isinstance(m, Latent) and m.n_heads % tp:
+            m = dataclasses.replace(m, n_heads=-(-m.n_heads // tp) * tp)
+        found.append(m)
+    return tuple(found)
+
+
+def row_storage(row: Any, chip: Chip) -> tuple[str, str]:
+    """Format of most weights and precision of products; 4-bit weights meet 16-bit activations on chips without FP4."""
+    said = weights_only(row_text(row, "precision")).lower()
+    native = native_precisions(chip)
+    weights = re.search(r"weights (\w+)", said)
+    if weights and weights.group(1) in ("int8", "int4"):
+        return weights.group(1), ""
+    if re.search(r"fp4", said):
+        return "nvfp4" if "nvfp4" in said else "mxfp4", "" if "fp4" in native else "bf16"
+    if re.search(r"fp8|e4m3", said):
+        return "fp8", ""
+    if re.search(r"int4|w4a16|awq|gptq", said):
+        return "int4", ""
+    if re.search(r"w8a16|int8[ _-]*(weight|wo\b)", said):
+        return "int8", ""
+    if re.search(r"w8a8|int8|smoothquant", said):
+        return "int8", "int8"
+    if said and not re.search(SIXTEEN_BIT, said):
+        raise SpecError(f"precision '{row_text(row, 'precision')}' is not known")
+    return "bf16", ""
+
+
+def checkpoint(narrow: str, model: Model, stack: str) -> tuple[str, str]:
+    """Storage of all weights and of the cache where most weights are `narrow`.
+
+    A maker's own checkpoint says which parts stay wide, and nothing of the cache. One narrowed later keeps embedding
+    and head in 16 bit; floating-point weights bring scales for an FP8 cache, but fixed shapes use the maker's.
+    Source: [vllm2025modelopt] reads modules left out and `kv_cache_quant_algo` from the checkpoint, which is FP8 or
+    nothing; [nvidia2026trtllmquant] takes the cache's format from it too.
+    """
+    bits = n_element_bits(narrow)
+    if bits == n_element_bits("bf16"):
+        return narrow, "bf16"
+    if n_element_bits(format_of(model.weight_format, "experts")) == bits:
+        return model.weight_format, "bf16"
+    kept = "fp8" if "fp" in narrow and stack not in FIXED_SHAPES else "bf16"
+    return ",".join((narrow, *(f"{p}=bf16" for p in WIDE))), kept
+
+
+SIXTEEN_BIT = r"bf16|fp16|float16|bfloat16|half|16[- ]?bit|not stated|default|auto|unknown"
+"""Words for 16 bit, and for a precision that nobody chose."""
+
+
+def row_plan(row: Any, batch: int) -> Plan:
+    """The plan of a row; what it does not print is 1."""
+    tp, pp, ep, dp = (max(int(row_number(row, n, 1)), 1) for n in ("tp", "pp", "ep", "dp"))
+    # some stacks print as tensor ranks all ranks that share the experts, data ranks of attention included
+    tp = max(tp // dp, 1) if dp > 1 and tp * pp * dp > 2 * row_number(row, "num_chips", 1) >= tp * pp else tp
+    return Plan(tp=tp, pp=pp, dp=dp, micro_batch=max(batch // dp, 1), ep=min(ep, dp), sequence_parallel=False)
+
+
+DRAWN = re.compile(r"(\d+)-(\d+) % of nominal")
+"""How a row's note says that lengths of requests are drawn between two shares of those in its columns."""
+
+
+def drawn_frac(row: Any) -> float:
+    """Mean length of a row's requests over that in its columns: the middle of the range that its note gives."""
+    found = DRAWN.search(row_text(row, "note"))
+    return (float(found[1]) + float(found[2])) / 200 if found else 1.0
+
+
+def lengths(row: Any, stack: str) -> tuple[int, int]:
+    """Prompt that is computed and mean context of a token, as the stack lays them out."""
+    prompt, out = (max(round(drawn_frac(row) * row_number(row, n, 1)), 1) for n in ("in_len", "out_len"))
+    if stack in FIXED_SHAPES:  # a compiled program reads its whole bucket and cache, whatever is in them
+        return max(SMALLEST_BUCKET, 2 ** math.ceil(math.log2(prompt))), prompt + out
+    return prompt, prompt + max(out // 2, 1)

@@ -24,6 +24,7 @@ from .operators import array_frac, calibrates, is_host_timed, row_ops, splits_co
 from .published import devices_per_chip, per_device, preset_for, system_of
 from .rates import SIZED, message_B, rated_s
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
+from .spelling import MIDDLE
 
 
 def _step(
@@ -62,9 +63,6 @@ Lowered = StepDemand | str
 """A demand, or why a row has none."""
 
 
-STATISTICS = ("p50", "median", "mean", "")
-"""Statistics in the order in which they stand for a point; its tails come last."""
-
 NUMBERS = ("num_chips", "num_ranks", "num_nodes", "M", "N", "K", "batch", "seq_len", "head_dim", "elements",
            "message_bytes")  # fmt: skip
 
@@ -84,7 +82,7 @@ def _first(point: pd.DataFrame, metrics: Sequence[str]) -> Any:
     def rank(row: Any) -> tuple[bool, int, int]:
         stat = row_text(row, "stat").lower()
         timed = row.metric in metrics and row_text(row, "unit") in SECONDS
-        middle = STATISTICS.index(stat) if stat in STATISTICS else len(STATISTICS)
+        middle = MIDDLE.index(stat) if stat in MIDDLE else len(MIDDLE)
         return not timed, said.index(row.metric) if row.metric in said else len(said), middle
 
     return min(rows, key=rank)

@@ -40,6 +40,8 @@ COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send
 PER_SECOND = r"\s*(/|\bper\b)\s*sec(ond)?s?\b"
 PER_ONE = r"\s*(/|\bper\b)\s*(tok|token|output token|step|it|iter|iteration|request|req)$"
 """What a time is of, which its metric says too."""
+MIDDLE = ("p50", "median", "mean", "")
+"""Statistics of the middle, in the order in which one stands for a point; tails come last."""
 STATISTICS = {"avg": "mean", "average": "mean"}
 
 

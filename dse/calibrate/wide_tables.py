@@ -17,7 +17,7 @@ from .collective_logs import is_log, read_log
 from .columns import renamed
 from .digits import has_decimal_commas
 from .reading import ODD_NUMBER, UNREADABLE
-from .spelling import METRICS, parted_metric
+from .spelling import METRICS, MIDDLE, parted_metric
 
 JSON = (".json", ".jsonl", ".ndjson")
 """Endings of files that hold objects, in a list or one a line."""
@@ -86,10 +86,6 @@ def _once(headers: list[str]) -> list[str]:
         name, stat, unit = parted_metric(header)
         found.setdefault((name, "" if stat in MIDDLE else stat, unit), header)
     return [h for h in headers if h in found.values()]
-
-
-MIDDLE = ("median", "p50", "mean", "")
-"""Statistics that are predicted, in the order in which one stands for the others."""
 
 
 def _rank(header: str) -> tuple[bool, int]:

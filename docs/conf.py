@@ -2,6 +2,7 @@
 
 project = "dse"
 author = "the authors of dse"
+copyright = f"{author}, Apache-2.0"
 extensions = ["myst_nb"]
 html_theme = "furo"
 html_title = "dse"

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation.assembly import chip_reference
+from ..hardware.presets import default_system
+from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..lowering.collective import Traffic, across_gather, all_to_all, group, send, spread
 from ..lowering.step_demand import StepDemand, TrafficDemand
@@ -178,7 +180,7 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
     ref = dataclasses.replace(ref, has_direct="custom" in row_text(row, "algorithm").lower())
     where = spread(system.fabric, 1, ranks)
     nodes = int(row_number(row, "num_nodes", 0))
-    if nodes and (ranks % nodes or nodes < where[1]):
+    if nodes and (ranks % nodes or nodes * _domains_of_node(system, chip_name) < where[1]):
         return f"{ranks} ranks do not share out over {nodes} nodes of this chip"
     if nodes > where[1]:
         where = group(system.fabric, 1, ranks // nodes), nodes
@@ -194,6 +196,11 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
         found = all_to_all(*where, message) if name == "all_to_all" else send(message, inside=where[1] == 1)
         return as_library_runs(found + started, ref) if switched else found + started
     return f"collective '{name}' is not modelled"
+
+
+def _domains_of_node(system: System, chip_name: str) -> int:
+    """Scale-up domains in a server of a chip: several where its usual network is replaced by smaller ones."""
+    return max(preset_system(default_system(chip_name)).fabric.n_chips // system.fabric.n_chips, 1)
 
 
 def _lower_collective(row: Any, system: System, chip_name: str) -> Lowered:

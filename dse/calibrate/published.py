@@ -67,6 +67,7 @@ MAKERS = r"^((nvidia|amd|instinct|google|cloud|aws|intel|microsoft|azure|meta) )
 NETWORKS: tuple[tuple[str, str, str], ...] = (
     (r"omni-?path", "a100-80", "jean-zay-a100"),
     (r"\bp4de?\b|\befa\b", "a100-80", "p4de-a100"),
+    (r"\bpair(s|wise)?\b.*\bnvlink\b.*\bbridge", "a100-80", "a100-pairs"),
     (r"\bp5\b|\befa\b", "h100", "p5-h100"),
 )
 """Words that name a network, chip preset, and the system with that network."""

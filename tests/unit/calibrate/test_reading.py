@@ -166,6 +166,26 @@ def test_every_message_of_a_point_is_a_case_of_its_own():
     assert [c.point_id for c in cases] == ["c#1:all_reduce 1", "c#1:all_reduce 2"] and not left
 
 
+def test_pairs_joined_by_bridges_cross_pcie_to_each_other():
+    """Two of a pair have 12 NVLinks of 25 GB/s; of four, half of each message's halves leaves at 16 GB/s a card.
+
+    1 GiB in a pair: 2^30 / 300 GB/s = 3.6 ms at best; of four (2^30 / 2) / 16 GB/s = 34 ms at best, beside which the
+    work inside the pairs is hidden. Before, all four were taken to sit behind one NVSwitch.
+    """
+    row = {
+        "point_id": "c#1", "source": "s", "chip": "NVIDIA A100 80GB SXM", "num_chips": 2, "num_ranks": 2,
+        "num_nodes": 1, "collective": "all_reduce", "message_bytes": 2.0**30, "metric": "latency", "value": 6.0,
+        "unit": "ms", "topology": "4-GPU node with pairwise NVLink bridges (PCIe across pairs)",
+    }  # fmt: skip
+    four = {**row, "point_id": "c#2", "num_chips": 4, "num_ranks": 4, "value": 68.0}
+    (pair, both), left = collective_cases(pd.DataFrame([row, four]))
+    assert not left and float(pair.demand.tensor.out_B) == 0
+    assert float(pair.demand.tensor.up_B) == 2.0**30 and float(both.demand.tensor.out_B) == 2.0**29
+    assert float(both.chip.scaleout_bandwidth_per_dir_Bps) == 16e9
+    eight = {**row, "num_ranks": 16, "num_chips": 16}
+    assert "do not share out over 1 nodes" in collective_cases(pd.DataFrame([eight]))[1][0].why
+
+
 def test_half_an_h100_is_no_device():
     half = {**GEMM, "chip": "NVIDIA H100 SXM", "num_chips": 0.5}
     cases, (refused,) = kernel_cases(pd.DataFrame([half]))

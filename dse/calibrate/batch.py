@@ -23,6 +23,7 @@ from .cases import Case
 
 def padded(demands: Sequence[StepDemand | Request]) -> StepDemand | Request:
     """Demands of different operator counts as one batch: missing operators read a byte and run zero times."""
+    # prompts and tokens are padded apart: their operators differ in number
     requests = [d for d in demands if isinstance(d, Request)]
     if requests:
         phases = [padded_steps([getattr(d, phase) for d in requests]) for phase in ("prefill", "decode")]

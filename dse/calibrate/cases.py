@@ -141,6 +141,7 @@ def fitting(
     ways = [plan] if printed else [plan, *again]
     if not micro_printed:
         n = plan.micro_batch
+        # whole halves alone: they divide the batch of a replica as the micro batch did
         halves = [n // 2**i for i in range(n.bit_length()) if n % 2**i == 0]
         ways = [dataclasses.replace(w, micro_batch=m) for m in halves for w in ways]
     room = float(usable_B(chip))

@@ -27,6 +27,7 @@ def read_log(text: str) -> pd.DataFrame:
     found = HEADER.search(text)
     names = [re.sub(r"[(:].*", "", word.lower()) for word in found[1].split()] if found else []
     lines = [line.split() for line in text.splitlines() if re.match(r"\s*\d+\s", line)]
+    # columns come out of place, then in place, under the same names: the first is out of place
     size, time = (names.index(n) for n in ("size", "time"))
     cells = [(line[size], line[time]) for line in lines if len(line) == len(names)]
     rows = pd.DataFrame(cells, columns=["message_bytes", "time (us)"])

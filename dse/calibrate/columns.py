@@ -137,6 +137,7 @@ def completed(rows: pd.DataFrame, kind: str, source: str) -> pd.DataFrame:
     if kind == "kernels" and set("MNK") <= set(rows.columns):
         told["op"] = "gemm"
     rows = rows.assign(**{c: cells for c, cells in told.items() if c not in rows and cells is not None})
+    # a column that is there may still have blank cells: only those are filled
     for name in (c for c in FILLED if told.get(c) is not None):
         rows = rows.assign(**{name: rows[name].where(rows[name].notna(), told[name])})
     blank = [c for said, *others in BLANK for c in others if said in rows and c not in rows and c in _names(kind)]

@@ -34,6 +34,7 @@ def _log_time(u: Array, centre: Array, deviation: Array, d: StepDemand | Request
     """Log of the time of one row at `u` prior deviations from its prior."""
     x = coordinates(u, centre, deviation)
     c = calibration_of({n: from_free(n, x[i]) for i, n in enumerate(NUMBERS)})
+    # errors are ratios, so log time: its slopes are elasticities, of order one whatever the unit
     return jnp.log(jnp.asarray(request_s(d, chip, c) if isinstance(d, Request) else step_time(d, chip, c).total_s))
 
 
@@ -121,6 +122,7 @@ class Design:
     @cached_property
     def cells(self) -> list[np.ndarray]:
         """Rows that share all units and offsets, which add to the same entries of the normal matrix."""
+        # few distinct columns: the normal matrix is summed per cell instead of per row
         key = self.frame.source + "|" + self.frame.chip + "|" + self.frame["stack"] + "|" + self.frame.cell
         return [g.to_numpy() for _, g in pd.Series(self.frame.index).groupby(key.to_numpy())]
 

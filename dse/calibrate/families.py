@@ -86,6 +86,7 @@ def refit_pool(pool: str, tell: Tell) -> Refit:
 def _settled(b: Block, names: list[str], z: np.ndarray) -> Block:
     """Rows of a block with the powers of two nearest to their exponents."""
     at = {n: i for i, n in enumerate(names)}
+    # power of two in the sum of all effects: that is the exponent with which a chip is served
     u = np.asarray([sum(z[at[k], EXPONENT] for k in kin.units) for kin in b.kin])
     x = b.centre[:, EXPONENT] + b.deviation[:, EXPONENT] * u
     return b.at_exponents(np.asarray([power_of_two(number_at(NUMBERS[EXPONENT], v)) for v in x]))
@@ -120,6 +121,7 @@ def deviation_table(r: Refit) -> dict[str, list[float]]:
 def _deviations(kin: Kin, names: list[str], covariance: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """Deviation of each number's sum of effects; narrow products and attention carry that of matrix products too."""
     at = [names.index(u) * N for u in kin.units if u in names]
+    # units that no row has keep their prior: independent of all that was fitted, so variances add
     new = sum((k**2 for u, k in zip(kin.units, spread, strict=True) if u not in names), np.zeros(N))
     sums = np.zeros((N, N))
     for i in at:

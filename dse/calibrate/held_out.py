@@ -138,6 +138,7 @@ def served_without(
     parts = []
     for left, posterior, seen in without(pooled, held, tell, (f.kind == kind).to_numpy(), start):
         z = posterior.effects(pooled.n_units)
+        # a unit that only left-out rows have was moved by nothing but its prior: it must not be served
         shown = [n if n in seen else "" for n in names]
         made: dict[Kin, Calibration] = {}
         for i in np.flatnonzero(left):

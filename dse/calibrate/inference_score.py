@@ -21,6 +21,7 @@ def two_constants(known: Sequence[InferenceCase]) -> np.ndarray:
     if not known:
         return np.asarray([1.0, 0.0])
     a = np.asarray([[k.ideal_s, k.n_passes] for k in known]) / np.asarray([[k.measured_s] for k in known])
+    # a negative constant would predict negative times elsewhere: then one of the two stays out
     tries = [np.linalg.lstsq(a, np.ones(len(known)), rcond=None)[0]]
     for column in (0, 1):
         one = np.zeros(2)

@@ -81,6 +81,7 @@ def _first(point: pd.DataFrame, metrics: Sequence[str]) -> Any:
     rows: list[Any] = list(point.itertuples())
     said = (*metrics, *SIZED)
 
+    # a rate needs the size it counts, which tables round; a time needs nothing
     def rank(row: Any) -> tuple[bool, int, int]:
         stat = row_text(row, "stat").lower()
         timed = row.metric in metrics and row_text(row, "unit") in SECONDS
@@ -182,6 +183,7 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
     nodes = int(row_number(row, "num_nodes", 0))
     if nodes and (ranks % nodes or nodes * _domains_of_node(system, chip_name) < where[1]):
         return f"{ranks} ranks do not share out over {nodes} nodes of this chip"
+    # a job may use fewer chips of a server than it has: the row's own nodes count
     if nodes > where[1]:
         where = group(system.fabric, 1, ranks // nodes), nodes
     name = row_text(row, "collective").lower()

@@ -67,6 +67,7 @@ def rounds(op: Op, array: ArrayShape, chip: Chip, splits: bool) -> Rounds:
     per_cycle_B, lanes = float(chip.core.dma_bandwidth_Bps / chip.clock_Hz), float(chip.core.vector_lanes)
     together = NEIGHBOURS if family(chip.name) in CLUSTERED else 1
     operand_B, widens = PRECISION_BITS[op.precision] / 8, PRECISION_BITS[op.precision] > op.stored_bits
+    # the library has a heuristic of its own; taking the fastest piece assumes that it is good
     found = []
     for contract in contractions(product.contract, splits):
         shared_B = 2 * PARTIAL_SUM_B if contract < product.contract else 0.0

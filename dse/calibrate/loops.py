@@ -47,6 +47,7 @@ def n_running(plan: Plan, token: Decode, chip: Chip) -> int:
 
     Source: [kwon2023paged]: a request waits until there are blocks for its cache.
     """
+    # weights and activations stay whatever runs; only caches give way
     held = memory_B(plan, token)
     room = float(usable_B(chip)) - (held.total - held.kv_B)
     return max(math.floor(plan.micro_batch * min(room / held.kv_B, 1.0)), 1) if held.kv_B else plan.micro_batch

@@ -112,10 +112,12 @@ def step_s(point: pd.DataFrame) -> float | None:
     """Step time of one training point: printed, derived, or from its throughput, never from FLOP rates; or None."""
     columns = zip(point["metric"], point["unit"], point["value"], strict=True)
     values = {(str(metric), str(unit)): float(value) for metric, unit, value in columns}
+    # a printed time before one worked out from it by whoever collected the table
     for metric in ("step_time", "step_time_derived"):
         for (name, unit), value in values.items():
             if name == metric and unit in SECONDS:
                 return value * SECONDS[unit]
+    # FLOP rates are no fallback: publications count FLOP in ways that differ by up to a half
     first = point.iloc[0]
     per_step = {
         "tokens": float(first.global_batch) * float(first.seq_len),

@@ -114,6 +114,7 @@ def grouped_gemm(name: str, row: Any, dtype: DataType) -> Op | str:
     if min(experts, local, top_k, hidden, ffn, tokens) <= 0:
         return "grouped product without experts, widths or tokens"
     n_gpus = re.search(r"(\d+) gpus ep", note)
+    # each of the ranks sends its tokens to experts everywhere: the rank's share is of all tokens
     n_tokens = tokens * (float(n_gpus.group(1)) if n_gpus else experts / local)
     touched = n_experts_touched(experts, top_k, n_tokens) * local / experts
     each = n_tokens * top_k / experts * local / touched  # rows per expert that is read at all, not per expert
@@ -132,6 +133,7 @@ def attention(name: str, row: Any, dtype: DataType) -> Op | str:
     softmax, kv_B = passes()["softmax_forward"], dtype.kv_B
     if "decode" in name:
         return fused_attention(kv, kv, width, heads / kv, length, sequences, 2, softmax, kv_B)
+    # a chunk sees all cached tokens and, by causality, half of itself
     before = _numbers(row_text(row, "shape").lower(), "kv")[0]
     seen, context = before + length / 2, before + length
     return fused_attention(heads, kv, width, length, context, sequences, 2, softmax, kv_B, attended=seen)

@@ -111,6 +111,7 @@ class Pooled:
 
         Source: [marquardt1963] for the steps, on forward-mode slopes; [lange1989] for weights, as of Student-t noise.
         """
+        # rows left out stay in the arrays and weigh nothing, so that every mask runs the same program
         on = self.learnt if mask is None else self.learnt & mask
         z = np.zeros(len(self.columns.precision)) if start is None else start.z.copy()
         log_sigma = np.full(self.columns.n_sources, np.log(self.settings.sigma)) if start is None else start.log_sigma
@@ -126,6 +127,7 @@ class Pooled:
             for _try in range(TRIES):
                 # Marquardt's scaling: a share of each diagonal, so that units of the effects do not matter
                 step = cho_solve(cho_factor(hessian + damping * np.diag(np.diagonal(hessian))), gradient)
+                # far from the optimum a linearised step may ask for numbers that nobody would believe
                 trial = z + step * min(1.0, LARGEST_STEP / max(np.abs(step).max(), 1e-12))
                 t_new, slope_new = self.design.evaluate(trial[: self.columns.n_effects].reshape(-1, N), on)
                 after = self._cost(trial, self._residual(trial, t_new), power, log_sigma)
@@ -135,6 +137,7 @@ class Pooled:
             else:
                 break
             z, t, slope, damping = trial, t_new, slope_new, max(damping / TAKE, 1e-4)
+            # one small gain may be a damped step on a slope; three in a row are the bottom
             steady = steady + 1 if before - after < 1e-4 * abs(before) else 0
             if steady >= 3:
                 break
@@ -155,6 +158,7 @@ class Pooled:
         src, nu, n = self.columns.source, self.settings.nu, self.columns.n_sources
         rows = np.bincount(src, power, n)
         for _ in range(NOISE_STEPS):
+            # slope of the Student-t likelihood in log sigma: a row pulls by at most nu, however far off it is
             s2 = np.exp(2 * log_sigma[src])
             pull = np.bincount(src, power * ((nu + 1) * r**2 / (nu * s2 + r**2) - 1), n)
             # without a prior of its own, the noise of a source of one row would shrink onto that row
@@ -164,6 +168,7 @@ class Pooled:
 
     def _weight(self, r: np.ndarray, power: np.ndarray, log_sigma: np.ndarray) -> np.ndarray:
         nu = self.settings.nu
+        # iteratively reweighted least squares: outliers keep their slope and lose their weight
         return power * (nu + 1) / (nu * np.exp(2 * log_sigma[self.columns.source]) + r**2)
 
     def _cost(self, z: np.ndarray, r: np.ndarray, power: np.ndarray, log_sigma: np.ndarray) -> float:
@@ -190,6 +195,7 @@ class Pooled:
     def predict(self, p: Posterior, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log times of `wanted` rows without offsets, and the standard deviation that the effects leave."""
         t, slope = self.design.evaluate(p.effects(self.n_units), wanted)
+        # offsets of sources are left out of the prediction but were free in the fit: their share is marginalised
         covariance = np.linalg.inv(p.precision)
         variance = np.zeros(len(t))
         for cell in self.design.cells:

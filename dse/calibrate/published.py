@@ -24,6 +24,7 @@ CHIPS: tuple[tuple[str, str, str], ...] = (
     (r"trainium ?2|trn2", "trainium2", "trn2-16"),
     (r"trainium ?3|trn3", "trainium3", "trn3-gen2-144"),
     (r"inferentia ?2|inf2", "inferentia2", "inf2-48xlarge"),
+    # narrower names stand before wider ones: "A100 PCIe 40GB" must not be read as the 80 GB board
     (r"a100.*pcie", "a100-pcie", "a100-pcie-8"),
     (r"a100.*40", "a100-40", "dgx-a100-40"),
     (r"a100", "a100-80", "dgx-a100"),
@@ -141,6 +142,7 @@ NEAR_GB = 0.08
 
 def _named(plain: str) -> tuple[str, str] | None:
     found = next(((chip, system) for pattern, chip, system in CHIPS if re.search(pattern, plain)), None)
+    # chips without a pattern of their own answer to the name of their preset
     bare = re.sub(MAKERS, "", plain.strip()).replace(" ", "-")
     return found or ((bare, default_system(bare)) if bare in chip_names() else None)
 
@@ -163,6 +165,7 @@ def preset_for(published: str) -> tuple[str, str] | None:
         return (base_name(published), published) if is_there(Path(published)) else None
     plain = re.sub("[-_]", " ", published.lower())
     found = _named(plain)
+    # "H100 vs H200" is a row of two chips; "A100/SXM" is one, since its second half names none
     several = {_named(part) for part in re.split(r"[/+,&]|\band\b|\bvs\b", plain)} - {None}
     if found is None or len(several) > 1 or re.search(OTHERS, plain) or not _fits(found[0], plain):
         return None
@@ -187,6 +190,7 @@ def devices_per_chip(chip: Chip, n_devices: float, n_chips: float) -> int:
 
     Source: [aws2026neuron] for logical cores; TPU v2 to v7 and MI250X show two devices, other chips of many cores one.
     """
+    # counts that do not match must not be mended here: they are the sign of a plan that was read wrongly
     k = n_devices / n_chips
     cores, allowed = float(chip.n_cores), [1]
     if cores <= MANY_CORES:

@@ -86,6 +86,7 @@ def _size(row: Any) -> float:
     if "FLOP" in unit:
         m, n, k = (row_number(row, c, 0) for c in ("M", "N", "K"))
         return 2 * m * n * k * n_products(row)
+    # a copy has no collective: what it reads and writes is what its rate counts
     wire = WIRE.get(row_text(row, "collective").lower())
     if wire is None:
         return copied_B(row)

@@ -29,12 +29,14 @@ def once(rows: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, list[Unmodelled]]
         return rows, []
     columns = [c for c in rows.columns if c not in UNNAMED]
     keys = _keys(rows, columns)
+    # equal names, words and value: a line pasted twice. Equal but for the value: a contradiction
     again = pd.DataFrame({"key": keys, "value": rows["value"]}).duplicated()
     left = [_why(row, kind, f"{_said(row)} is in the file twice; it counts once") for row in _typed(rows[again])]
     rows, keys = pd.DataFrame(rows[~again]), pd.Series(keys[~again])
     torn: Any = keys.duplicated(keep=False)
     if torn.any():
         left += _contradicted(rows, torn, kind)
+        # a request is scored metric by metric, so its other metrics stay; a step is one number
         away = torn if kind == "inference" else rows["point_id"].isin(rows.loc[torn, "point_id"])
         rows = pd.DataFrame(rows[~away])
     merged, more = _runs(rows, [c for c in columns if c != "point_id"], kind)
@@ -87,6 +89,7 @@ def _runs(rows: pd.DataFrame, columns: list[str], kind: str) -> tuple[pd.DataFra
             runs.setdefault(keys[i], []).append(values[i])
         apart = max(max(x) / min(x) for x in runs.values())
         too_far, name = apart > MOST_APART, typed[points[0][0]].point_id
+        # the first point stands for all, each of its rows with the median over runs
         for i in points[0]:
             values[i] = statistics.median(runs[keys[i]])
         several = f"{len(points)} points differ in their values alone"

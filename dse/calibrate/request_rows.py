@@ -100,6 +100,7 @@ def checkpoint(narrow: str, model: Model, stack: str) -> tuple[str, str]:
     nothing; [nvidia2026trtllmquant] takes the cache's format from it too.
     """
     bits = n_element_bits(narrow)
+    # 16-bit runs say nothing of scales, so the cache stays 16 bit too
     if bits == n_element_bits("bf16"):
         return narrow, "bf16"
     if n_element_bits(format_of(model.weight_format, "experts")) == bits:

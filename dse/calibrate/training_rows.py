@@ -52,6 +52,7 @@ def row_model(row: Any) -> Model:
         name=row_text(row, "model"), hidden=hidden, vocab=int(row_number(row, "vocab", DEFAULT_VOCAB)), runs=blocks(3),
         tied_embeddings=False, norm_passes=RMS, max_context=int(row_number(row, "seq_len")),
     )  # fmt: skip
+    # GPT-2 and GPT-3 era runs still dropped activations, which costs masks in memory and passes over them
     dropout = row_number(row, "year", FUSED_SINCE) < FUSED_SINCE
     plain = dataclasses.replace(base, runs=blocks(2), norm_passes=LAYER, tied_embeddings=True, dropout=dropout)
     printed = row_number(row, "params_B", 0) * 1e9
@@ -169,6 +170,7 @@ STACKS: tuple[tuple[str, str], ...] = (
 
 def row_stack(row: Any) -> str:
     """Software stack of a row: its framework if it names one, else what its source and note say."""
+    # the framework column knows best; a note may name another stack to compare with
     for text in (row_text(row, "framework"), row_text(row, "source"), row_text(row, "note")):
         found = next((stack for pattern, stack in STACKS if re.search(pattern, text.lower())), None)
         if found:

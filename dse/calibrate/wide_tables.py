@@ -75,6 +75,7 @@ def as_rows(rows: pd.DataFrame) -> pd.DataFrame:
     if not told:
         return rows
     rows = rows if "unit" in rows else rows.assign(unit=None)
+    # what no header calls a metric describes the run, and belongs to each of its metrics
     kept = [c for c in rows.columns if c not in told]
     return pd.DataFrame(rows.melt(kept, told, "metric", "value").dropna(subset=["value"]).reset_index(drop=True))
 
@@ -107,6 +108,7 @@ def read_text(path: Path, kind: str) -> pd.DataFrame:
     if is_log(text):
         return read_log(text)
     try:
+        # a title has few cells, and its commas must not decide what parts the table
         first = next((line for line in text.splitlines() if _n_cells(line) > TITLE), "")
         mark = max(MARKS, key=lambda m: _n_cells(first, m))
         lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=mark) if any(line)]

@@ -31,7 +31,7 @@ from ..physics.evaluate import chip_technology
 from ..study.design import FREE, STEPPED, steps
 from ..study.limits import full_name
 from ..study.metrics import DELIVERED, FULL_LOAD, METRICS, chip_state, mean_speedup
-from ..study.study import Study
+from ..study.study import Study, deadlines_s
 from ..technology.presets import link, memory, node
 from .against_built import SHARE_FRAC, Backtest, Row
 
@@ -157,7 +157,7 @@ def built_speedups(space: Space, built: Chip) -> dict[str, float]:
     inside = eqx.tree_at(lambda c: (c.scaleout_bandwidth_per_dir_Bps, c.power_limit_W), built, limits)
     tech, found = chip_technology(inside, study.package), {}
     g = space.ground
-    owed = zip(g.baselines, g.n_tokens, study.deadlines_s, strict=True)
+    owed = zip(g.baselines, g.n_tokens, deadlines_s(study), strict=True)
     each = zip(study.workloads.items(), g.systems[""], g.calibrations, owed, strict=True)
     for (name, (workload, _)), system, c, ((_, before_s), tokens, deadline_s) in each:
         plans, demands = lowered(dataclasses.replace(system, chip=inside), workload, c, study.streams)

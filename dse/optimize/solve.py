@@ -33,7 +33,7 @@ from ..study.convex import (
 )
 from ..study.design import STEPPED, Choice, choice_technology, template, with_free
 from ..study.metrics import Load, State, mean_speedup, metric_of, silicon_of, upkeep_of
-from ..study.study import Study
+from ..study.study import Study, operator_cap_W
 from ..technology.presets import Technology
 from .blank import study_blank_mm2
 from .curvature import curvature_batch, proved_of
@@ -147,7 +147,7 @@ def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> 
         parts = silicon_of(chip, choice_technology(choice, study.package))
         x |= {"supply_V": jnp.asarray(parts.supply_V), "die_mm2": jnp.asarray(parts.die_mm2)}
         drawn = [float(w.power_W) for w in _at(core, chip, x, data)[0].loads]
-        limit = max([*drawn, study.cooled_W or 0.0], default=float(chip.power_limit_W))
+        limit = max([*drawn, operator_cap_W(study) or 0.0], default=float(chip.power_limit_W))
     return dataclasses.replace(chip, name=f"{study.name}-design", power_limit_W=limit)
 
 
@@ -156,7 +156,7 @@ _at = compiled(chip_at)
 
 def cooling(study: Study) -> FloatLike | None:
     """Limit on the power of every operator [W]; None if the study has none."""
-    return None if study.cooled_W is None else np.float64(study.cooled_W)
+    return None if (cap := operator_cap_W(study)) is None else np.float64(cap)
 
 
 def report_of(

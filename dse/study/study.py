@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import DseError, SpecError
+from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.files import read_toml
 from ..core.frames import page
 from ..core.free import Free
@@ -37,7 +37,7 @@ from .convex import ConvexCore
 from .design import Choice
 from .metrics import DELIVERED, HOTTEST, Limit, Metric, Own
 from .resolved import Owner, fields_of
-from .shown import Asks
+from .shown import choice_frame, free_frame, limit_frame, worded_free, worded_limits, workload_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,13 +47,31 @@ if TYPE_CHECKING:
 class Study:
     """A design problem: goal, limits, workloads, free numbers with bounds, and discrete choices; canonical units.
 
-    dse.Study(
-        baseline="trainium3",
-        workloads=[{"phase": "decode", "model": "llama-3.1-8b", "chips": 4, "batch": 64, "context": 4096}],
-        free={"n_cores": (2, 64), "hbm_bandwidth": ("2 TBps", "20 TBps")},
-        limits=["power <= 700 W", "hbm_capacity >= 1x"],
-        minimise="delivered_time",
-    )
+        dse.Study(
+            baseline="trainium3",
+            workloads=[{"phase": "decode", "model": "llama-3.1-8b", "chips": 4, "batch": 64, "context": 4096}],
+            free={"n_cores": (2, 64), "hbm_bandwidth": ("2 TBps", "20 TBps")},
+            limits=["power <= 700 W", "hbm_capacity >= 1x"],
+            minimise="delivered_time",
+        )
+
+    Keys, units and defaults are those of the TOML file. Records, as from `dataclasses.replace`, are used as given.
+
+    Args:
+        name: name of the study and of its results folder.
+        baseline: chip preset or file, the reference of speed-ups.
+        free: lower and upper bound of every free number, or a fixed value.
+        workloads: phase, model and sizes by name; entries of a list are named by their phases.
+        limits: "metric <= value" or "metric >= value", mappings as in the file, or `dse.Limit`.
+        minimise: name of the goal.
+        choices: options by kind; a single one needs no list, a missing kind has the baseline's.
+        folder: folder of a portfolio file.
+        metrics: your own, JAX functions of a `State` that return a positive number, for `minimise` and `limits`,
+            named with their unit at the end. One that is not proved log-log convex makes the answer "local".
+        asks: metrics that will be asked for besides, such as the axes of a front over what owning costs.
+        more: other keys of `[study]`, such as `system` and `scaleout_per_dir`, and `portfolio`.
+
+    Raises: SpecError as `load_study`, or for a malformed limit.
     """
 
     name: str
@@ -102,24 +120,6 @@ class Study:
         asks: Iterable[str] = (),
         **more: Any,
     ):
-        """A study from Python values; keys, units and defaults are those of the TOML file.
-
-        Args:
-            name: name of the study and of its results folder.
-            baseline: chip preset or file, the reference of speed-ups.
-            free: lower and upper bound of every free number, or a fixed value.
-            workloads: phase, model and sizes by name; entries of a list are named by their phases.
-            limits: "metric <= value" or "metric >= value", mappings as in the file, or `dse.Limit`.
-            minimise: name of the goal.
-            choices: options by kind; a single one needs no list, a missing kind has the baseline's.
-            folder: folder of a portfolio file.
-            metrics: your own, JAX functions of a `State` that return a positive number, for `minimise` and `limits`,
-                named with their unit at the end. One that is not proved log-log convex makes the answer "local".
-            asks: metrics that will be asked for besides, such as the axes of a front over what owning costs.
-            more: other keys of `[study]`, such as `system` and `scaleout_per_dir`, and `portfolio`.
-
-        Records, as from `dataclasses.replace`, are used as given. SpecError: as `load_study`, or a malformed limit.
-        """
         if isinstance(baseline, System):
             more |= {"name": name, "baseline": baseline, "free": free, "workloads": workloads, "limits": limits}
             vars(self).update(vars(recorded(choices=choices, **more)))
@@ -147,23 +147,21 @@ class Study:
         own = tuple({**dict(self.own), **(metrics or {})}.items())
         return study_from(changed_tables(old.tables, **changes), old.folder, own, old.asks)
 
-    @property
-    def _asks(self) -> Asks:
-        return Asks(self.limits, self.free, self.choices, self.workloads, self.longest_s, self.weights)
-
     def frame(self, of: str = "limits") -> pd.DataFrame:
         """A table in canonical units: "limits", "free", "choices" or "workloads"; UnknownNameError for another."""
-        return self._asks.frame(of)
+        tables = {
+            "limits": lambda: limit_frame(self.limits),
+            "free": lambda: free_frame(self.free),
+            "choices": lambda: choice_frame(self.choices),
+            "workloads": lambda: workload_frame(self.workloads, self.weights, self.longest_s),
+        }
+        if of not in tables:
+            raise UnknownNameError("table of a study", of, tables)
+        return tables[of]()
 
     def _repr_html_(self) -> str:
         title = f"{self.name}: least {label(self.goal)}, {self.baseline.chip.name}, {len(self.choices):,} choices"
-        return page(title, *self._asks.worded())
-
-    @property
-    def deadlines_s(self) -> list[float]:
-        """Upper limit on the step time of each workload: its own, or the promised TPOT; else infinite."""
-        longest = {n: s.promise.tpot_s for n, s in self.services.items() if s.promise.tpot_s is not None}
-        return [(longest | self.longest_s).get(n, float("inf")) for n in self.workloads]
+        return page(title, self.frame("workloads"), worded_limits(self.limits), worded_free(self.free))
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -186,16 +184,6 @@ class Study:
         return {n: calibration(name) if name else calibration_for(chip, w) for n, (w, _) in self.workloads.items()}
 
     @property
-    def calibration_names(self) -> tuple[str, ...]:
-        """Names of the calibrations in use, each once."""
-        return tuple(dict.fromkeys(c.name for c in self.calibrations.values()))
-
-    @property
-    def cooled_W(self) -> float | None:
-        """Lowest upper limit on `hottest_operator_W`; None without one."""
-        return min((x.value for x in self.limits if (x.metric, x.sense) == (HOTTEST, "at_most")), default=None)
-
-    @property
     def power_cap_W(self) -> float:
         """Lowest upper limit on mean power, to which a design throttles; infinite without one."""
         return min((x.value for x in self.limits if x.caps_power), default=float("inf"))
@@ -208,6 +196,22 @@ class Study:
     def system_names(self) -> tuple[str, ...]:
         """Systems that a design may choose, each once; an empty name is the baseline's."""
         return tuple(dict.fromkeys(c.system for c in self.choices))
+
+
+def deadlines_s(study: Study) -> list[float]:
+    """Upper limit on the step time of each workload: its own, or the promised TPOT; else infinite."""
+    promised = {n: s.promise.tpot_s for n, s in study.services.items() if s.promise.tpot_s is not None}
+    return [(promised | study.longest_s).get(n, float("inf")) for n in study.workloads]
+
+
+def names_of_fits(study: Study) -> tuple[str, ...]:
+    """Names of the calibrations in use, each once."""
+    return tuple(dict.fromkeys(c.name for c in study.calibrations.values()))
+
+
+def operator_cap_W(study: Study) -> float | None:
+    """Lowest upper limit on `hottest_operator_W`; None without one."""
+    return min((x.value for x in study.limits if (x.metric, x.sense) == (HOTTEST, "at_most")), default=None)
 
 
 def load_study(path: str | Path, asks: Iterable[str] = ()) -> Study:

@@ -15,7 +15,7 @@ from dse.optimize.space import batch_of, data_of, every_plan, own_plans, space_o
 from dse.study.convex import Kind, allowed_frac, power_cap_W, ratio_rows, rows_of_limit
 from dse.study.design import TOUCH
 from dse.study.metrics import Limit
-from dse.study.study import study_from
+from dse.study.study import names_of_fits, study_from
 from dse.technology.presets import node
 
 CAP, FLOOR = Limit("power_W", "at_most", 700.0), Limit("power_W", "at_least", 100.0)
@@ -114,7 +114,7 @@ TWO_PHASES = {
 def test_each_workload_of_a_study_has_the_calibration_of_its_phase():
     """A study read the training stack for all: its baseline's decode step was not that of `evaluate`."""
     space = space_of(study_from(TWO_PHASES))
-    assert len(set(space.study.calibration_names)) == 2
+    assert len(set(names_of_fits(space.study))) == 2
     for name, (_, seconds), system in zip(
         space.study.workloads, space.ground.baselines, space.ground.systems[""], strict=True
     ):

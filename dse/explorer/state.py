@@ -50,7 +50,7 @@ BOUND_BLOCKS = ("tensor engines", "tensor engines", "HBM", "vector lanes", "cont
 
 def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...]) -> dict[str, Any]:
     """Everything about a subject that no slider moves, as plain data."""
-    study, first = subject.study, first_chip(subject)
+    study, rows = subject.study, technology_rows(subject.core, subject.is_chip)
     return {
         "version": __version__,
         "title": study.name,
@@ -66,25 +66,25 @@ def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...
         "steps": {} if subject.is_chip else _steps(study),
         "choices": [dataclasses.asdict(c) for c in study.choices],
         "limits": [{"metric": m.metric, **_metric(m.metric), "sense": m.sense, "value": m.value} for m in study.limits],
-        "technology": [
-            {"label": name, "topic": topic_of_row(name)} for _, name in technology_rows(subject.core, subject.is_chip)
-        ],
+        "technology": [{"label": n, "topic": topic_of_row(n)} for _, n in rows],
         "metrics": {n: _metric(n) for n in subject.names},
         "priced": {"least": SMALLEST_PRICE, "slack": SLACK, "slack_least": SLACK_PRICE},
         "precisions": PRECISIONS,
         "stacks": _stacks(),
         "colours": BLOCKS,
-        "start": {
-            "x": dict(zip([f.name for f in study.free], first.x.tolist(), strict=True)),
-            "choice": first.choice,
-            "blank_mm2": first.blank_mm2,
-        },
+        "start": _start(subject),
         "found": found,
         "chips": [*chip_names(), *own],
         "named": list(dict.fromkeys((study.baseline.chip.name, *NAMED, *own))),
         "scales": SCALES,
         "compound": COMPOUND,
     }
+
+
+def _start(subject: Subject) -> dict[str, Any]:
+    first = first_chip(subject)
+    x = dict(zip([f.name for f in subject.study.free], first.x.tolist(), strict=True))
+    return {"x": x, "choice": first.choice, "blank_mm2": first.blank_mm2}
 
 
 def _named(name: str) -> dict[str, str]:

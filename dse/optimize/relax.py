@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool
 
-from ..study.convex import Kind, coordinates, ratio_rows
+from ..study.convex import coordinates, ratio_rows
 from ..study.design import STEPPED, steps
+from ..study.rows import Kind
 from ..study.study import deadlines_s
 from .counts import around, steps_of_choice
 from .loosen import MOST, NONE, SMALLEST, TRIED, Broken, Counts, Way, broken, named, relaxed, total, way

@@ -14,9 +14,9 @@ from ..explore.designed import COUNTED, compared, waits
 from ..hardware.chip import Chip
 from ..hardware.own_chip import is_own, short_name
 from ..optimize.solution import SMALLEST_PRICE, LimitReport, Solution, is_priced
-from ..study.convex import Kind
 from ..study.design import SEATED, Choice
 from ..study.metrics import SERVED, SPEEDUPS
+from ..study.rows import Kind
 from ..study.study import Study
 from ..workload.requests import Requests, given_batch
 from .evaluated import stand_in_text

@@ -10,9 +10,9 @@ from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.against_built import SHARE_FRAC
 from ..hardware.own_chip import short_name
 from ..optimize.solution import LimitReport, Relaxation, is_priced
-from ..study.convex import Kind
 from ..study.design import Choice
 from ..study.metrics import DELIVERED
+from ..study.rows import Kind
 from . import hover
 from .backtest import backtest_table
 from .front import axis_words, facts_table, heading

@@ -9,10 +9,11 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import DseError, SpecError, UnknownNameError
+from ..core.errors import DseError, SpecError
 from ..core.files import read_toml
 from ..core.frames import page
 from ..core.free import Free
+from ..core.provenance import pick
 from ..core.shipped import check_kind, shipped
 from ..core.text import label
 from ..hardware.fabrics import most_scaleup_Bps
@@ -56,6 +57,7 @@ class Study:
         )
 
     Keys, units and defaults are those of the TOML file. Records, as from `dataclasses.replace`, are used as given.
+    SpecError: as `load_study`, or a malformed limit.
 
     Args:
         name: name of the study and of its results folder.
@@ -64,14 +66,12 @@ class Study:
         workloads: phase, model and sizes by name; entries of a list are named by their phases.
         limits: "metric <= value" or "metric >= value", mappings as in the file, or `dse.Limit`.
         minimise: name of the goal.
-        choices: options by kind; a single one needs no list, a missing kind has the baseline's.
+        choices: options by kind; one alone needs no list, a missing kind has the baseline's.
         folder: folder of a portfolio file.
         metrics: your own, JAX functions of a `State` that return a positive number, for `minimise` and `limits`,
             named with their unit at the end. One that is not proved log-log convex makes the answer "local".
         asks: metrics that will be asked for besides, such as the axes of a front over what owning costs.
         more: other keys of `[study]`, such as `system` and `scaleout_per_dir`, and `portfolio`.
-
-    Raises: SpecError as `load_study`, or for a malformed limit.
     """
 
     name: str
@@ -155,9 +155,7 @@ class Study:
             "choices": lambda: choice_frame(self.choices),
             "workloads": lambda: workload_frame(self.workloads, self.weights, self.longest_s),
         }
-        if of not in tables:
-            raise UnknownNameError("table of a study", of, tables)
-        return tables[of]()
+        return pick(tables, "table of a study", of)()
 
     def _repr_html_(self) -> str:
         title = f"{self.name}: least {label(self.goal)}, {self.baseline.chip.name}, {len(self.choices):,} choices"
@@ -200,8 +198,8 @@ class Study:
 
 def deadlines_s(study: Study) -> list[float]:
     """Upper limit on the step time of each workload: its own, or the promised TPOT; else infinite."""
-    promised = {n: s.promise.tpot_s for n, s in study.services.items() if s.promise.tpot_s is not None}
-    return [(promised | study.longest_s).get(n, float("inf")) for n in study.workloads]
+    longest = {n: s.promise.tpot_s for n, s in study.services.items() if s.promise.tpot_s is not None} | study.longest_s
+    return [longest.get(n, float("inf")) for n in study.workloads]
 
 
 def names_of_fits(study: Study) -> tuple[str, ...]:
@@ -242,10 +240,8 @@ def study_from(raw: dict[str, Any], folder: Path = Path(), own: Own = (), asks: 
 
 def recorded(**fields: Any) -> Study:
     """A study from its fields, with defaults for missing ones; TypeError for an unknown field or one without value."""
-    usual = {
-        f.name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
-        for f in dataclasses.fields(Study)
-    }
+    each = dataclasses.fields(Study)
+    usual = {f.name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory() for f in each}
     wrong = [*(fields.keys() - usual.keys()), *(n for n, x in (usual | fields).items() if x is dataclasses.MISSING)]
     if wrong:
         raise TypeError(f"Study: fields {sorted(wrong)} are unknown or have no value")

@@ -12,9 +12,10 @@ from dse.optimize.search import leaders, run_search, search_of, with_design
 from dse.optimize.solution import LimitReport, Status
 from dse.optimize.solve import solve
 from dse.optimize.space import batch_of, data_of, every_plan, own_plans, space_of
-from dse.study.convex import Kind, allowed_frac, power_cap_W, ratio_rows, rows_of_limit
+from dse.study.convex import allowed_frac, power_cap_W, ratio_rows, rows_of_limit
 from dse.study.design import TOUCH
 from dse.study.metrics import Limit
+from dse.study.rows import Kind
 from dse.study.study import names_of_fits, study_from
 from dse.technology.presets import node
 

@@ -24,7 +24,7 @@ from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import ArrayShape, array_shape
 from ..physics.calibration import Calibration
 from ..physics.evaluate import chip_technology
-from ..study.study import Study, deadlines_s
+from ..study.study import Study
 from ..workload.requests import Asked
 
 NOWHERE_B = 1e18
@@ -78,7 +78,7 @@ def ground_of(study: Study) -> Ground:
     own = Structure(array_shape(chip.core.tensor))
     known = {(w, own): ({p: i for i, p in enumerate(every)}, stack_records(d)) for w, (every, d) in enumerate(found)}
     tech, best = chip_technology(chip), []
-    for (plans, demands), c, deadline_s in zip(found, calibrations, deadlines_s(study), strict=True):
+    for (plans, demands), c, deadline_s in zip(found, calibrations, study.deadlines_s, strict=True):
         i = fastest(plans, demands, chip, tech, c, deadline_s)
         best.append((plans[i], float(evaluated(demands[i], chip, tech, c).step_s)))
     valid = valid_plans(study, systems, [plans for plans, _ in found])

@@ -16,7 +16,6 @@ from jaxtyping import Bool
 from ..study.convex import coordinates, ratio_rows
 from ..study.design import STEPPED, steps
 from ..study.rows import Kind
-from ..study.study import deadlines_s
 from .counts import around, steps_of_choice
 from .loosen import MOST, NONE, SMALLEST, TRIED, Broken, Counts, Way, broken, named, relaxed, total, way
 from .search import Candidate, Search, in_box, n_choices, run_search
@@ -60,7 +59,7 @@ def promised(search: Search) -> tuple[int, ...]:
     """Indices of the coordinates that are step times with an upper limit (promised latencies)."""
     n = len(search.space.study.workloads)
     first = len(coordinates(search.core)) - n
-    return tuple(first + i for i, s in enumerate(deadlines_s(search.space.study)) if math.isfinite(s))
+    return tuple(first + i for i, s in enumerate(search.space.study.deadlines_s) if math.isfinite(s))
 
 
 def late(search: Search) -> list[Broken]:

@@ -23,7 +23,6 @@ from ..study.convex import (
 )
 from ..study.design import STEPPED, steps, with_free
 from ..study.metrics import metric_of
-from ..study.study import deadlines_s
 from .batch import WIDTH, solve_batch
 from .deadline import Deadline
 from .interior import Optimum
@@ -56,7 +55,7 @@ def bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
     low_V, high_V = float(np.min(tech.node.minimum_V)), float(np.max(tech.node.maximum_V))
     reticle = float(np.max(tech.package.reticle_mm2))
     free = [(f.lower, f.upper) for f in space.study.free]
-    deadlines = zip(space.ground.baselines, deadlines_s(space.study), strict=True)
+    deadlines = zip(space.ground.baselines, space.study.deadlines_s, strict=True)
     # a time needs both ends, since the proof is about a box; the upper one is the promised latency where there is one
     times = [(min(seconds, deadline) / SPAN, min(seconds * SPAN, deadline)) for (_, seconds), deadline in deadlines]
     tdp_W = float(space.study.baseline.chip.power_limit_W)

@@ -23,7 +23,7 @@ from ..lowering.tiling import array_shape
 from ..physics.money import bond_loss
 from ..study.convex import Data, UNCAPPED_Bps, all_strict, coordinates, model_of
 from ..study.design import choice_technology, template
-from ..study.study import Study, deadlines_s
+from ..study.study import Study
 from ..technology.presets import Technology
 from ..workload.requests import given_batch
 from .batch import prepare_batch
@@ -157,7 +157,7 @@ def coefficients(study: Study, ground: Ground, chip: Chip, tech: Technology, sys
         n_chips=np.asarray([float(n) for _, n in study.workloads.values()]),
         n_baseline_tokens=ground.n_tokens,
         traffic_frac=ground.traffic_frac,
-        deadline_s=np.asarray(deadlines_s(study), dtype=float),
+        deadline_s=np.asarray(study.deadlines_s, dtype=float),
         limits=np.asarray([x.value for x in study.limits], dtype=float),
         usable_frac=usable_frac(),
         prefetch_frac=prefetch_frac(),

@@ -162,6 +162,12 @@ class Study:
         return page(title, self.frame("workloads"), worded_limits(self.limits), worded_free(self.free))
 
     @property
+    def deadlines_s(self) -> list[float]:
+        """Upper limit on the step time of each workload: its own, or the promised TPOT; else infinite."""
+        longest = {n: s.promise.tpot_s for n, s in self.services.items() if s.promise.tpot_s is not None}
+        return [(longest | self.longest_s).get(n, float("inf")) for n in self.workloads]
+
+    @property
     def shares(self) -> tuple[float, ...]:
         """Weights of the workloads in geometric means, adding up to 1; empty for equal weights."""
         each = [self.weights.get(n, 1.0) for n in self.workloads]
@@ -181,11 +187,6 @@ class Study:
         name, chip = self.calibration_name, self.baseline.chip.name
         return {n: calibration(name) if name else calibration_for(chip, w) for n, (w, _) in self.workloads.items()}
 
-    @property
-    def power_cap_W(self) -> float:
-        """Lowest upper limit on mean power, to which a design throttles; infinite without one."""
-        return min((x.value for x in self.limits if x.caps_power), default=float("inf"))
-
     def at_size(self, n_chips: int, name: str = "") -> System:
         """A system of `n_chips` baseline chips, in the baseline's fabric or in that of the system `name`."""
         return preset_system(name or self.baseline.name, n_chips, self.baseline.chip)
@@ -196,10 +197,9 @@ class Study:
         return tuple(dict.fromkeys(c.system for c in self.choices))
 
 
-def deadlines_s(study: Study) -> list[float]:
-    """Upper limit on the step time of each workload: its own, or the promised TPOT; else infinite."""
-    longest = {n: s.promise.tpot_s for n, s in study.services.items() if s.promise.tpot_s is not None} | study.longest_s
-    return [longest.get(n, float("inf")) for n in study.workloads]
+def mean_power_cap_W(study: Study) -> float:
+    """Lowest upper limit on mean power, to which a design throttles; infinite without one."""
+    return min((x.value for x in study.limits if x.caps_power), default=float("inf"))
 
 
 def names_of_fits(study: Study) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from dse.report.screen import first_tokens_text
 from dse.serving.curve import Promise, serving_curve
 from dse.serving.portfolio import Service, load_portfolio, sized
 from dse.study.metrics import mean_speedup
-from dse.study.study import deadlines_s, load_study, study_from
+from dse.study.study import load_study, study_from
 from dse.workload.requests import Length, Requests
 
 pytestmark = pytest.mark.slow
@@ -175,7 +175,7 @@ def raw() -> dict:
 def test_shipped_serving_study():
     s = load_study(SWEEPS / "trainium4_serving.toml")
     assert s.goal == "served_time" and list(s.workloads) == list(s.services)
-    assert deadlines_s(s) == [0.020, 0.040, 0.040, 0.050]
+    assert s.deadlines_s == [0.020, 0.040, 0.040, 0.050]
     assert all(isinstance(w, Requests) and n == 16 for w, n in s.workloads.values())
 
 

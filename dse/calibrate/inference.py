@@ -25,7 +25,8 @@ from ..lowering.tiling import array_shape
 from ..physics.calibration import FIXED_SHAPES, on_stack, prior_calibration
 from ..physics.step import Request
 from ..workload.blocks import Run
-from ..workload.mixers import AbstractMixer, Attention, Latent
+from ..workload.latent import Latent
+from ..workload.mixers import AbstractMixer, Attention
 from ..workload.module_names import WIDE
 from ..workload.storage import format_of, n_element_bits
 from ..workload.transformer import Decode, Model, Prefill, Serving

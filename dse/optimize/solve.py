@@ -232,9 +232,8 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
     """Lowest and highest delivered speed-up with both chips' calibrations at bad end, middle and good end."""
     if not demands:
         return float("nan"), float("nan")
-    chip = dataclasses.replace(
-        chip, power_limit_W=mean_power_cap_W(space.study)
-    )  # a design that draws more is no breach
+    # a design that draws more is no breach
+    chip = dataclasses.replace(chip, power_limit_W=mean_power_cap_W(space.study))
     base = space.study.baseline.chip
     base_tech, ends = chip_technology(base), []
     for end in (lambda c: extreme(c.name, False), lambda c: c, lambda c: extreme(c.name, True)):

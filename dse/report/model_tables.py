@@ -11,6 +11,7 @@ from rich.text import Text
 from ..core.text import digits, in_unit
 from ..workload.blocks import Run, block_text, feed_text
 from ..workload.huggingface import Reading
+from ..workload.recurrences import state_elements
 from ..workload.transformer import (
     active_parameters,
     ahead_parameters,
@@ -71,7 +72,7 @@ def _block_numbers(run: Run, hidden: int) -> dict[str, Any]:
         "feed_forward": feed_text(run.block.feed),
         "parameters": run.block.n_weights(hidden),
         "kv_elements_per_token": sum(x.n_kv for x in mixers),
-        "state_elements": sum(x.n_state for x in mixers),
+        "state_elements": sum(map(state_elements, mixers)),
     }
 
 

@@ -11,8 +11,9 @@ from ..core.frames import page, table_of
 from ..core.text import digits
 from ..technology.node import PRECISION_BITS
 from .blocks import Block, Experts, Feed, Run, block_text
-from .mixers import AbstractMixer, Attention, Latent
-from .recurrences import Recurrence
+from .latent import Latent
+from .mixers import AbstractMixer, Attention
+from .recurrences import Recurrence, state_elements
 from .storage import format_of, n_element_bits, own_products
 
 if TYPE_CHECKING:
@@ -112,17 +113,17 @@ class Model:
         found = [m for m, _ in self.mixers if isinstance(m, Attention | Latent)]
         return max(found, key=lambda m: m.n_kept(math.inf), default=None)
 
-    @property
-    def causal(self) -> bool:
-        """Whether all attention is causal."""
-        return all(m.causal for m, _ in self.mixers if isinstance(m, Attention))
-
 
 def _summed(pairs: list[tuple[Kind, float]]) -> tuple[tuple[Kind, float], ...]:
     total: dict[Kind, float] = {}
     for thing, share in pairs:
         total[thing] = total.get(thing, 0.0) + share
     return tuple(total.items())
+
+
+def is_causal(model: Model) -> bool:
+    """Whether all attention is causal."""
+    return all(m.causal for m, _ in model.mixers if isinstance(m, Attention))
 
 
 def uniform(block: Block, n_layers: int) -> tuple[Run, ...]:
@@ -264,7 +265,7 @@ def state_B(mixer: AbstractMixer) -> float:
     """Bytes of a sequence's recurrent state, which do not depend on its length [B]."""
     # a state is updated with every token, so that rounding adds up: it keeps its own width, whatever the cache's is
     if not isinstance(mixer, Recurrence):
-        return mixer.n_state * n_element_bits("bf16") / 8
+        return state_elements(mixer) * n_element_bits("bf16") / 8
     return (mixer.n_recurrent * n_element_bits(mixer.state_format) + mixer.n_conv * n_element_bits("bf16")) / 8
 
 

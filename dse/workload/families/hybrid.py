@@ -11,7 +11,8 @@ from functools import partial
 from ...core.errors import SpecError
 from ..blocks import Block
 from ..config_file import Fields
-from ..mixers import AbstractMixer, Latent
+from ..latent import Latent
+from ..mixers import AbstractMixer
 from ..recurrences import Recurrence
 from .common import (
     FULL,

@@ -7,7 +7,8 @@ from functools import partial
 
 from ..blocks import Block
 from ..config_file import Fields
-from ..mixers import AbstractMixer, Attention, Indexer, Latent, Pool
+from ..latent import Latent, Pool
+from ..mixers import AbstractMixer, Attention, Indexer
 from ..recurrences import Recurrence
 from .common import Body, Builder, blocks_of, body, experts, grouped, latent, mlp, n_layers, rotary_layers
 from .dense import gated

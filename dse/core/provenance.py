@@ -111,9 +111,8 @@ class OwnThing:
     base: str
     """Preset that it is based on; empty without a base."""
     inherited: Receipts
-    """Facts inherited from the base."""
+    """Facts of the base."""
     own: Receipts
-    """Facts in the file."""
     settings: dict[str, Any]
     """Keys that are not facts, as written."""
     written: dict[str, str]
@@ -137,17 +136,11 @@ def own_thing(
         scratchpad_area_mm2_per_MiB = { value = 0.001, kind = "guess", source = "dse2026", where = "what if" }
         wafer_price = "20 kUSD"    # a plain value is a guess
     `preset` returns the facts of a name; `forms`: facts allowed without a base; `settings`: keys that are not facts;
-    `may_add`: facts allowed beyond those of the base.
-    SpecError: more than one table, an unknown base, or an unknown fact; names the file and the allowed names.
-    DseError: a file that is missing or malformed, or a fact without a receipt.
+    `may_add`: facts allowed beyond those of the base. SpecError, which names the file: more than one table, an unknown
+    base or fact, a fact without a receipt, or a file that is missing or malformed.
     """
     try:
-        things = read_receipts(path)
-        if len(things) != 1:
-            held = f"{len(things)} things ({', '.join(things)})" if things else "nothing"
-            raise SpecError(f"holds {held}; keep one table per file")
-        ((name, facts),) = things.items()
-        table = read_toml(path)[name]
+        name, facts, table = _only_table(path)
         base = "" if "base" not in table else str(table["base"])
         inherited = preset(base) if base else {}
         known, what = ({**(may_add or {}), **inherited}, f"fact of {base}") if base else (forms or {}, "fact")
@@ -161,6 +154,16 @@ def own_thing(
         return OwnThing(name, base, inherited, own, {k: table[k] for k in settings if k in table}, written)
     except DseError as error:
         raise SpecError(f"{path}: {str(error).removeprefix(f'{path}:').strip()}") from error
+
+
+def _only_table(path: Path) -> tuple[str, Receipts, dict[str, Any]]:
+    """Name, facts and keys of the one table in a file."""
+    things = read_receipts(path)
+    if len(things) != 1:
+        held = f"{len(things)} things ({', '.join(things)})" if things else "nothing"
+        raise SpecError(f"holds {held}; keep one table per file")
+    ((name, facts),) = things.items()
+    return name, facts, read_toml(path)[name]
 
 
 def _check_said_once(plain: dict[str, Any], guesses: dict[str, Sourced], facts: Receipts) -> None:

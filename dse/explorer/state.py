@@ -50,23 +50,21 @@ BOUND_BLOCKS = ("tensor engines", "tensor engines", "HBM", "vector lanes", "cont
 
 def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...]) -> dict[str, Any]:
     """Everything about a subject that no slider moves, as plain data."""
-    study, rows = subject.study, technology_rows(subject.core, subject.is_chip)
+    study, built = subject.study, subject.is_chip
     return {
-        "version": __version__,
-        "title": study.name,
-        "asked": subject.asked,
-        "study_sha256": "" if subject.is_chip else digest(read_text(Path(subject.asked)).encode()),
-        "is_chip": subject.is_chip,
+        "version": __version__, "title": study.name, "asked": subject.asked,
+        "study_sha256": "" if built else digest(read_text(Path(subject.asked)).encode()),
+        "is_chip": built,
         "goal": study.goal,
         "goal_is_speedup": study.goal in SPEEDUPS,
         "shares": list(study.shares),
         "baseline": study.baseline.chip.name,
         "workloads": [_workload(subject, name) for name in study.workloads],
         "free": [{"name": f.name, **_named(f.name), "low": f.lower, "high": f.upper} for f in study.free],
-        "steps": {} if subject.is_chip else _steps(study),
+        "steps": {} if built else _steps(study),
         "choices": [dataclasses.asdict(c) for c in study.choices],
         "limits": [{"metric": m.metric, **_metric(m.metric), "sense": m.sense, "value": m.value} for m in study.limits],
-        "technology": [{"label": n, "topic": topic_of_row(n)} for _, n in rows],
+        "technology": [{"label": n, "topic": topic_of_row(n)} for _, n in technology_rows(subject.core, built)],
         "metrics": {n: _metric(n) for n in subject.names},
         "priced": {"least": SMALLEST_PRICE, "slack": SLACK, "slack_least": SLACK_PRICE},
         "precisions": PRECISIONS,
@@ -76,9 +74,8 @@ def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...
         "found": found,
         "chips": [*chip_names(), *own],
         "named": list(dict.fromkeys((study.baseline.chip.name, *NAMED, *own))),
-        "scales": SCALES,
-        "compound": COMPOUND,
-    }
+        "scales": SCALES, "compound": COMPOUND,
+    }  # fmt: skip
 
 
 def _start(subject: Subject) -> dict[str, Any]:

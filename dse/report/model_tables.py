@@ -10,16 +10,10 @@ from rich.text import Text
 
 from ..core.text import digits, in_unit
 from ..workload.blocks import Run, block_text, feed_text
+from ..workload.counts import ahead_parameters, parameters_by_part
 from ..workload.huggingface import Reading
 from ..workload.recurrences import state_elements
-from ..workload.transformer import (
-    active_parameters,
-    ahead_parameters,
-    kv_B_per_token,
-    parameters_by_part,
-    state_B_per_sequence,
-    total_parameters,
-)
+from ..workload.transformer import active_parameters, kv_B_per_token, state_B_per_sequence, total_parameters
 from .layout import table
 
 

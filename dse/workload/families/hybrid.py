@@ -29,7 +29,7 @@ from .common import (
     own,
     sizes_of,
 )
-from .experts import AHEAD, NEXT, ROUTED, TOP, WIDTH, first_dense, shared_width, sparse_steps
+from .feeds import AHEAD, NEXT, ROUTED, TOP, WIDTH, first_dense, shared_width, sparse_steps
 from .latent import LAYERS, choices_of, indexed, indexer
 
 LINEAR = "linear_attention"

@@ -29,10 +29,8 @@ SMALL_PRICE = 0.02
 
 def question_json(q: Question) -> dict[str, Any]:
     """An answer as plain data, canonical units."""
-    shares = q.best.solution.study.shares if q.by == WORKLOADS else ()
     return {
         **picked(q, "name", "asks", "by", "note"),
-        **({"shares": list(shares)} if shares else {}),
         "goal": q.sides[0].solution.study.goal,
         "best": q.best.name,
         **({"shares": list(shares)} if (shares := q.sides[-1].solution.study.shares) else {}),

@@ -18,6 +18,7 @@ from ..explore.remedy import Remedy
 from ..explore.sensitivity import Parameter, Sensitivity
 from ..study.metrics import DELIVERED
 from .layout import Table, drawn, table_of
+from .markup import value_text
 from .results import study_manifest
 from .terminal import unfinished
 
@@ -30,6 +31,11 @@ LEAST_SHOWN = 5e-4
 def goal_text(metric: str, value: float) -> str:
     """A metric of a front as people write it; a delivered time as the speed-up it is."""
     return times(1.0 / value) if metric == DELIVERED else quantity_text(metric, value)
+
+
+def metric_text(name: str, value: Any) -> str:
+    """A number of a point of a front, from the JSON: counts in full, else as `goal_text`."""
+    return times(1.0 / value) if name == DELIVERED else value_text(name, value)
 
 
 def heading(metric: str) -> str:

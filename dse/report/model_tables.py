@@ -14,7 +14,7 @@ from ..workload.counts import ahead_parameters, parameters_by_part
 from ..workload.huggingface import Reading
 from ..workload.recurrences import state_elements
 from ..workload.transformer import active_parameters, kv_B_per_token, state_B_per_sequence, total_parameters
-from .layout import table
+from .layout import drawn, table_of
 
 
 def count_text(n: float) -> str:
@@ -73,27 +73,28 @@ def _block_numbers(run: Run, hidden: int) -> dict[str, Any]:
 def models_table(readings: list[Reading]) -> RenderableType:
     """All committed models in one table."""
     sizes = ("parameters", "active", "experts", "layers", "hidden", "heads", "KV heads", "KV per token (BF16)")
-    t = table("model", *sizes, "state", "context")
+    rows = []
     for r in readings:
         n = reading_numbers(r)
         state = in_unit(n["state_B_per_sequence"], "B") if n["state_B_per_sequence"] else ""
         experts = f"{n['n_experts_per_token']} of {n['n_experts']}" if n["n_experts"] else ""
-        t.add_row(
+        rows.append((
             n["name"], *(f"{digits(n[k] / 1e9)} B" for k in ("parameters", "active_parameters")), experts,
             *(f"{n[k]:,}" for k in ("n_layers", "hidden", "n_heads", "n_kv_heads")),
             in_unit(n["kv_bf16_B_per_token"], "B"), state, f"{n['max_context']:,}",
-        )  # fmt: skip
-    return t
+        ))  # fmt: skip
+    return drawn(table_of(("model", *sizes, "state", "context"), rows))
 
 
 def model_view(r: Reading) -> RenderableType:
     """What was read of one model: blocks, parts, and what a token and a sequence keep."""
     m, n = r.model, reading_numbers(r)
-    blocks = table("blocks", "weights each", "KV numbers/token", "what it is", title=f"{m.name} ({r.model_type})")
+    rows = []
     for run, b in zip(m.runs, n["blocks"], strict=True):
         kv = f"{b['kv_elements_per_token']:,}" if b["kv_elements_per_token"] else ""
-        blocks.add_row(f"{run.n}", f"{digits(b['parameters'] / 1e6)} M", kv, block_text(run.block))
-    blocks.columns[3].justify, blocks.columns[3].no_wrap = "left", False
+        rows.append((f"{run.n}", f"{digits(b['parameters'] / 1e6)} M", kv, block_text(run.block)))
+    heads, title = ("blocks", "weights each", "KV numbers/token", "what it is"), f"{m.name} ({r.model_type})"
+    blocks = drawn(table_of(heads, rows, title=title, left=(3,), wrapped=(3,)))
     parts = ", ".join(f"{k} {count_text(v)}" for k, v in n["parameters_by_part"].items() if v)
     kept = n["state_B_per_sequence"]
     state = f", state {in_unit(kept, 'B')} per sequence" if kept else ""

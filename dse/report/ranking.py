@@ -16,7 +16,7 @@ from ..hardware.own_chip import short_name
 from ..serving.offer import serving_numbers, short_plan
 from ..serving.phases import RankedPhase
 from ..serving.ranking import Ranked
-from .layout import table
+from .layout import drawn, table_of
 
 
 def ranking_numbers(r: Ranked) -> dict[str, Any]:
@@ -47,12 +47,12 @@ def _price(r: Ranked | RankedPhase) -> dict[str, Any]:
 def ranking_view(rows: list[Ranked]) -> RenderableType:
     """Chips in order, cheapest first, and below it a reason for every gap."""
     head = ("", "chip", "USD per Mtok", "80 % range", "USD/h", "tok/J", "chips", "TPOT", "TTFT", "margin", "plan")
-    t = table(*head, title=f"cheapest first, {basis_text(rows)}")
-    names = _names([r.system.chip.name for r in rows])
+    names, told = _names([r.system.chip.name for r in rows]), []
     for i, (r, name) in enumerate(zip(rows, names, strict=True), start=1):
         n = ranking_numbers(r)
         least = min(r.margins.values(), default=None)
-        t.add_row(*_start(i, name, n), _time(n["tpot_s"]), _time(n["ttft_s"]), *_end(least, n))
+        told.append((*_start(i, name, n), _time(n["tpot_s"]), _time(n["ttft_s"]), *_end(least, n)))
+    t = drawn(table_of(head, told, title=f"cheapest first, {basis_text(rows)}"))
     return Group(t, *_gaps(names, [r.gap for r in rows]), Text(METHOD, style="dim"))
 
 
@@ -77,11 +77,11 @@ def phase_numbers(r: RankedPhase) -> dict[str, Any]:
 def phase_view(rows: list[RankedPhase], phase: str) -> RenderableType:
     """Chips on one phase in order, cheapest first, and below it a reason for every gap."""
     head = ("", "chip", "USD per Mtok", "80 % range", "USD/h", "tok/J", "chips", "step", "margin", "plan")
-    t = table(*head, title=f"{phase}, cheapest first, {basis_text(rows)}")
-    names = _names([r.chip for r in rows])
+    names, told = _names([r.chip for r in rows]), []
     for i, (r, name) in enumerate(zip(rows, names, strict=True), start=1):
         n = phase_numbers(r)
-        t.add_row(*_start(i, name, n), _time(n["step_s"]), *_end(n["margin_frac"], n))
+        told.append((*_start(i, name, n), _time(n["step_s"]), *_end(n["margin_frac"], n)))
+    t = drawn(table_of(head, told, title=f"{phase}, cheapest first, {basis_text(rows)}"))
     method = f"{PHASE_METHOD} {FAILURES}" if phase == "training" else PHASE_METHOD
     return Group(t, *_gaps(names, [r.gap for r in rows]), Text(method, style="dim"))
 

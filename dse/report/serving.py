@@ -25,7 +25,7 @@ from ..serving.offer import (
 )
 from ..workload.transformer import Decode
 from .evaluated import stand_in_text
-from .layout import drawn, table_of
+from .layout import drawn, or_dash, table_of
 
 SHOWN_POINTS = 14
 """Points of a curve in its table, evenly spread; JSON has all."""
@@ -85,17 +85,13 @@ def curve_table(o: Offer) -> Table:
     rows = (
         (
             in_unit(n["tpot_s"], "s"), in_unit(n["ttft_s"], "s"), digits(n["chip_tokens_per_s"]),
-            digits(n["tokens_per_J"]), _dollars(n), f"{n['batch']:,}",
+            digits(n["tokens_per_J"]), or_dash(n["million_tokens_USD"]), f"{n['batch']:,}",
             str(n["n_chips"]), in_unit(n["kv_B"], "B"), short_plan(n["plan"]), prompts_text(n),
         )
         for n in (serving_numbers(o.best[i], o.hour.chip_hour_USD) for i in shown)
     )  # fmt: skip
     columns = heads(c.promise.quantile_frac)
     return drawn(table_of(columns, rows, title=title, left=(len(columns) - 2, len(columns) - 1)))
-
-
-def _dollars(n: dict[str, Any]) -> str:
-    return "-" if n["million_tokens_USD"] is None else digits(n["million_tokens_USD"])
 
 
 def heads(quantile_frac: float) -> tuple[str, ...]:
@@ -188,4 +184,4 @@ def engines_table(fleet: ServedPortfolio) -> Table:
 
 def _amounts(m: dict[str, Any]) -> tuple[str, ...]:
     counts = digits(m["requests_per_s"]), digits(m["tokens_per_s"]), f"{m['n_chips']:,}"
-    return (*counts, percent(m["utilisation_frac"]), in_unit(m["power_W"], "W"), _dollars(m))
+    return (*counts, percent(m["utilisation_frac"]), in_unit(m["power_W"], "W"), or_dash(m["million_tokens_USD"]))

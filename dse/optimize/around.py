@@ -21,9 +21,8 @@ from jaxtyping import Array
 from ..core.free import Free
 from ..core.text import percent
 from ..core.types import FloatLike, Scalar, Vector
-from ..study.convex import ConvexCore, Data, coordinates, core_logs
+from ..study.convex import ConvexCore, Data, Kind, coordinates, core_logs
 from ..study.metrics import Limit
-from ..study.rows import Kind
 from ..study.study import Study
 from .batch import WIDTH, prepare_batch, solve_batch
 from .deadline import Deadline

@@ -18,8 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..core.types import Scalar, Vector
-from ..study.convex import model_of, ratio_rows, rows_of_limit
-from ..study.rows import Kind
+from ..study.convex import Kind, model_of, ratio_rows, rows_of_limit
 from .batch import WIDTH, solve_batch
 from .counts import around, beside, fixed_boxes
 from .interior import Limits, Model, Optimum

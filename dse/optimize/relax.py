@@ -13,9 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool
 
-from ..study.convex import coordinates, ratio_rows
+from ..study.convex import Kind, coordinates, ratio_rows
 from ..study.design import STEPPED, steps
-from ..study.rows import Kind
 from .counts import around, steps_of_choice
 from .loosen import MOST, NONE, SMALLEST, TRIED, Broken, Counts, Way, broken, named, relaxed, total, way
 from .search import Candidate, Search, in_box, n_choices, run_search

@@ -15,9 +15,9 @@ from ..economy.presets import system_rack
 from ..hardware.chip import Chip
 from ..lowering.plan import Plan
 from ..physics.evaluate import Evaluation, Silicon
+from ..study.convex import Kind
 from ..study.design import Choice, choice_technology
 from ..study.metrics import HOTTEST, LOADS, METRICS, SERVED, State, chip_state, mean_speedup
-from ..study.rows import Kind
 from ..study.study import Study
 from . import shown
 

@@ -18,10 +18,21 @@ from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import extreme
 from ..physics.evaluate import Silicon, chip_technology
-from ..study.convex import ConvexCore, Data, chip_at, coordinates, named_numbers, ratio_rows, rows_of_limit, separate
+from ..study.convex import (
+    AHEAD,
+    MEMORY,
+    ConvexCore,
+    Data,
+    Kind,
+    chip_at,
+    coordinates,
+    named_numbers,
+    ratio_rows,
+    rows_of_limit,
+    separate,
+)
 from ..study.design import STEPPED, Choice, choice_technology, template, with_free
 from ..study.metrics import Load, State, mean_speedup, metric_of, silicon_of, upkeep_of
-from ..study.rows import AHEAD, MEMORY, Kind
 from ..study.study import Study, mean_power_cap_W, operator_cap_W
 from ..technology.presets import Technology
 from .blank import study_blank_mm2

@@ -17,9 +17,9 @@ from ..optimize.solution import Solution, Status
 from ..optimize.solve import solve_continuous
 from ..optimize.space import Space, relative, space_of
 from ..study.changes import seated
+from ..study.convex import Kind
 from ..study.design import Choice, choice_technology
 from ..study.metrics import METRICS, Limit, chip_state
-from ..study.rows import Kind
 from ..study.study import Study, load_study
 from .keys import SOLVED, Value, check_open, find_file
 from .points import UNSET, Points, Sweep

@@ -13,8 +13,7 @@ from dse.optimize.loosen import cheapest_relaxations
 from dse.optimize.search import search_of
 from dse.optimize.space import space_of
 from dse.optimize.tables import data_of_rows, plan_rows, tables_of
-from dse.study.convex import all_strict, coordinates, model_of, ratio_rows
-from dse.study.rows import Kind
+from dse.study.convex import Kind, all_strict, coordinates, model_of, ratio_rows
 
 LOWER = np.log([1.0, 4096, 0.5, 4, 0.5, 100, 64, 16, 1, 50, 0.6, 1])
 UPPER = np.log([64.0, 262144, 3, 256, 20, 5000, 8192, 512, 100, 1000, 1.1, 256])

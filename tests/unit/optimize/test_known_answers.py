@@ -15,7 +15,7 @@ from dse.optimize.search import run_search, search_of
 from dse.optimize.solution import Status
 from dse.optimize.solve import solve
 from dse.optimize.space import space_of
-from dse.study.rows import Kind
+from dse.study.convex import Kind
 from dse.study.study import load_study
 
 pytestmark = pytest.mark.slow

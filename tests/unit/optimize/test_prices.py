@@ -14,9 +14,8 @@ from dse.optimize.batch import WIDTH, solve_batch
 from dse.optimize.search import run_search, search_of
 from dse.optimize.solve import solve_continuous
 from dse.optimize.space import data_of, relative, space_of
-from dse.study.convex import all_strict, coordinates, model_of
+from dse.study.convex import MEMORY, Kind, all_strict, coordinates, model_of
 from dse.study.metrics import Limit
-from dse.study.rows import MEMORY, Kind
 from dse.study.study import load_study
 
 pytestmark = pytest.mark.slow

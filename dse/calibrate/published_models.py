@@ -7,9 +7,10 @@ from functools import cache
 from pathlib import Path
 
 from ..core.files import is_there
+from ..workload.counts import shortened
 from ..workload.presets import model as preset_model
 from ..workload.presets import model_names
-from ..workload.transformer import Model, shortened
+from ..workload.transformer import Model
 
 SUFFIXES = (
     r"[-_ ](hf|instruct|chat|base|it|thinking|fp8|nvfp4|mxfp4|fp4|bf16|fp16|int8|int4|awq|gptq|w8a8|v\d(\.\d)?|\d{4})\b"

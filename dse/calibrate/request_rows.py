@@ -13,7 +13,8 @@ from ..hardware.chip import Chip, native_precisions
 from ..lowering.plan import Plan
 from ..physics.calibration import FIXED_SHAPES
 from ..workload.blocks import Run
-from ..workload.mixers import AbstractMixer, Attention, Latent
+from ..workload.latent import Latent
+from ..workload.mixers import AbstractMixer, Attention
 from ..workload.module_names import WIDE
 from ..workload.storage import format_of, n_element_bits
 from ..workload.transformer import Model

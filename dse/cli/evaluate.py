@@ -11,21 +11,8 @@ import tyro
 
 from ..core.errors import SpecError
 from ..report.terminal import progress, show, start_jax
-from .flags import (
-    BASIS,
-    CHIP,
-    COUNT,
-    JSON,
-    MODEL,
-    PRECISION,
-    RENT,
-    STORAGE,
-    TEXT,
-    chips_of,
-    counted,
-    promise_of,
-    rents_of,
-)
+from . import flags
+from .flags import check_above_zero, chips_of, counted, promise_of, rents_of
 
 if TYPE_CHECKING:
     from ..serving.curve import Promise
@@ -36,36 +23,36 @@ if TYPE_CHECKING:
 class Evaluate:
     """Step time, power, memory and bottlenecks of a model on a chip, with an error band."""
 
-    chip: CHIP
-    model: MODEL
+    chip: flags.CHIP
+    model: flags.MODEL
     phase: Literal["training", "prefill", "decode"] = "training"
     """What the model does."""
-    chips: COUNT = None
+    chips: flags.COUNT = None
     """Chips; by default one scale-up domain, or as many domains as hold the model."""
     plan: Annotated[str, tyro.conf.arg(metavar="PLAN")] = "auto"
     """Who does what, such as tp=8,pp=4,dp=2; auto takes the fastest plan that fits."""
-    batch: COUNT = None
+    batch: flags.COUNT = None
     """Sequences per step; by default 4 per chip in training, 16 in decode, 1 in all in prefill."""
-    sequence: COUNT = None
+    sequence: flags.COUNT = None
     """Training: tokens per sequence; by default 8192 or the model's longest."""
-    context: COUNT = None
+    context: flags.COUNT = None
     """Decode: tokens in the KV cache of each sequence; by default 8192 or the model's longest."""
-    prompt: COUNT = None
+    prompt: flags.COUNT = None
     """Prefill: new tokens of each sequence; by default 8192 or the model's longest."""
-    chunk: COUNT = None
+    chunk: flags.COUNT = None
     """Prefill: tokens per pass; by default the whole prompt."""
-    cached: COUNT = None
+    cached: flags.COUNT = None
     """Prefill: tokens of each sequence that are in the cache already; by default none."""
-    precision: PRECISION = None
+    precision: flags.PRECISION = None
     """Training: precision of the linear layers; by default bf16."""
-    weights: STORAGE = None
+    weights: flags.STORAGE = None
     """Inference: storage of the weights, by default as the file says: bf16, fp8, mxfp4 (or fp4), nvfp4, int8, int4;
     parts may differ, such as bf16,experts=mxfp4."""
-    kv: STORAGE = None
+    kv: flags.STORAGE = None
     """Inference: storage of the KV cache, likewise; by default bf16."""
     system: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
     """System preset; by default the largest made of the chip."""
-    json: JSON = False
+    json: flags.JSON = False
 
     def run(self) -> int:
         """Evaluate and show."""
@@ -97,8 +84,8 @@ class Evaluate:
         from ..workload.presets import model as preset_model
         from ..workload.requests import SIZES, workload_of
 
-        flags = {flag: getattr(self, flag) for flags in SIZES.values() for flag in flags}
-        given = {flag: value for flag, value in flags.items() if value is not None}
+        said = {size: getattr(self, size) for sizes in SIZES.values() for size in sizes}
+        given = {size: value for size, value in said.items() if value is not None}
         return workload_of(self.phase, preset_model(self.model), n_chips, given, mark="--")
 
 
@@ -108,7 +95,7 @@ class Compare:
 
     chips_: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP,CHIP,...")]
     """Chip presets, see `dse chips`, or paths of your own TOML files; "all" stands for all presets."""
-    model: MODEL
+    model: flags.MODEL
     phase: Literal["serving", "training", "prefill", "decode"] = "serving"
     """Requests with their queue, or one phase alone: a step of training, reading prompts of --in tokens, or a token for
     every sequence of a context of --in tokens."""
@@ -118,33 +105,31 @@ class Compare:
     """Tokens out."""
     traffic: Annotated[float | None, tyro.conf.arg(metavar="R", help_behavior_hint="")] = None
     """Requests per second; by default chips are as busy as the promise allows."""
-    tpot: TEXT = None
+    tpot: flags.TEXT = None
     """Longest time per output token, such as 20ms."""
-    ttft: TEXT = None
+    ttft: flags.TEXT = None
     """Longest time to first token, such as 1s."""
     percentile: float = 95.0
     """Percent of requests that both limits hold for."""
-    basis: BASIS = None
-    rent: RENT = None
-    chips: COUNT = None
+    basis: flags.BASIS = None
+    rent: flags.RENT = None
+    chips: flags.COUNT = None
     """Largest engine tried, in chips, or of one phase the chips; by default one scale-up domain."""
-    batch: COUNT = None
+    batch: flags.COUNT = None
     """Of one phase: sequences of a step; by default 4 per chip in training, 16 in decode, 1 in all in prefill."""
-    precision: PRECISION = None
+    precision: flags.PRECISION = None
     """Of training: precision of the linear layers; by default bf16."""
-    weights: STORAGE = None
+    weights: flags.STORAGE = None
     """Storage of the weights, as the model file says or bf16 by default."""
-    kv: STORAGE = None
+    kv: flags.STORAGE = None
     """Storage of the KV cache; by default bf16."""
-    json: JSON = False
+    json: flags.JSON = False
 
     def run(self) -> int:
         """Price, rank, show; exit code 1 where no chip serves."""
         names = chips_of(self.chips_)
         promise, given = promise_of(self.tpot, self.ttft, self.percentile), rents_of(self.rent, names)
-        for flag, value in (("chips", self.chips), ("traffic", self.traffic)):
-            if value is not None and not 0 < value < float("inf"):
-                raise SpecError(f"--{flag} {value:g}: give a number above 0")
+        check_above_zero(chips=self.chips, traffic=self.traffic)
         if self.phase == "serving" and (self.batch is not None or self.precision is not None):
             raise SpecError("--batch and --precision belong to one phase; add --phase training, prefill or decode")
         start_jax()
@@ -178,8 +163,8 @@ class Compare:
         if other is not None:
             raise SpecError(f"--phase {self.phase} knows no --{other}; a decode has --tpot, a prefill --ttft")
         tokens = {"training": "sequence", "prefill": "prompt", "decode": "context"}[self.phase]
-        flags = {"batch": self.batch, "precision": self.precision, "weights": self.weights, "kv": self.kv}
-        sizes = {tokens: self.prompt, **{k: v for k, v in flags.items() if v is not None}}
+        more = {"batch": self.batch, "precision": self.precision, "weights": self.weights, "kv": self.kv}
+        sizes = {tokens: self.prompt, **{k: v for k, v in more.items() if v is not None}}
         asked = model(self.model)
         try:
             workload_of(self.phase, asked, 1, sizes, mark="--")

@@ -74,6 +74,13 @@ def counted(flag: str, value: int | None) -> int | None:
     return value
 
 
+def check_above_zero(**given: float | None) -> None:
+    """SpecError for a flag that is given and no number above 0."""
+    for flag, value in given.items():
+        if value is not None and not 0 < value < float("inf"):
+            raise SpecError(f"--{flag} {value:g}: give a number above 0")
+
+
 def length_of(prompt: int | None, output: int | None) -> Length:
     """Tokens in and out of a request, the usual ones where none are given."""
     from ..serving.comparison import LENGTH

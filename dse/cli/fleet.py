@@ -10,23 +10,8 @@ import tyro
 from ..core.errors import SpecError
 from ..core.files import results_folder, write_json
 from ..report.terminal import progress, screen, show, start_jax
-from .flags import (
-    CHIP,
-    COUNT,
-    FIGURE,
-    FIGURES,
-    FLAG,
-    JSON,
-    MODEL,
-    PRECISION,
-    RESULTS,
-    STORAGE,
-    TEXT,
-    counted,
-    length_of,
-    promise_of,
-    rents_of,
-)
+from . import flags
+from .flags import check_above_zero, counted, length_of, promise_of, rents_of
 
 if TYPE_CHECKING:
     from ..serving.comparison import Asked
@@ -39,12 +24,12 @@ WEEK_s = 7 * 24 * 3600.0
 class Cost:
     """What a chip costs to make, rack, own and rent, and what carbon it carries; or whether it is 40 % cheaper."""
 
-    chip: CHIP
+    chip: flags.CHIP
     against: Annotated[str | None, tyro.conf.arg(metavar="CHIP", help_behavior_hint="")] = None
     """Compare USD per training and per served token with this chip, three ways of paying."""
-    precision: PRECISION = None
+    precision: flags.PRECISION = None
     """With --against: precision of products; by default fp8 where both have it."""
-    model: TEXT = None
+    model: flags.TEXT = None
     """With --against: what is trained and served; by default llama-3.1-70b."""
     prompt: Annotated[int | None, tyro.conf.arg(name="in", metavar="N", help_behavior_hint="")] = None
     """With --against: tokens in; by default 2000."""
@@ -52,23 +37,23 @@ class Cost:
     """With --against: tokens out; by default 300."""
     traffic: Annotated[float | None, tyro.conf.arg(metavar="R", help_behavior_hint="")] = None
     """With --against: requests per second; by default chips are as busy as the promise allows."""
-    tpot: TEXT = None
+    tpot: flags.TEXT = None
     """With --against: longest time per output token, such as 20ms."""
-    ttft: TEXT = None
+    ttft: flags.TEXT = None
     """With --against: longest time to first token, such as 1s."""
-    rent: TEXT = None
+    rent: flags.TEXT = None
     """With --against: prices of a chip-hour instead, USD for both or by chip such as h100=2.5,trainium2=1.2."""
-    chips: COUNT = None
+    chips: flags.COUNT = None
     """With --against: largest engine tried, in chips; by default one scale-up domain."""
-    weights: STORAGE = None
+    weights: flags.STORAGE = None
     """With --against: storage of the weights served; by default in the precision of the products."""
-    kv: STORAGE = None
+    kv: flags.STORAGE = None
     """With --against: storage of the KV cache; by default likewise."""
-    results: RESULTS = ""
+    results: flags.RESULTS = ""
     """Folder that gets cost/CHIP/ with the figures, or with the comparison."""
-    json: FLAG = False
+    json: flags.FLAG = False
     """Print JSON, USD and kg."""
-    figures: FIGURES = True
+    figures: flags.FIGURES = True
 
     def run(self) -> int:
         """Price and show."""
@@ -119,9 +104,7 @@ class Cost:
         from ..workload.presets import model
         from ..workload.requests import Requests
 
-        for flag, value in (("chips", self.chips), ("traffic", self.traffic)):
-            if value is not None and not 0 < value < float("inf"):
-                raise SpecError(f"--{flag} {value:g}: give a number above 0")
+        check_above_zero(chips=self.chips, traffic=self.traffic)
         stored = self.weights or precision, self.kv or precision
         requests = Requests(model(self.model or MODEL), (length_of(self.prompt, self.output),), *stored)
         return Asked(requests, promise_of(self.tpot, self.ttft, 95.0), self.traffic, self.chips)
@@ -139,28 +122,28 @@ FLAGS = {"prompt": "in", "output": "out"}
 class Fleet:
     """A training run on many chips for weeks: interruptions, checkpoints, goodput, dollars, energy and carbon."""
 
-    chip: CHIP
-    model: MODEL
+    chip: flags.CHIP
+    model: flags.MODEL
     chips: Annotated[int, tyro.conf.arg(metavar="N")] = 16384
     """Chips at work; spares come on top."""
     weeks: Annotated[float, tyro.conf.arg(metavar="W")] = 8.0
     """Wall time of the run."""
     plan: Annotated[str, tyro.conf.arg(metavar="PLAN")] = "auto"
     """Who does what, such as tp=8,pp=16,dp=128; auto takes the fastest plan that fits."""
-    batch: COUNT = None
+    batch: flags.COUNT = None
     """Sequences per step; by default 2048, or one per chip where that is fewer."""
-    sequence: COUNT = None
+    sequence: flags.COUNT = None
     """Tokens per sequence; by default 8192 or the model's longest."""
-    precision: PRECISION = None
+    precision: flags.PRECISION = None
     """Precision of the linear layers; by default bf16."""
     system: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
     """System preset; by default the largest made of the chip."""
-    simulate: FLAG = False
+    simulate: flags.FLAG = False
     """Also run the job in discrete events, to check the closed form; needs the extra `fleet`."""
-    results: RESULTS = ""
+    results: flags.RESULTS = ""
     """Folder that gets fleet/ with goodput against cluster size."""
-    json: JSON = False
-    figures: FIGURE = True
+    json: flags.JSON = False
+    figures: flags.FIGURE = True
 
     def run(self) -> int:
         """Run and show."""

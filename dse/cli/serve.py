@@ -10,21 +10,8 @@ import tyro
 from ..core.errors import SpecError
 from ..core.files import results_folder, write_json
 from ..report.terminal import progress, screen, show, start_jax
-from .flags import (
-    BASIS,
-    COUNT,
-    FIGURE,
-    JSON,
-    MODEL,
-    RENT,
-    RESULTS,
-    STORAGE,
-    chips_of,
-    counted,
-    length_of,
-    promise_of,
-    rents_of,
-)
+from . import flags
+from .flags import chips_of, counted, length_of, promise_of, rents_of
 
 if TYPE_CHECKING:
     from ..lowering.engines import Policy
@@ -37,7 +24,7 @@ class Serve:
 
     chips_: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP[,CHIP]")]
     """Chip presets, see `dse chips` ("all" for all), or paths of your own TOML files; several are drawn together."""
-    model: MODEL
+    model: flags.MODEL
     prompt: Annotated[int | None, tyro.conf.arg(name="in", metavar="N", help_behavior_hint="")] = None
     """Tokens in; by default 2000."""
     output: Annotated[int | None, tyro.conf.arg(name="out", metavar="N", help_behavior_hint="")] = None
@@ -50,14 +37,14 @@ class Serve:
     """Longest time to first token, such as 1s."""
     percentile: float = 95.0
     """Percent of requests that both limits hold for."""
-    chips: COUNT = None
+    chips: flags.COUNT = None
     """Largest engine tried, in chips; engines that divide it are tried too. By default one scale-up domain."""
-    batch: COUNT = None
+    batch: flags.COUNT = None
     """Most sequences that write together on one engine; by default as many as memory holds."""
-    weights: STORAGE = None
+    weights: flags.STORAGE = None
     """Storage of the weights, as the model file says or bf16 by default: fp8, mxfp4 (or fp4), nvfp4, int8, int4;
     parts may differ, such as bf16,experts=mxfp4."""
-    kv: STORAGE = None
+    kv: flags.STORAGE = None
     """Storage of the KV cache, likewise; by default bf16."""
     scheduler: Annotated[str, tyro.conf.arg(metavar="{any,first,chunked,apart}")] = "any"
     """How prompts are read: first, in chunks beside decoding, or on chips apart."""
@@ -67,12 +54,12 @@ class Serve:
     """Speculative decoding: chance that a drafted token is accepted."""
     draft_cost: float = 0.0
     """Speculative decoding: time to draft a token over that of a decode pass."""
-    basis: BASIS = None
-    rent: RENT = None
-    results: RESULTS = ""
+    basis: flags.BASIS = None
+    rent: flags.RENT = None
+    results: flags.RESULTS = ""
     """Folder that gets serve/ with the figure and the numbers."""
-    json: JSON = False
-    figures: FIGURE = True
+    json: flags.JSON = False
+    figures: flags.FIGURE = True
 
     def run(self) -> int:
         """Price, write, show."""
@@ -136,11 +123,11 @@ class Serviced:
     """The portfolio: a file, or the bare name of one that came along (`dse studies`)."""
     chips_: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP[,CHIP]")]
     """Chip presets, see `dse chips` ("all" for all); each gets a fleet of its own."""
-    chips: COUNT = None
+    chips: flags.COUNT = None
     """Largest engine tried, in chips; by default one scale-up domain."""
-    basis: BASIS = None
-    rent: RENT = None
-    json: JSON = False
+    basis: flags.BASIS = None
+    rent: flags.RENT = None
+    json: flags.JSON = False
 
     def run(self) -> int:
         """Size and show."""

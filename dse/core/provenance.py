@@ -111,9 +111,8 @@ class OwnThing:
     base: str
     """Preset that it is based on; empty without a base."""
     inherited: Receipts
-    """Facts inherited from the base."""
+    """Facts of the base."""
     own: Receipts
-    """Facts in the file."""
     settings: dict[str, Any]
     """Keys that are not facts, as written."""
     written: dict[str, str]
@@ -137,37 +136,53 @@ def own_thing(
         scratchpad_area_mm2_per_MiB = { value = 0.001, kind = "guess", source = "dse2026", where = "what if" }
         wafer_price = "20 kUSD"    # a plain value is a guess
     `preset` returns the facts of a name; `forms`: facts allowed without a base; `settings`: keys that are not facts;
-    `may_add`: facts allowed beyond those of the base.
-    SpecError: more than one table, an unknown base, or an unknown fact; names the file and the allowed names.
-    DseError: a file that is missing or malformed, or a fact without a receipt.
+    `may_add`: facts allowed beyond those of the base. SpecError, which names the file: more than one table, an unknown
+    base or fact, a fact without a receipt, or a file that is missing or malformed.
     """
     try:
-        things = read_receipts(path)
-        if len(things) != 1:
-            held = f"{len(things)} things ({', '.join(things)})" if things else "nothing"
-            raise SpecError(f"holds {held}; keep one table per file")
-        ((name, own),) = things.items()
-        table = read_toml(path)[name]
+        name, facts, table = _only_table(path)
         base = "" if "base" not in table else str(table["base"])
         inherited = preset(base) if base else {}
         known, what = ({**(may_add or {}), **inherited}, f"fact of {base}") if base else (forms or {}, "fact")
         plain = {k: v for k, v in table.items() if not isinstance(v, dict) and k not in ("base", *settings)}
-        facts = [_plain_fact(k, v, known, what, path.name) for k, v in plain.items()]
-        twice = [k for i, k in enumerate(plain) if facts[i].name in {*own, *(f.name for f in facts[:i])}]
-        if twice:
-            raise SpecError(f"{twice[0]} = {spelled(plain[twice[0]])}: says again what another key says; keep one")
-        own = {**own, **{f.name: f for f in facts}}
+        guesses = {k: _plain_fact(k, v, known, what, path.name) for k, v in plain.items()}
+        _check_said_once(plain, guesses, facts)
+        own = {**facts, **{f.name: f for f in guesses.values()}}
         written = {canonical(k, 1.0)[0]: k for k, v in table.items() if isinstance(v, dict)}
-        for fact, key in written.items() if known else ():
-            if fact not in known:
-                raise UnknownNameError(what, key, known)
-        text = next((key for fact, key in written.items() if fact not in own), None)
-        if text:  # a unit in a name makes a number of its value, so that of a text stays in the name
-            raise SpecError(f"{text}.value = {spelled(table[text].get('value'))}, expected a number")
-        written |= {f.name: k for f, k in zip(facts, plain, strict=True)}
+        _check_known(written, known, what, own, table)
+        written |= {f.name: k for k, f in guesses.items()}
         return OwnThing(name, base, inherited, own, {k: table[k] for k in settings if k in table}, written)
     except DseError as error:
         raise SpecError(f"{path}: {str(error).removeprefix(f'{path}:').strip()}") from error
+
+
+def _only_table(path: Path) -> tuple[str, Receipts, dict[str, Any]]:
+    """Name, facts and keys of the one table in a file."""
+    things = read_receipts(path)
+    if len(things) != 1:
+        held = f"{len(things)} things ({', '.join(things)})" if things else "nothing"
+        raise SpecError(f"holds {held}; keep one table per file")
+    ((name, facts),) = things.items()
+    return name, facts, read_toml(path)[name]
+
+
+def _check_said_once(plain: dict[str, Any], guesses: dict[str, Sourced], facts: Receipts) -> None:
+    """SpecError for a plain value of a fact that another key of the file has too."""
+    seen = set(facts)
+    for key, fact in guesses.items():
+        if fact.name in seen:
+            raise SpecError(f"{key} = {spelled(plain[key])}: says again what another key says; keep one")
+        seen.add(fact.name)
+
+
+def _check_known(written: dict[str, str], known: Receipts, what: str, own: Receipts, table: dict[str, Any]) -> None:
+    """DseError for a fact that the thing does not have, or a text in place of a number."""
+    for fact, key in written.items() if known else ():
+        if fact not in known:
+            raise UnknownNameError(what, key, known)
+    text = next((key for fact, key in written.items() if fact not in own), None)
+    if text:  # a unit in a name makes a number of its value, so that of a text stays in the name
+        raise SpecError(f"{text}.value = {spelled(table[text].get('value'))}, expected a number")
 
 
 def _plain_fact(key: str, value: Any, known: Receipts, what: str, file: str) -> Sourced:

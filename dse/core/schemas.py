@@ -19,6 +19,8 @@ from .units import positive
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
+STRICT = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+"""What the tables of a user's file hold to: no key but their own."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ from ..lowering.headroom import headroom_receipts
 from ..lowering.software import framework_receipts
 from ..physics.calibration import calibration_receipts
 from ..study.design import Choice
-from ..study.study import Study
+from ..study.study import Study, names_of_fits
 from ..technology.presets import DIE_TO_DIE, Technology, receipts
 
 CORRELATIONS = Path(__file__).parent / "data" / "correlations.toml"
@@ -114,11 +114,11 @@ def study_facts(study: Study) -> Iterable[tuple[str, Sourced]]:
         for name in sorted(names):
             yield from ((scope_of(kind, name), f) for f in receipts(kind, name))
     yield from ((f"chip {chip.name}", f) for f in chip_receipts(chip.name) if not f.name.startswith(LOWERED))
-    for name in study.calibration_names:
+    for name in names_of_fits(study):
         yield from ((f"calibration {name}", f) for f in calibration_receipts(name))
     # blocks of a cache are lowered
     yield from (("headroom", f) for f in headroom_receipts() if f.name in ("usable_frac", "prefetch_frac"))
-    if not all(map(measures_host, study.calibration_names)):
+    if not all(map(measures_host, names_of_fits(study))):
         yield from (("framework", f) for f in framework_receipts() if f.name == STARTED)  # others are lowered
 
 

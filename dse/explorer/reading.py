@@ -22,22 +22,10 @@ from ..physics.calibration import Calibration
 from ..physics.evaluate import Evaluation, Silicon, evaluate_demand, silicon
 from ..physics.power import full_load_power_W, work_W
 from ..physics.step import op_traffic_B
-from ..study.convex import (
-    AHEAD,
-    MEMORY,
-    WORK,
-    ConvexCore,
-    Data,
-    Kind,
-    cooled_W,
-    cools,
-    coordinates,
-    power_cap_W,
-    ratio_rows,
-    separate,
-)
+from ..study.convex import WORK, ConvexCore, Data, cooled_W, cools, coordinates, power_cap_W, ratio_rows, separate
 from ..study.design import with_free
 from ..study.metrics import METRICS, OF_WORKLOADS, OWNED, Load, State, upkeep_of
+from ..study.rows import AHEAD, MEMORY, Kind
 
 LIMITS = ("compute_s", "tile_s", "hbm_s", "vector_s", "dma_s")
 """Limits of an operator, as `OpTimes` names them; starting it is one more."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..calibrate.columns import KINDS
 from ..calibrate.validate import validate
 from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.files import SAFE_NAME, read_text
@@ -115,8 +116,6 @@ MOST_DRIVERS = 20
 """Unknowns that are shown of a risk study, those that move the outcome most."""
 SHOWN = ("point_id", "source", "chip", "calibration", "measured_s", "predicted_s")
 """Columns of predictions that are drawn."""
-KINDS = ("training", "inference", "kernels", "collectives")
-"""Kinds of measurement."""
 Roots = tuple[Path, ...]
 """Folders of answers, see `answer_roots`."""
 

@@ -14,6 +14,7 @@ from ..core.files import SAFE_NAME, read_text
 from ..core.origin import digest
 from ..core.text import COMPOUND, SCALES, label, unit_of
 from ..core.version import __version__
+from ..evaluation.breakdown import PARTS
 from ..explore.designed import NAMED, WHITE_SPACE
 from ..hardware.presets import chip_names
 from ..lowering.plan import Plan
@@ -21,7 +22,7 @@ from ..optimize.solution import SLACK, SLACK_PRICE, SMALLEST_PRICE
 from ..physics.area import Area
 from ..physics.calibration import measured_band
 from ..physics.money import Money
-from ..report.figures import AREA_BLOCKS, POWER_BLOCKS
+from ..report.figures import AREA_BLOCKS, BOUND_BLOCKS, POWER_BLOCKS
 from ..report.style import BLOCKS
 from ..study.design import STEPPED, Choice, steps
 from ..study.metrics import SPEEDUPS
@@ -31,10 +32,7 @@ from .reading import PRECISIONS, technology_rows
 from .receipts import topic_of_metric, topic_of_row
 from .subject import Subject, first_chip, learn_plans
 
-STEP_WORDS = (
-    "operators", "host starts", "tensor-parallel traffic", "stage-to-stage traffic", "pipeline bubble",
-    "data-parallel traffic", "optimizer", "slowed by the power limit",
-)  # fmt: skip
+STEP_WORDS = (*PARTS.values(), "slowed by the power limit")
 """Parts of a step in words, as `breakdown.step_parts` calls them, in the order of a reading."""
 STEP_BLOCKS = (
     "tensor engines", "control, DMA", "links", "on-die network", "other", "vector lanes", "HBM", "static",
@@ -44,47 +42,42 @@ ENERGY_BLOCKS = ("tensor engines", "SRAM", "vector lanes", "on-die network", "HB
 """Block of each energy of a reading."""
 BOUND_WORDS = ("compute", "one tile", "HBM", "vector lanes", "DMA", "launch")
 """Limits of an operator in words, in the order of a reading."""
-BOUND_BLOCKS = ("tensor engines", "tensor engines", "HBM", "vector lanes", "control, DMA", "launches")
-"""Block whose colour each has."""
 
 
 def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...]) -> dict[str, Any]:
     """Everything about a subject that no slider moves, as plain data."""
-    study, first = subject.study, first_chip(subject)
+    study, built = subject.study, subject.is_chip
     return {
-        "version": __version__,
-        "title": study.name,
-        "asked": subject.asked,
-        "study_sha256": "" if subject.is_chip else digest(read_text(Path(subject.asked)).encode()),
-        "is_chip": subject.is_chip,
+        "version": __version__, "title": study.name, "asked": subject.asked,
+        "study_sha256": "" if built else digest(read_text(Path(subject.asked)).encode()),
+        "is_chip": built,
         "goal": study.goal,
         "goal_is_speedup": study.goal in SPEEDUPS,
         "shares": list(study.shares),
         "baseline": study.baseline.chip.name,
         "workloads": [_workload(subject, name) for name in study.workloads],
         "free": [{"name": f.name, **_named(f.name), "low": f.lower, "high": f.upper} for f in study.free],
-        "steps": {} if subject.is_chip else _steps(study),
+        "steps": {} if built else _steps(study),
         "choices": [dataclasses.asdict(c) for c in study.choices],
         "limits": [{"metric": m.metric, **_metric(m.metric), "sense": m.sense, "value": m.value} for m in study.limits],
-        "technology": [
-            {"label": name, "topic": topic_of_row(name)} for _, name in technology_rows(subject.core, subject.is_chip)
-        ],
+        "technology": [{"label": n, "topic": topic_of_row(n)} for _, n in technology_rows(subject.core, built)],
         "metrics": {n: _metric(n) for n in subject.names},
         "priced": {"least": SMALLEST_PRICE, "slack": SLACK, "slack_least": SLACK_PRICE},
         "precisions": PRECISIONS,
         "stacks": _stacks(),
         "colours": BLOCKS,
-        "start": {
-            "x": dict(zip([f.name for f in study.free], first.x.tolist(), strict=True)),
-            "choice": first.choice,
-            "blank_mm2": first.blank_mm2,
-        },
+        "start": _start(subject),
         "found": found,
         "chips": [*chip_names(), *own],
         "named": list(dict.fromkeys((study.baseline.chip.name, *NAMED, *own))),
-        "scales": SCALES,
-        "compound": COMPOUND,
-    }
+        "scales": SCALES, "compound": COMPOUND,
+    }  # fmt: skip
+
+
+def _start(subject: Subject) -> dict[str, Any]:
+    first = first_chip(subject)
+    x = dict(zip([f.name for f in subject.study.free], first.x.tolist(), strict=True))
+    return {"x": x, "choice": first.choice, "blank_mm2": first.blank_mm2}
 
 
 def _named(name: str) -> dict[str, str]:
@@ -120,7 +113,7 @@ def _stacks() -> dict[str, list[tuple[str, str]]]:
         "energy": [(b, b) for b in ENERGY_BLOCKS],
         "load": [(b, b) for b in POWER_BLOCKS.values()],
         "cost": list(zip(money, of_money, strict=True)),
-        "bound": list(zip(BOUND_WORDS, BOUND_BLOCKS, strict=True)),
+        "bound": list(zip(BOUND_WORDS, BOUND_BLOCKS.values(), strict=True)),
     }
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from ..core.provenance import Sourced, load_receipts, number, pick
 from ..technology.node import PRECISION_BITS
 from ..workload.blocks import Experts, Mlp
-from ..workload.mixers import Attention, Latent
+from ..workload.latent import Latent
+from ..workload.mixers import Attention
 from ..workload.transformer import Model, Training, active_parameters
 from .mixer_ops import kept_B_per_token
 from .plan import Plan, layers_per_stage, n_micro_batches

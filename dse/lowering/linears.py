@@ -11,7 +11,8 @@ from functools import cache
 
 from ..core.provenance import number
 from ..workload.blocks import Experts, Feed, Mlp
-from ..workload.mixers import AbstractMixer, Attention, Latent, Pool
+from ..workload.latent import Latent, Pool
+from ..workload.mixers import AbstractMixer, Attention
 from ..workload.op import Kind, passes
 from ..workload.recurrences import Recurrence, ShortConvolution
 from ..workload.transformer import Model, Training

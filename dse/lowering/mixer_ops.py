@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 
-from ..workload.mixers import AbstractMixer, Attention, Latent
+from ..workload.latent import Latent
+from ..workload.mixers import AbstractMixer, Attention
 from ..workload.op import Kind, Op, Product, passes
 from ..workload.recurrences import Recurrence, ShortConvolution
 

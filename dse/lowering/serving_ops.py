@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 
-from ..workload.mixers import AbstractMixer, Attention, Latent
+from ..workload.latent import Latent
+from ..workload.mixers import AbstractMixer, Attention
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, spread_B
 from ..workload.recurrences import Recurrence
 from ..workload.storage import format_of, n_element_bits, stored_B

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from ..core.provenance import number
 from ..technology.node import PRECISION_BITS
 from ..workload.blocks import Experts, Feed, Mlp
-from ..workload.mixers import AbstractMixer, Attention, Latent
+from ..workload.latent import Latent
+from ..workload.mixers import AbstractMixer, Attention
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, repeated, stored_attention
 from ..workload.recurrences import Recurrence
-from ..workload.transformer import Model, Training
+from ..workload.transformer import Model, Training, is_causal
 from .linears import ADAPTER, Shard, adapters, block_linears
 from .mixer_ops import heads_of, index_op, mixer_elements, recurrence_op
 from .plan import Plan
@@ -196,7 +197,7 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
 def _head(workload: Training, s: Shard, tokens: float) -> list[Op]:
     """The product with the vocabulary, its gradients and the loss."""
     model = workload.model
-    predicted = tokens if model.causal else tokens * passes()["masked_frac"]
+    predicted = tokens if is_causal(model) else tokens * passes()["masked_frac"]
     vocab = model.vocab / s.tp
     head = [
         linear("head", predicted, model.hidden, vocab, "bf16"),

@@ -33,7 +33,7 @@ from ..study.convex import (
 )
 from ..study.design import STEPPED, Choice, choice_technology, template, with_free
 from ..study.metrics import Load, State, mean_speedup, metric_of, silicon_of, upkeep_of
-from ..study.study import Study
+from ..study.study import Study, mean_power_cap_W, operator_cap_W
 from ..technology.presets import Technology
 from .blank import study_blank_mm2
 from .curvature import curvature_batch, proved_of
@@ -141,13 +141,13 @@ def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> 
     free = {n: np.float64(np.round(x[n]) if whole and n in STEPPED else x[n]) for n in core.free}
     chip = with_free(template(choice, study.baseline.chip, study.scaleout_Bps), free)
     chip = dataclasses.replace(chip, blank_mm2=study_blank_mm2(study, chip, choice_technology(choice, study.package)))
-    limit = study.power_cap_W
+    limit = mean_power_cap_W(study)
     if np.isinf(limit):  # a chip file needs a TDP: the most it draws, so that it never throttles
         data = data_of(search.space, candidate.choice_index, candidate.plan_index)
         parts = silicon_of(chip, choice_technology(choice, study.package))
         x |= {"supply_V": jnp.asarray(parts.supply_V), "die_mm2": jnp.asarray(parts.die_mm2)}
         drawn = [float(w.power_W) for w in _at(core, chip, x, data)[0].loads]
-        limit = max([*drawn, study.cooled_W or 0.0], default=float(chip.power_limit_W))
+        limit = max([*drawn, operator_cap_W(study) or 0.0], default=float(chip.power_limit_W))
     return dataclasses.replace(chip, name=f"{study.name}-design", power_limit_W=limit)
 
 
@@ -156,7 +156,7 @@ _at = compiled(chip_at)
 
 def cooling(study: Study) -> FloatLike | None:
     """Limit on the power of every operator [W]; None if the study has none."""
-    return None if study.cooled_W is None else np.float64(study.cooled_W)
+    return None if (cap := operator_cap_W(study)) is None else np.float64(cap)
 
 
 def report_of(
@@ -243,7 +243,8 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
     """Lowest and highest delivered speed-up with both chips' calibrations at bad end, middle and good end."""
     if not demands:
         return float("nan"), float("nan")
-    chip = dataclasses.replace(chip, power_limit_W=space.study.power_cap_W)  # a design that draws more is no breach
+    # a design that draws more is no breach
+    chip = dataclasses.replace(chip, power_limit_W=mean_power_cap_W(space.study))
     base = space.study.baseline.chip
     base_tech, ends = chip_technology(base), []
     for end in (lambda c: extreme(c.name, False), lambda c: c, lambda c: extreme(c.name, True)):

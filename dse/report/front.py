@@ -17,7 +17,8 @@ from ..explore.front import Front
 from ..explore.remedy import Remedy
 from ..explore.sensitivity import Parameter, Sensitivity
 from ..study.metrics import DELIVERED
-from .layout import Table, drawn, table, table_of
+from .layout import Table, drawn, table_of
+from .markup import value_text
 from .results import study_manifest
 from .terminal import unfinished
 
@@ -30,6 +31,11 @@ LEAST_SHOWN = 5e-4
 def goal_text(metric: str, value: float) -> str:
     """A metric of a front as people write it; a delivered time as the speed-up it is."""
     return times(1.0 / value) if metric == DELIVERED else quantity_text(metric, value)
+
+
+def metric_text(name: str, value: Any) -> str:
+    """A number of a point of a front, from the JSON: counts in full, else as `goal_text`."""
+    return times(1.0 / value) if name == DELIVERED else value_text(name, value)
 
 
 def heading(metric: str) -> str:
@@ -46,16 +52,16 @@ def front_view(f: Front) -> RenderableType:
     """A dozen points of a front from end to end, its knee marked, and what changes along it."""
     n = len(f.points)
     shown = sorted({int(i) for i in np.linspace(0, n - 1, min(SHOWN, n))} | {f.knee})
-    free = ("n_cores", "n_stacks", "scratchpad_B")
-    t = table(*(heading(m) for m in f.metrics), "choice", *(label(x) for x in free if x in f.rays.core.free), "price")
-    rows = f.frame()
+    free = [x for x in ("n_cores", "n_stacks", "scratchpad_B") if x in f.rays.core.free]
+    columns = [*map(heading, f.metrics), "choice", *map(label, free), "price"]
+    points, rows = f.frame(), []
     for i in shown:
-        row = rows.iloc[i]
+        row = points.iloc[i]
         price = ", ".join(digits(p, 2) if (p := float(row[f"price:{m}"])) else "-" for m in f.metrics[1:])
-        numbers = [quantity_text(x, float(row[x])) for x in free if x in f.rays.core.free]
+        numbers = [quantity_text(x, float(row[x])) for x in free]
         text = f.study.choices[f.points[i].choice_index].text()
         mark = " (knee)" if i == f.knee else ""
-        t.add_row(*(goal_text(m, float(row[m])) for m in f.metrics), text + mark, *numbers, price)
+        rows.append((*(goal_text(m, float(row[m])) for m in f.metrics), text + mark, *numbers, price))
     words = " x ".join(heading(m) for m in f.metrics)
     head = Text(f"{f.study.name}: front of {n} points over {words}", style="bold")
     proof = Text(
@@ -65,7 +71,7 @@ def front_view(f: Front) -> RenderableType:
     )  # fmt: skip
     lost = "; ".join(f"{n} {reason}" for reason, n in f.missing.items())
     said = [Text(f"Not shown: {lost}.", style="dim")] if lost else []
-    return Group(head, t, proof, *said, *unfinished(f.rays.deadline.undone))
+    return Group(head, drawn(table_of(columns, rows)), proof, *said, *unfinished(f.rays.deadline.undone))
 
 
 def front_json(f: Front) -> dict[str, Any]:
@@ -108,12 +114,13 @@ def sensitivity_view(s: Sensitivity, r: Remedy | None) -> RenderableType:
     beside = "; a calibration moves the baseline too" if s.study.goal == DELIVERED else ""
     note = f"a smaller goal is better{beside}"
     t = drawn(dataclasses.replace(facts_table(sensitivity_json(s, r)), note=note))
-    lim = table("limit, or number without a range", "+1 % moves the goal", "and most of all")
-    for p in s.parameters:
-        if p.fact is None or (p.fact.low == p.fact.high and abs(p.elasticity) >= LEAST_SHOWN):
-            lim.add_row(scoped_label(p.name), signed(p.elasticity), moves(s, p))
+    priced = [
+        (scoped_label(p.name), signed(p.elasticity), moves(s, p)) for p in s.parameters
+        if p.fact is None or (p.fact.low == p.fact.high and abs(p.elasticity) >= LEAST_SHOWN)
+    ]  # fmt: skip
+    columns = ("limit, or number without a range", "+1 % moves the goal", "and most of all")
     head = f"{s.study.name}: what the optimum rests on ({len(s.parameters)} numbers matter)"
-    parts: list[RenderableType] = [Text(head, style="bold"), t, *([lim] if lim.row_count else [])]
+    parts: list[RenderableType] = [Text(head, style="bold"), t, *([drawn(table_of(columns, priced))] if priced else [])]
     if s.undetermined:
         names = ", ".join(label(n) for n in s.undetermined)
         parts.append(Text(f"Nothing pins down {names}: how the design moves there is not unique.", style="yellow"))
@@ -138,15 +145,15 @@ def remedy_view(r: Remedy) -> RenderableType:
     if r.delivered >= r.speedup:
         return Text(f"{times(r.speedup)} is met: the optimum delivers {times(r.delivered)}.", style="green")
     any_alone = any(math.isfinite(x.alone) for x in r.levers)
-    t = table("what would have to be true", "now", *(("alone", "factor") if any_alone else ()), "in the cheapest mix")
+    columns = ["what would have to be true", "now", *(("alone", "factor") if any_alone else ()), "in the cheapest mix"]
+    rows = []
     for x in r.levers:
         name = scoped_name(x.name)
         alone = (quantity_text(name, x.alone), times(x.alone_frac)) if math.isfinite(x.alone) else ("-", "-")
         mix = times(x.together_frac) if x.changes else ""
-        t.add_row(scoped_label(x.name), quantity_text(name, x.value), *(alone if any_alone else ()), mix)
-    if not any_alone and not r.unfinished:
-        t.caption, t.caption_justify = "none of these is enough alone", "left"
-    left, shown = unfinished(r.unfinished), [t]
+        rows.append((scoped_label(x.name), quantity_text(name, x.value), *(alone if any_alone else ()), mix))
+    note = "" if any_alone or r.unfinished else "none of these is enough alone"
+    left, shown = unfinished(r.unfinished), [drawn(table_of(columns, rows, note))]
     if not any(math.isfinite(x.together) for x in r.levers) and r.unfinished:
         why, shown = "no time to look for what", []
     elif r.most < r.speedup:

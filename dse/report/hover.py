@@ -7,7 +7,9 @@ import json
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from ..core.text import label, times, unit_of
+from ..core.text import label, unit_of
+from ..study.metrics import DELIVERED
+from .front import heading, metric_text
 from .front_axes import log_ticks
 from .markup import value_text
 from .style import DESIGN, NODES, colours
@@ -98,19 +100,15 @@ def front(a: dict[str, Any]) -> str:
 
 
 def _drawn(metric: str, point: dict[str, Any]) -> float:
-    return 1.0 / point[metric] if metric == "delivered_time" else point[metric]
+    return 1.0 / point[metric] if metric == DELIVERED else point[metric]
 
 
 def _lines(point: dict[str, Any], names: tuple[str, ...]) -> list[str]:
-    return [
-        f"delivered {times(_drawn(n, point))}" if n == "delivered_time" else f"{label(n)} {value_text(n, point[n])}"
-        for n in names
-        if n in point
-    ]
+    return [f"{heading(n)} {metric_text(n, point[n])}" for n in names if n in point]
 
 
 def _title(metric: str) -> str:
-    if metric == "delivered_time":
+    if metric == DELIVERED:
         return "delivered speed-up [x]"
     if metric.endswith("_per_s"):
         return f"{label(metric.removesuffix('_per_s'))}/s"

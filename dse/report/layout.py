@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import zip_longest
+from typing import Any
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType
@@ -13,6 +14,8 @@ from rich.measure import Measurement
 from rich.segment import Segment
 from rich.table import Table as Grid
 from rich.text import Text
+
+from ..core.text import digits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +42,11 @@ def table_of(
 ) -> Table:  # fmt: skip
     """A table of any rows of text; see the fields of `Table`."""
     return Table(tuple(columns), tuple(map(tuple, rows)), styles, totals, note, title, left, wrapped)
+
+
+def or_dash(value: Any, words: Callable[[Any], str] = digits) -> str:
+    """A cell: a value in words, a dash where there is none."""
+    return "-" if value is None else words(value)
 
 
 PAD = 1

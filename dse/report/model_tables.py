@@ -9,17 +9,12 @@ from rich.markup import escape
 from rich.text import Text
 
 from ..core.text import digits, in_unit
-from ..workload.blocks import block_text, feed_text
+from ..workload.blocks import Run, block_text, feed_text
+from ..workload.counts import ahead_parameters, parameters_by_part
 from ..workload.huggingface import Reading
-from ..workload.transformer import (
-    active_parameters,
-    ahead_parameters,
-    kv_B_per_token,
-    parameters_by_part,
-    state_B_per_sequence,
-    total_parameters,
-)
-from .layout import table
+from ..workload.recurrences import state_elements
+from ..workload.transformer import active_parameters, kv_B_per_token, state_B_per_sequence, total_parameters
+from .layout import drawn, table_of
 
 
 def count_text(n: float) -> str:
@@ -34,14 +29,6 @@ def count_text(n: float) -> str:
 def reading_numbers(r: Reading) -> dict[str, Any]:
     """Everything that was read, canonical units."""
     m, attention = r.model, r.model.attention
-    blocks = [
-        {
-            "n": run.n, "mixers": [x.kind for x in run.block.mixers], "feed_forward": feed_text(run.block.feed),
-            "parameters": run.block.n_weights(m.hidden), "kv_elements_per_token": sum(x.n_kv for x in run.block.mixers),
-            "state_elements": sum(x.n_state for x in run.block.mixers),
-        }
-        for run in m.runs
-    ]  # fmt: skip
     return {
         "name": m.name,
         "model_type": r.model_type,
@@ -52,7 +39,7 @@ def reading_numbers(r: Reading) -> dict[str, Any]:
         "kv_bf16_B_per_token": kv_B_per_token(m, "bf16"),
         "kv_fp8_B_per_token": kv_B_per_token(m, "fp8"),
         "state_B_per_sequence": state_B_per_sequence(m),
-        "blocks": blocks,
+        "blocks": [_block_numbers(run, m.hidden) for run in m.runs],
         "left_out": [{"part": p.name, "parameters": p.n_parameters, "why": p.why} for p in m.left_out],
         "ignored": dict(r.ignored),
         "left_to_the_type": dict(r.filled),
@@ -71,31 +58,43 @@ def reading_numbers(r: Reading) -> dict[str, Any]:
     }
 
 
+def _block_numbers(run: Run, hidden: int) -> dict[str, Any]:
+    mixers = run.block.mixers
+    return {
+        "n": run.n,
+        "mixers": [x.kind for x in mixers],
+        "feed_forward": feed_text(run.block.feed),
+        "parameters": run.block.n_weights(hidden),
+        "kv_elements_per_token": sum(x.n_kv for x in mixers),
+        "state_elements": sum(map(state_elements, mixers)),
+    }
+
+
 def models_table(readings: list[Reading]) -> RenderableType:
     """All committed models in one table."""
     sizes = ("parameters", "active", "experts", "layers", "hidden", "heads", "KV heads", "KV per token (BF16)")
-    t = table("model", *sizes, "state", "context")
+    rows = []
     for r in readings:
         n = reading_numbers(r)
         state = in_unit(n["state_B_per_sequence"], "B") if n["state_B_per_sequence"] else ""
         experts = f"{n['n_experts_per_token']} of {n['n_experts']}" if n["n_experts"] else ""
-        t.add_row(
+        rows.append((
             n["name"], *(f"{digits(n[k] / 1e9)} B" for k in ("parameters", "active_parameters")), experts,
             *(f"{n[k]:,}" for k in ("n_layers", "hidden", "n_heads", "n_kv_heads")),
             in_unit(n["kv_bf16_B_per_token"], "B"), state, f"{n['max_context']:,}",
-        )  # fmt: skip
-    return t
+        ))  # fmt: skip
+    return drawn(table_of(("model", *sizes, "state", "context"), rows))
 
 
 def model_view(r: Reading) -> RenderableType:
     """What was read of one model: blocks, parts, and what a token and a sequence keep."""
     m, n = r.model, reading_numbers(r)
-    blocks = table("blocks", "weights each", "KV numbers/token", "what it is", title=f"{m.name} ({r.model_type})")
-    for run in m.runs:
-        kv = sum(x.n_kv for x in run.block.mixers)
-        weights = run.block.n_weights(m.hidden)
-        blocks.add_row(f"{run.n}", f"{digits(weights / 1e6)} M", f"{kv:,}" if kv else "", block_text(run.block))
-    blocks.columns[3].justify, blocks.columns[3].no_wrap = "left", False
+    rows = []
+    for run, b in zip(m.runs, n["blocks"], strict=True):
+        kv = f"{b['kv_elements_per_token']:,}" if b["kv_elements_per_token"] else ""
+        rows.append((f"{run.n}", f"{digits(b['parameters'] / 1e6)} M", kv, block_text(run.block)))
+    heads, title = ("blocks", "weights each", "KV numbers/token", "what it is"), f"{m.name} ({r.model_type})"
+    blocks = drawn(table_of(heads, rows, title=title, left=(3,), wrapped=(3,)))
     parts = ", ".join(f"{k} {count_text(v)}" for k, v in n["parameters_by_part"].items() if v)
     kept = n["state_B_per_sequence"]
     state = f", state {in_unit(kept, 'B')} per sequence" if kept else ""

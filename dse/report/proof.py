@@ -10,6 +10,7 @@ from rich.text import Text
 from ..core.text import digits, label, percent, quantity_text, span, times
 from ..optimize.solution import Certificate, Relaxation, Solution, Status
 from ..study.basis import guesses, study_basis
+from ..study.study import names_of_fits
 from .layout import drawn, table_of
 
 SHOWN_GUESSES = 6
@@ -60,7 +61,7 @@ def guesses_text(s: Solution) -> Text:
         f"{label(b.fact.name)} ({b.thing.partition(' ')[2] or b.thing}: {span(b.fact.name, b.fact.low, b.fact.high)})"
         for b in sorted(widest, key=lambda b: -b.spread)[:SHOWN_GUESSES]
     )
-    priors = [name for name in s.study.calibration_names if name.startswith("prior-")]
+    priors = [name for name in names_of_fits(s.study) if name.startswith("prior-")]
     low, high = sorted(s.delivered_range)
     fit = (
         f" Step times are uncalibrated ({', '.join(priors)}): over its ranges {times(low, 2)} to {times(high, 2)}."

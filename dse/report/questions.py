@@ -16,7 +16,7 @@ from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.designed import chip_metrics, waits
 from ..explore.questions import ALL, WORKLOADS, Question, Side, apart_saves_frac, behind_frac
 from ..study.metrics import SERVED, SPEEDUPS
-from .layout import Table, drawn, table_of
+from .layout import Table, drawn, or_dash, table_of
 
 NUMBERS = ("n_cores", "clock_Hz", "sram_B", "n_stacks", "hbm_bandwidth_Bps", "hbm_capacity_B",
            "scaleup_bandwidth_per_dir_Bps", "silicon_mm2", "package_cost_USD", "full_load_fp8_W")  # fmt: skip
@@ -29,10 +29,8 @@ SMALL_PRICE = 0.02
 
 def question_json(q: Question) -> dict[str, Any]:
     """An answer as plain data, canonical units."""
-    shares = q.best.solution.study.shares if q.by == WORKLOADS else ()
     return {
         **picked(q, "name", "asks", "by", "note"),
-        **({"shares": list(shares)} if shares else {}),
         "goal": q.sides[0].solution.study.goal,
         "best": q.best.name,
         **({"shares": list(shares)} if (shares := q.sides[-1].solution.study.shares) else {}),
@@ -125,11 +123,6 @@ def decides(a: dict[str, Any]) -> str:
     return "; ".join(spent) + limits
 
 
-def gap_text(gap_frac: float | None) -> str:
-    """How much better another design of a side may be; a dash where its time was up before anything was proved."""
-    return "-" if gap_frac is None else percent(gap_frac)
-
-
 def rack_words(x: dict[str, Any]) -> str:
     """The rack of a side in a few words."""
     r = x["rack"]
@@ -146,7 +139,8 @@ def question_table(a: dict[str, Any]) -> Table:
             numbers = ("-", "-", *("-" for _ in shown))
         else:
             goal = goal_words(a["goal"], x["goal"])
-            numbers = (goal, gap_text(x["gap"]), *(quantity_text(n, x["design"][n]) for n in shown))
+            # a gap is missing where the side's time was up before anything was proved
+            numbers = (goal, or_dash(x["gap"], percent), *(quantity_text(n, x["design"][n]) for n in shown))
         rows.append((x["name"], *numbers, x["status"]))
     return table_of((a["by"], "goal", "gap", "cores", "stacks", "silicon", "status"), rows)
 
@@ -170,7 +164,7 @@ def questions_page(answers: Sequence[dict[str, Any]]) -> str:
         "",
     ]
     for i, a in enumerate(answers, 1):
-        gaps = ", ".join(f"{x['name']} {gap_text(x['gap'])}" for x in a["sides"] if x["goal"] is not None)
+        gaps = ", ".join(f"{x['name']} {or_dash(x['gap'], percent)}" for x in a["sides"] if x["goal"] is not None)
         lines += [
             f"## {i}. {a['asks']}",
             "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -16,7 +17,10 @@ from ..hardware.own_chip import short_name
 from ..serving.offer import serving_numbers, short_plan
 from ..serving.phases import RankedPhase
 from ..serving.ranking import Ranked
-from .layout import table
+from .layout import drawn, or_dash, table_of
+
+in_s = partial(in_unit, unit="s")
+"""A time in words."""
 
 
 def ranking_numbers(r: Ranked) -> dict[str, Any]:
@@ -47,12 +51,12 @@ def _price(r: Ranked | RankedPhase) -> dict[str, Any]:
 def ranking_view(rows: list[Ranked]) -> RenderableType:
     """Chips in order, cheapest first, and below it a reason for every gap."""
     head = ("", "chip", "USD per Mtok", "80 % range", "USD/h", "tok/J", "chips", "TPOT", "TTFT", "margin", "plan")
-    t = table(*head, title=f"cheapest first, {basis_text(rows)}")
-    names = _names([r.system.chip.name for r in rows])
+    names, told = _names([r.system.chip.name for r in rows]), []
     for i, (r, name) in enumerate(zip(rows, names, strict=True), start=1):
         n = ranking_numbers(r)
         least = min(r.margins.values(), default=None)
-        t.add_row(*_start(i, name, n), _time(n["tpot_s"]), _time(n["ttft_s"]), *_end(least, n))
+        told.append((*_start(i, name, n), *(or_dash(n[k], in_s) for k in ("tpot_s", "ttft_s")), *_end(least, n)))
+    t = drawn(table_of(head, told, title=f"cheapest first, {basis_text(rows)}"))
     return Group(t, *_gaps(names, [r.gap for r in rows]), Text(METHOD, style="dim"))
 
 
@@ -77,11 +81,11 @@ def phase_numbers(r: RankedPhase) -> dict[str, Any]:
 def phase_view(rows: list[RankedPhase], phase: str) -> RenderableType:
     """Chips on one phase in order, cheapest first, and below it a reason for every gap."""
     head = ("", "chip", "USD per Mtok", "80 % range", "USD/h", "tok/J", "chips", "step", "margin", "plan")
-    t = table(*head, title=f"{phase}, cheapest first, {basis_text(rows)}")
-    names = _names([r.chip for r in rows])
+    names, told = _names([r.chip for r in rows]), []
     for i, (r, name) in enumerate(zip(rows, names, strict=True), start=1):
         n = phase_numbers(r)
-        t.add_row(*_start(i, name, n), _time(n["step_s"]), *_end(n["margin_frac"], n))
+        told.append((*_start(i, name, n), or_dash(n["step_s"], in_s), *_end(n["margin_frac"], n)))
+    t = drawn(table_of(head, told, title=f"{phase}, cheapest first, {basis_text(rows)}"))
     method = f"{PHASE_METHOD} {FAILURES}" if phase == "training" else PHASE_METHOD
     return Group(t, *_gaps(names, [r.gap for r in rows]), Text(method, style="dim"))
 
@@ -117,16 +121,16 @@ def _start(place: int, chip: str, n: dict[str, Any]) -> tuple[str, ...]:
     """First cells of a row of any ranking: place, chip, money, tokens per joule and chips."""
     cost, ends = n["million_tokens_USD"], n["million_tokens_range_USD"]
     return (
-        "-" if cost is None else str(place), chip, _or_dash(cost),
-        "-" if ends is None else f"{digits(ends[0], 2)} to {digits(ends[1], 2)}",
-        f"{_or_dash(n['chip_hour_USD'])}{' (guess)' if n['price_is_guess'] else ''}", _or_dash(n["tokens_per_J"]),
-        "-" if n["n_chips"] is None else f"{n['n_chips']:,}",
+        "-" if cost is None else str(place), chip, or_dash(cost),
+        or_dash(ends, lambda e: f"{digits(e[0], 2)} to {digits(e[1], 2)}"),
+        f"{or_dash(n['chip_hour_USD'])}{' (guess)' if n['price_is_guess'] else ''}", or_dash(n["tokens_per_J"]),
+        or_dash(n["n_chips"], "{:,}".format),
     )  # fmt: skip
 
 
 def _end(margin_frac: float | None, n: dict[str, Any]) -> tuple[str, str]:
     """Last cells of a row of any ranking: margin to the promise, and plan."""
-    return "-" if margin_frac is None else percent(margin_frac), "-" if n["plan"] is None else short_plan(n["plan"])
+    return or_dash(margin_frac, percent), or_dash(n["plan"], short_plan)
 
 
 RANGE = (
@@ -136,11 +140,3 @@ RANGE = (
 METHOD = f"Most tokens per chip within the promise, in steady state; {RANGE}"
 PHASE_METHOD = f"The fastest plan of one step, no queue; {RANGE}"
 FAILURES = "Failures stop a training step: what it costs counts the time lost, and for an owner the spares."
-
-
-def _or_dash(value: float | None) -> str:
-    return "-" if value is None else digits(value)
-
-
-def _time(value: float | None) -> str:
-    return "-" if value is None else in_unit(value, "s")

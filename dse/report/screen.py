@@ -6,6 +6,7 @@ import math
 import re
 
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -14,9 +15,9 @@ from ..explore.designed import COUNTED, compared, waits
 from ..hardware.chip import Chip
 from ..hardware.own_chip import is_own, short_name
 from ..optimize.solution import SMALLEST_PRICE, LimitReport, Solution, is_priced
-from ..study.convex import Kind
 from ..study.design import SEATED, Choice
 from ..study.metrics import SERVED, SPEEDUPS
+from ..study.rows import Kind
 from ..study.study import Study
 from ..workload.requests import Requests, given_batch
 from .evaluated import stand_in_text
@@ -146,13 +147,13 @@ def limits_table(s: Solution) -> Table:
     shown = [x for x in s.limits if x.kind is Kind.USER or abs(x.price) >= 10 * SMALLEST_PRICE]
     for x in sorted(shown, key=lambda x: -abs(x.price)):
         mark, sign = "*" if x.kind is Kind.BOUND else "", "<=" if x.sense == "at_most" else ">="
-        limit = f"{label(x.name)}{mark} {sign} {bound_text(x, x.limit)}"
+        limit = escape(f"{label(x.name)}{mark} {sign} {bound_text(x, x.limit)}")
         margin = "[bold]binds[/]" if x.binds else percent(max(x.margin, 0.0))
         t.add_row(limit, bound_text(x, x.value), margin, price_text(x, s.study))
     notes = [f"{label(x.name)} {percent(x.margin)}" for x in s.limits if x not in shown and not x.binds]
     captions = [f"not binding, margin: {', '.join(notes)}"] if notes else []
     captions += ["* bound of a free number"] if any(x.kind is Kind.BOUND for x in shown) else []
-    t.caption, t.caption_justify = "\n".join(captions) or None, "left"
+    t.caption, t.caption_justify = escape("\n".join(captions)) or None, "left"
     return t
 
 
@@ -209,7 +210,7 @@ def loosening_step(x: LimitReport) -> tuple[float, str]:
 
 def delivered_table(s: Solution) -> Table:
     """What arrives on each workload, two lines each: speed and plan, then power and what the step waits for."""
-    t = table("workload", s.study.baseline.chip.name, "design", "speed-up", "plan, and what the step waits for")
+    t = table("workload", escape(s.study.baseline.chip.name), "design", "speed-up", "plan, and what the step waits for")
     t.columns[4].justify, t.columns[4].no_wrap = "left", False
     for w in s.workloads:
         e = w.evaluation
@@ -217,7 +218,7 @@ def delivered_table(s: Solution) -> Table:
         shares = waits(s, w)[:3]
         waits_for = ", ".join(f"{label(name.removesuffix(' traffic'))} {percent(share)}" for name, share in shares)
         t.add_row(
-            f"{w.name}\n[dim]{workload.model.name}, {n_chips:,} chips[/]", in_unit(w.baseline_s, "s"),
+            f"{escape(w.name)}\n[dim]{escape(workload.model.name)}, {n_chips:,} chips[/]", in_unit(w.baseline_s, "s"),
             f"{in_unit(float(e.step_s), 's')}\n[dim]{in_unit(float(e.power_W), 'W')}[/]",
             f"[bold]{times(w.speedup)}[/]\n[dim]MFU {percent(float(e.mfu_frac))}[/]",
             f"{w.plan}\n[dim]{waits_for}[/]",

@@ -10,12 +10,11 @@ from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.against_built import SHARE_FRAC
 from ..hardware.own_chip import short_name
 from ..optimize.solution import LimitReport, Relaxation, is_priced
-from ..study.convex import Kind
 from ..study.design import Choice
-from ..study.metrics import DELIVERED
+from ..study.rows import Kind
 from . import hover
 from .backtest import backtest_table
-from .front import axis_words, facts_table, heading
+from .front import axis_words, facts_table, heading, metric_text
 from .markup import Cell, Markup, folded, paragraph, records, table, value_text, written
 from .proof import bounded_text
 from .readings import readings_table
@@ -109,10 +108,10 @@ def front(a: Answer) -> str:
     step = max(1, -(-len(points) // SHOWN))
     kept = sorted({*range(0, len(points), step), a["knee"]})
     columns = [*metrics, "node", "hbm", "n_dies", "n_cores", "n_stacks", "scratchpad_B"]
-    knee = ", ".join(_metric_text(m, points[a["knee"]][m]) for m in metrics)
+    knee = ", ".join(metric_text(m, points[a["knee"]][m]) for m in metrics)
     said = f"{len(points)} designs, none beaten in every metric by another, each within {percent(a['worst_gap'])} "
     said += f"of its bound under the plans found. Knee: {knee}."
-    rows = [[_metric_text(n, points[i].get(n)) for n in columns] for i in kept]
+    rows = [[metric_text(n, points[i].get(n)) for n in columns] for i in kept]
     return paragraph(said, "lead") + hover.front(a) + table([heading(n) for n in columns], rows)
 
 
@@ -120,10 +119,6 @@ def front_title(a: Answer) -> str:
     """What a front is over, in words."""
     heads = list(map(axis_words, a["metrics"]))
     return f"Front over {', '.join(heads[:-1])} and {heads[-1]}"
-
-
-def _metric_text(name: str, value: Any) -> str:
-    return times(1.0 / value) if name == DELIVERED else value_text(name, value)
 
 
 def risk(a: Answer) -> str:

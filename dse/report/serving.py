@@ -25,7 +25,7 @@ from ..serving.offer import (
 )
 from ..workload.transformer import Decode
 from .evaluated import stand_in_text
-from .layout import table
+from .layout import drawn, or_dash, table_of
 
 SHOWN_POINTS = 14
 """Points of a curve in its table, evenly spread; JSON has all."""
@@ -81,18 +81,17 @@ def curve_table(o: Offer) -> Table:
         f"{r.model.name} ({r.weight_precision} weights, {r.kv_precision} KV) on {o.name}, {lengths}: "
         f"{len(o.best)} of {len(c.menu.writer_index):,} engines unbeaten"
     )
-    t = table(*heads(c.promise.quantile_frac), title=title)
-    for column in t.columns[-2:]:
-        column.justify = "left"
-    for i in np.unique(np.linspace(0, len(o.best) - 1, SHOWN_POINTS).round().astype(int)):
-        n = serving_numbers(o.best[i], o.hour.chip_hour_USD)
-        usd = "-" if n["million_tokens_USD"] is None else digits(n["million_tokens_USD"])
-        t.add_row(
+    shown = np.unique(np.linspace(0, len(o.best) - 1, SHOWN_POINTS).round().astype(int))
+    rows = (
+        (
             in_unit(n["tpot_s"], "s"), in_unit(n["ttft_s"], "s"), digits(n["chip_tokens_per_s"]),
-            digits(n["tokens_per_J"]), usd, f"{n['batch']:,}",
+            digits(n["tokens_per_J"]), or_dash(n["million_tokens_USD"]), f"{n['batch']:,}",
             str(n["n_chips"]), in_unit(n["kv_B"], "B"), short_plan(n["plan"]), prompts_text(n),
-        )  # fmt: skip
-    return t
+        )
+        for n in (serving_numbers(o.best[i], o.hour.chip_hour_USD) for i in shown)
+    )  # fmt: skip
+    columns = heads(c.promise.quantile_frac)
+    return drawn(table_of(columns, rows, title=title, left=(len(columns) - 2, len(columns) - 1)))
 
 
 def heads(quantile_frac: float) -> tuple[str, ...]:
@@ -163,31 +162,26 @@ def fleet_table(fleet: ServedPortfolio) -> Table:
     """Models of a portfolio and their sum."""
     total = fleet_numbers(fleet)
     title = f"{fleet.portfolio.name} on {fleet.system.chip.name} ({rent_text(fleet.hour)})"
-    head = ("requests/s", "tokens/s", "chips", "busy", "power", "USD/Mtok")
-    t = table("model", *head, title=title)
-    for name, m in total["models"].items():
-        t.add_row(name, *_amounts(m))
-    t.add_section()
-    t.add_row("all", *_amounts(total), style="bold")
-    return t
+    head = ("model", "requests/s", "tokens/s", "chips", "busy", "power", "USD/Mtok")
+    rows = [(name, *_amounts(m)) for name, m in (*total["models"].items(), ("all", total))]
+    styles = (*("" for _ in total["models"]), "bold")
+    return drawn(table_of(head, rows, totals=1, title=title, styles=styles))
 
 
 def engines_table(fleet: ServedPortfolio) -> Table:
     """How each model is served."""
     q = f"p{100 * fleet.parts[0].service.promise.quantile_frac:g}"
-    t = table("engine of", f"{q} TPOT", f"{q} TTFT", "batch", "chips", "plan", "prompts")
-    for p in fleet.parts:
-        e = serving_numbers(p.engine, fleet.hour.chip_hour_USD)
-        t.add_row(
-            p.service.name, in_unit(e["tpot_s"], "s"), in_unit(e["ttft_s"], "s"), f"{e['batch']:,}",
-            str(e["n_chips"]), short_plan(e["plan"]), prompts_text(e),
-        )  # fmt: skip
-    return t
+    engines = ((p.service.name, serving_numbers(p.engine, fleet.hour.chip_hour_USD)) for p in fleet.parts)
+    rows = (
+        (
+            name, in_unit(e["tpot_s"], "s"), in_unit(e["ttft_s"], "s"), f"{e['batch']:,}", str(e["n_chips"]),
+            short_plan(e["plan"]), prompts_text(e),
+        )
+        for name, e in engines
+    )  # fmt: skip
+    return drawn(table_of(("engine of", f"{q} TPOT", f"{q} TTFT", "batch", "chips", "plan", "prompts"), rows))
 
 
 def _amounts(m: dict[str, Any]) -> tuple[str, ...]:
-    usd = "-" if m["million_tokens_USD"] is None else digits(m["million_tokens_USD"])
-    return (
-        digits(m["requests_per_s"]), digits(m["tokens_per_s"]), f"{m['n_chips']:,}", percent(m["utilisation_frac"]),
-        in_unit(m["power_W"], "W"), usd,
-    )  # fmt: skip
+    counts = digits(m["requests_per_s"]), digits(m["tokens_per_s"]), f"{m['n_chips']:,}"
+    return (*counts, percent(m["utilisation_frac"]), in_unit(m["power_W"], "W"), or_dash(m["million_tokens_USD"]))

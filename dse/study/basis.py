@@ -27,7 +27,7 @@ from ..technology.presets import DIE_TO_DIE, receipts
 from ..workload.op import pass_receipts
 from ..workload.storage import storage_receipts
 from .design import Choice
-from .study import Study
+from .study import Study, names_of_fits
 
 SHARED: dict[str, Callable[[], list[Sourced]]] = {
     "headroom": headroom_receipts,
@@ -111,7 +111,7 @@ def study_basis(study: Study, choice: Choice | None) -> list[Basis]:
     made = [b for c in chosen for b in technology_basis(c.node, c.hbm, c.link, study.package)]
     own = technology_basis(baseline.node, baseline.hbm, baseline.link, study.package)
     owned = [b for c in chosen for b in around_basis(study, c)]
-    fits = [b for name in study.calibration_names for b in calibration_basis(name)]
+    fits = [b for name in names_of_fits(study) for b in calibration_basis(name)]
     every = [*made, *fits, *chip_basis(baseline.name), *own, *owned]
     return list({(b.thing, b.fact.name): b for b in every}.values())
 

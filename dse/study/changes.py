@@ -168,14 +168,7 @@ def choices_of(spec: ChoiceTable, baseline: System, built: State | None, *, at_h
 
     A system that takes one kind of link, or states its chips' network share, overrides `link` and `scaleout_per_dir`.
     """
-    for kind in spec.model_fields_set:
-        if not getattr(spec, kind):
-            raise SpecError(f"choices.{kind}: every list needs at least one entry; left out, it is the baseline's")
-    if spec.matrix_instruction and not float(baseline.chip.core.tensor.instruction_rows):
-        raise SpecError(
-            f"choices.matrix_instruction: operands of {baseline.chip.name} enter at the edges of its arrays; only "
-            "chips whose registers feed them have instructions to choose, such as GPUs"
-        )
+    _check_kinds(spec, baseline.chip)
     own = as_built(baseline.chip)
     lists: dict[str, list[Any]] = {
         **{
@@ -196,6 +189,18 @@ def choices_of(spec: ChoiceTable, baseline: System, built: State | None, *, at_h
     chips = fed_choices(tuple(Choice(**c, reticle_mm2=fits_mm2) for c in every), baseline.chip)
     systems = spec.system or ([baseline.name] if at_home else [])
     return tuple(dict.fromkeys(seated(c, s) for s in systems for c in chips)) if systems else chips
+
+
+def _check_kinds(spec: ChoiceTable, baseline: Chip) -> None:
+    """SpecError for a kind without an entry, or one that the baseline's matrix units do not have."""
+    for kind in spec.model_fields_set:
+        if not getattr(spec, kind):
+            raise SpecError(f"choices.{kind}: every list needs at least one entry; left out, it is the baseline's")
+    if spec.matrix_instruction and not float(baseline.core.tensor.instruction_rows):
+        raise SpecError(
+            f"choices.matrix_instruction: operands of {baseline.name} enter at the edges of its arrays; only "
+            "chips whose registers feed them have instructions to choose, such as GPUs"
+        )
 
 
 def fed_choices(choices: tuple[Choice, ...], baseline: Chip) -> tuple[Choice, ...]:

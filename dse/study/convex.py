@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 from collections.abc import Mapping
 from functools import reduce
 
@@ -29,6 +28,7 @@ from ..physics.step import Cooled
 from ..technology.presets import Technology
 from .design import AUXILIARY, STEPPED, TOUCH, with_free
 from .metrics import HOTTEST, OWNED, PER_WORKLOAD, POWER_CAP, Load, Own, State, geometric_mean, metric_of, upkeep_of
+from .rows import AHEAD, FED, MEMORY, PHYSICS, SENT, SUPPLY, Kind, Row
 
 WORK = "work_W"
 """Auxiliary where operators are cooled: power that the hottest of them may turn into work, static power left out."""
@@ -73,54 +73,8 @@ class Data(eqx.Module):
     """Job of each workload, in that case."""
 
 
-class Kind(enum.StrEnum):
-    """Origin of a limit."""
-
-    LAW = "law"
-    TECHNOLOGY = "technology"
-    WORKLOAD = "workload"
-    USER = "user"
-    BOUND = "bound"
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """Meaning of one constraint ratio of the convex core."""
-
-    what: str
-    """Physical law, technology limit, requirement of the workload, or metric of the user's limit."""
-    kind: Kind
-    """Origin of the limit."""
-    workload: str = ""
-    """Workload of the ratio, or ""."""
-    limit: int | None = None
-    """Position of the user's limit in the study."""
-
-    @property
-    def label(self) -> str:
-        """Text in messages, such as "power_W:decode"."""
-        return f"{self.what}:{self.workload}" if self.workload else self.what
-
-
-PHYSICS = (
-    Row("V-f law", Kind.LAW), Row("blocks on die", Kind.LAW), Row("shoreline", Kind.TECHNOLOGY),
-    Row("reticle", Kind.TECHNOLOGY), Row("interposer", Kind.TECHNOLOGY), Row("stack bandwidth", Kind.TECHNOLOGY),
-    Row("stack capacity", Kind.TECHNOLOGY),
-)  # fmt: skip
-"""Ratios of every study, in the order of `separate`."""
-MEMORY = "memory"
-"""What a workload fills, over what tensors may fill."""
-SENT = Row("switches of the rack", Kind.TECHNOLOGY)
-"""What a chip sends within its domain, over what the switches of its rack take; where some system has so many."""
-FED = Row("register ports", Kind.TECHNOLOGY)
-"""What matrix instructions read from registers, over what the lanes' ports deliver; where instructions feed units."""
-SUPPLY = (Row("highest supply", Kind.TECHNOLOGY), Row("lowest supply", Kind.TECHNOLOGY))
-"""Supply over what the node allows, and the reverse; where nodes to choose among differ in that, since the box is one
-for all of them."""
 UNCAPPED_Bps = 1e18
 """More than any chip sends: a number, since a ratio of 0 has no logarithm."""
-AHEAD = "read ahead"
-"""What a streamed plan holds in SRAM ahead of its use, over what may hold it."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,7 +28,8 @@ from ..workload.transformer import Training
 from .changes import Written, check_multiples, choices_of
 from .limits import built_state, check_said_once, free_of, full_name, limit_of
 from .metrics import METRICS, OF_RACK, OF_WORKLOADS, OWNED, SERVED, Own, check_own, chip_state
-from .written import FREE_BATCH, KEYS, DecodeTable, Head, PortfolioTable, PrefillTable, StudyFile, TrainingTable
+from .written import KEYS, Head, PortfolioTable, StudyFile
+from .written_workloads import FREE_BATCH, DecodeTable, PrefillTable, TrainingTable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,20 +49,11 @@ def fields_of(raw: dict[str, Any], folder: Path, own: Own, asks: tuple[str, ...]
         spec = StudyFile.model_validate(raw)
     except pydantic.ValidationError as error:
         raise SpecError(complaints(error, KEYS)) from error
-    head = spec.study
-    baseline = _baseline(head)
-    package(head.package)
-    goal = full_name(head.minimise, names, "goal")
-    if goal == "power_W":
-        raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
-    services, served = _services(spec.portfolio, folder)
-    for name in spec.workloads.keys() & served.keys():
-        raise SpecError(f"workloads.{name}: a model of the portfolio has this name; call the workload otherwise")
-    workloads = {**{n: _workload(w, folder) for n, w in spec.workloads.items()}, **served}
-    _check_workloads(spec, goal, workloads)
-    if goal == SERVED and (spec.workloads or not services):
-        raise SpecError("study.minimise: served_time needs a [portfolio] and no other workloads")
-    built = built_state(spec.built.chip, head.package) if spec.built else None
+    baseline = _baseline(spec.study)
+    package(spec.study.package)
+    goal = _goal(spec.study, names)
+    services, workloads = _workloads(spec, goal, folder)
+    built = built_state(spec.built.chip, spec.study.package) if spec.built else None
     now = cache(lambda: chip_state(baseline.chip))
     limits = tuple(limit_of(x, i, now, built, names) for i, x in enumerate(spec.limits))
     check_said_once(limits)
@@ -69,29 +61,49 @@ def fields_of(raw: dict[str, Any], folder: Path, own: Own, asks: tuple[str, ...]
     free = tuple(free_of(k, lo, hi) for k, (lo, hi) in spec.free.items())
     choices = choices_of(spec.choices, baseline, built, at_home=bool(asked & set(OF_RACK)))
     check_multiples(free, choices)
-    share = head.scaleout_per_dir
+    owner = _owner(spec.study, baseline, bool(asked & set(OWNED)), bool(own))
+    return {
+        "baseline": baseline, "workloads": workloads, "services": services, "free": free, "choices": choices,
+        "limits": limits, "goal": goal, "owner": owner, "own": own, "written": Written(raw, folder, asks),
+        **_as_written(spec, baseline),
+    }  # fmt: skip
+
+
+def _as_written(spec: StudyFile, baseline: System) -> dict[str, Any]:
+    """Fields that stand in the file as they are."""
+    head, share = spec.study, spec.study.scaleout_per_dir
+    longest_s = {n: getattr(w, "tpot", getattr(w, "ttft", None)) for n, w in spec.workloads.items()}
     return {
         "name": head.name,
-        "baseline": baseline,
-        "workloads": workloads,
-        "free": free,
-        "choices": choices,
-        "limits": limits,
-        "goal": goal,
         "package": head.package,
         "scaleout_Bps": float(baseline.chip.scaleout_bandwidth_per_dir_Bps) if share is None else share,
-        "owner": _owner(head, baseline, bool(asked & set(OWNED)), bool(own)),
-        "services": services,
-        "longest_s": {
-            n: s for n, w in spec.workloads.items() if (s := getattr(w, "tpot", getattr(w, "ttft", None))) is not None
-        },
+        "longest_s": {n: s for n, s in longest_s.items() if s is not None},
         "weights": {n: w.weight for n, w in spec.workloads.items() if w.weight != 1.0},
         "calibration_name": head.calibration or "",
         "streams": head.streams,
         "built": spec.built.chip if spec.built else "",
-        "own": own,
-        "written": Written(raw, folder, asks),
     }
+
+
+def _goal(head: Head, names: tuple[str, ...]) -> str:
+    goal = full_name(head.minimise, names, "goal")
+    if goal == "power_W":
+        raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
+    return goal
+
+
+def _workloads(
+    spec: StudyFile, goal: str, folder: Path
+) -> tuple[dict[str, Service], dict[str, tuple[Asked, int]]]:  # fmt: skip
+    """Models in service, and all workloads with them; SpecError where they do not go with goal or limits."""
+    services, served = _services(spec.portfolio, folder)
+    for name in spec.workloads.keys() & served.keys():
+        raise SpecError(f"workloads.{name}: a model of the portfolio has this name; call the workload otherwise")
+    workloads = {**{n: _workload(w, folder) for n, w in spec.workloads.items()}, **served}
+    _check_workloads(spec, goal, workloads)
+    if goal == SERVED and (spec.workloads or not services):
+        raise SpecError("study.minimise: served_time needs a [portfolio] and no other workloads")
+    return services, workloads
 
 
 def _baseline(spec: Head) -> System:

@@ -13,6 +13,7 @@ from ..core.errors import DseError, SpecError
 from ..core.files import read_toml
 from ..core.frames import page
 from ..core.free import Free
+from ..core.provenance import pick
 from ..core.shipped import check_kind, shipped
 from ..core.text import label
 from ..hardware.fabrics import most_scaleup_Bps
@@ -37,7 +38,7 @@ from .convex import ConvexCore
 from .design import Choice
 from .metrics import DELIVERED, HOTTEST, Limit, Metric, Own
 from .resolved import Owner, fields_of
-from .shown import Asks
+from .shown import choice_frame, free_frame, limit_frame, worded_free, worded_limits, workload_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,13 +48,30 @@ if TYPE_CHECKING:
 class Study:
     """A design problem: goal, limits, workloads, free numbers with bounds, and discrete choices; canonical units.
 
-    dse.Study(
-        baseline="trainium3",
-        workloads=[{"phase": "decode", "model": "llama-3.1-8b", "chips": 4, "batch": 64, "context": 4096}],
-        free={"n_cores": (2, 64), "hbm_bandwidth": ("2 TBps", "20 TBps")},
-        limits=["power <= 700 W", "hbm_capacity >= 1x"],
-        minimise="delivered_time",
-    )
+        dse.Study(
+            baseline="trainium3",
+            workloads=[{"phase": "decode", "model": "llama-3.1-8b", "chips": 4, "batch": 64, "context": 4096}],
+            free={"n_cores": (2, 64), "hbm_bandwidth": ("2 TBps", "20 TBps")},
+            limits=["power <= 700 W", "hbm_capacity >= 1x"],
+            minimise="delivered_time",
+        )
+
+    Keys, units and defaults are those of the TOML file. Records, as from `dataclasses.replace`, are used as given.
+    SpecError: as `load_study`, or a malformed limit.
+
+    Args:
+        name: name of the study and of its results folder.
+        baseline: chip preset or file, the reference of speed-ups.
+        free: lower and upper bound of every free number, or a fixed value.
+        workloads: phase, model and sizes by name; entries of a list are named by their phases.
+        limits: "metric <= value" or "metric >= value", mappings as in the file, or `dse.Limit`.
+        minimise: name of the goal.
+        choices: options by kind; one alone needs no list, a missing kind has the baseline's.
+        folder: folder of a portfolio file.
+        metrics: your own, JAX functions of a `State` that return a positive number, for `minimise` and `limits`,
+            named with their unit at the end. One that is not proved log-log convex makes the answer "local".
+        asks: metrics that will be asked for besides, such as the axes of a front over what owning costs.
+        more: other keys of `[study]`, such as `system` and `scaleout_per_dir`, and `portfolio`.
     """
 
     name: str
@@ -102,24 +120,6 @@ class Study:
         asks: Iterable[str] = (),
         **more: Any,
     ):
-        """A study from Python values; keys, units and defaults are those of the TOML file.
-
-        Args:
-            name: name of the study and of its results folder.
-            baseline: chip preset or file, the reference of speed-ups.
-            free: lower and upper bound of every free number, or a fixed value.
-            workloads: phase, model and sizes by name; entries of a list are named by their phases.
-            limits: "metric <= value" or "metric >= value", mappings as in the file, or `dse.Limit`.
-            minimise: name of the goal.
-            choices: options by kind; a single one needs no list, a missing kind has the baseline's.
-            folder: folder of a portfolio file.
-            metrics: your own, JAX functions of a `State` that return a positive number, for `minimise` and `limits`,
-                named with their unit at the end. One that is not proved log-log convex makes the answer "local".
-            asks: metrics that will be asked for besides, such as the axes of a front over what owning costs.
-            more: other keys of `[study]`, such as `system` and `scaleout_per_dir`, and `portfolio`.
-
-        Records, as from `dataclasses.replace`, are used as given. SpecError: as `load_study`, or a malformed limit.
-        """
         if isinstance(baseline, System):
             more |= {"name": name, "baseline": baseline, "free": free, "workloads": workloads, "limits": limits}
             vars(self).update(vars(recorded(choices=choices, **more)))
@@ -147,17 +147,19 @@ class Study:
         own = tuple({**dict(self.own), **(metrics or {})}.items())
         return study_from(changed_tables(old.tables, **changes), old.folder, own, old.asks)
 
-    @property
-    def _asks(self) -> Asks:
-        return Asks(self.limits, self.free, self.choices, self.workloads, self.longest_s, self.weights)
-
     def frame(self, of: str = "limits") -> pd.DataFrame:
         """A table in canonical units: "limits", "free", "choices" or "workloads"; UnknownNameError for another."""
-        return self._asks.frame(of)
+        tables = {
+            "limits": lambda: limit_frame(self.limits),
+            "free": lambda: free_frame(self.free),
+            "choices": lambda: choice_frame(self.choices),
+            "workloads": lambda: workload_frame(self.workloads, self.weights, self.longest_s),
+        }
+        return pick(tables, "table of a study", of)()
 
     def _repr_html_(self) -> str:
         title = f"{self.name}: least {label(self.goal)}, {self.baseline.chip.name}, {len(self.choices):,} choices"
-        return page(title, *self._asks.worded())
+        return page(title, self.frame("workloads"), worded_limits(self.limits), worded_free(self.free))
 
     @property
     def deadlines_s(self) -> list[float]:
@@ -185,21 +187,6 @@ class Study:
         name, chip = self.calibration_name, self.baseline.chip.name
         return {n: calibration(name) if name else calibration_for(chip, w) for n, (w, _) in self.workloads.items()}
 
-    @property
-    def calibration_names(self) -> tuple[str, ...]:
-        """Names of the calibrations in use, each once."""
-        return tuple(dict.fromkeys(c.name for c in self.calibrations.values()))
-
-    @property
-    def cooled_W(self) -> float | None:
-        """Lowest upper limit on `hottest_operator_W`; None without one."""
-        return min((x.value for x in self.limits if (x.metric, x.sense) == (HOTTEST, "at_most")), default=None)
-
-    @property
-    def power_cap_W(self) -> float:
-        """Lowest upper limit on mean power, to which a design throttles; infinite without one."""
-        return min((x.value for x in self.limits if x.caps_power), default=float("inf"))
-
     def at_size(self, n_chips: int, name: str = "") -> System:
         """A system of `n_chips` baseline chips, in the baseline's fabric or in that of the system `name`."""
         return preset_system(name or self.baseline.name, n_chips, self.baseline.chip)
@@ -208,6 +195,21 @@ class Study:
     def system_names(self) -> tuple[str, ...]:
         """Systems that a design may choose, each once; an empty name is the baseline's."""
         return tuple(dict.fromkeys(c.system for c in self.choices))
+
+
+def mean_power_cap_W(study: Study) -> float:
+    """Lowest upper limit on mean power, to which a design throttles; infinite without one."""
+    return min((x.value for x in study.limits if x.caps_power), default=float("inf"))
+
+
+def names_of_fits(study: Study) -> tuple[str, ...]:
+    """Names of the calibrations in use, each once."""
+    return tuple(dict.fromkeys(c.name for c in study.calibrations.values()))
+
+
+def operator_cap_W(study: Study) -> float | None:
+    """Lowest upper limit on `hottest_operator_W`; None without one."""
+    return min((x.value for x in study.limits if (x.metric, x.sense) == (HOTTEST, "at_most")), default=None)
 
 
 def load_study(path: str | Path, asks: Iterable[str] = ()) -> Study:
@@ -238,10 +240,8 @@ def study_from(raw: dict[str, Any], folder: Path = Path(), own: Own = (), asks: 
 
 def recorded(**fields: Any) -> Study:
     """A study from its fields, with defaults for missing ones; TypeError for an unknown field or one without value."""
-    usual = {
-        f.name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
-        for f in dataclasses.fields(Study)
-    }
+    each = dataclasses.fields(Study)
+    usual = {f.name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory() for f in each}
     wrong = [*(fields.keys() - usual.keys()), *(n for n, x in (usual | fields).items() if x is dataclasses.MISSING)]
     if wrong:
         raise TypeError(f"Study: fields {sorted(wrong)} are unknown or have no value")

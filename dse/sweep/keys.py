@@ -25,9 +25,8 @@ from ..study.metrics import METRICS, OF_WORKLOADS, State
 from ..study.study import Study, load_study
 from ..technology.presets import link, memory, node, package
 from ..workload.presets import model
-from ..workload.requests import check_phase
+from ..workload.requests import check_phase, check_precision
 from ..workload.storage import check_cache, check_storage
-from ..workload.transformer import check_precision
 
 Value: TypeAlias = str | int | float | bool
 """What a point has for one key: a name, a whole number, a number in canonical units, yes or no."""

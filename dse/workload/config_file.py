@@ -50,15 +50,17 @@ def show(value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-class Fields:
-    """The keys of a configuration; tracks which were read, so that unknown keys can be refused."""
+class AbstractKeys:
+    """The keys of a configuration, those that were read among them, so that unknown ones can be refused."""
 
     def __init__(self, raw: Config, place: str, inside: str = "") -> None:
         self.raw, self.place, self.inside = raw, place, inside
         self.filled: dict[str, int] = {}
         """Sizes that the file leaves to its type, with what they are there."""
-        self._read: set[str] = set()
-        self._nested: list[Fields] = []
+        self.seen: set[str] = set()
+        """Keys that were read."""
+        self.inner: list[AbstractKeys] = []
+        """Objects inside, whose keys are read too."""
 
     @property
     def model_type(self) -> str:
@@ -71,7 +73,7 @@ class Fields:
 
     def key_of(self, *keys: str) -> str | None:
         """The one of `keys` that the file has, marked as read; SpecError where two of them disagree."""
-        self._read.update(keys)
+        self.seen.update(keys)
         found = [k for k in keys if self.raw.get(k) is not None]
         if len({show(self.raw[k]) for k in found}) > 1:
             said = " and ".join(f"{self.inside}{k} = {show(self.raw[k])}" for k in found)
@@ -81,6 +83,43 @@ class Fields:
     def has(self, *keys: str) -> bool:
         """Whether the file has one of `keys` with a value."""
         return self.key_of(*keys) is not None
+
+    def object(self, *keys: str) -> Config | None:
+        """The object of the first of `keys` that the file has, as it is, or None."""
+        key = self.key_of(*keys)
+        if key is not None and not isinstance(self.raw[key], dict):
+            raise self.error(key, "an object")
+        return None if key is None else self.raw[key]
+
+    def skip(self, *keys: str) -> None:
+        """Mark `keys` as read: the caller knows that they change nothing."""
+        self.seen.update(keys)
+
+    def fixed(self, key: str, *allowed: Any) -> None:
+        """SpecError unless `key` is missing or one of `allowed`: another value would be another model."""
+        if self.key_of(key) is not None and self.raw[key] not in allowed:
+            raise SpecError(
+                f"{self.place}: {self.inside}{key} = {show(self.raw[key])} is not supported for {self.model_type}; "
+                f"allowed: {', '.join(show(a) for a in allowed)}"
+            )
+
+    def fill(self, usual: dict[str, int]) -> None:
+        """Take the sizes that the file lacks from `usual`; a null is not missing."""
+        self.filled = {k: v for k, v in usual.items() if k not in self.raw}
+        whole: Config = {**usual, **self.raw}
+        self.raw = whole
+
+    def unread(self) -> dict[str, Any]:
+        """Keys with a value that nobody read, nested ones with the name of their object."""
+        # a null says that there is none of something, which changes no model
+        own = {f"{self.inside}{k}": v for k, v in self.raw.items() if k not in self.seen and v is not None}
+        for part in self.inner:
+            own |= part.unread()
+        return own
+
+
+class Fields(AbstractKeys):
+    """A configuration read key by key, each as the kind of value that it must hold."""
 
     def whole(self, *keys: str, default: int | None = None, least: int = 1) -> int:
         """The whole number of the first of `keys` that the file has, else `default`, else SpecError."""
@@ -106,17 +145,10 @@ class Fields:
 
     def optional(self, key: str, default: int) -> int:
         """The whole number of `key`: 0 where it is null, `default` where the file lacks it."""
-        self._read.add(key)
+        self.seen.add(key)
         if key in self.raw and self.raw[key] is None:
             return 0
         return self.whole(key, default=default)
-
-    def wholes(self, key: str, default: list[int]) -> list[int]:
-        """A list of whole numbers, or one alone, each at least 1."""
-        value = self.raw.get(key)
-        if not isinstance(value, list):
-            return default if self.key_of(key) is None else [self.whole(key)]
-        return [Fields({key: x}, self.place, self.inside).whole(key) for x in value] or default
 
     def number(self, key: str, default: float | None = None) -> float:
         """The number of `key`, above 0 and no larger than a whole number may be; SpecError without it or `default`."""
@@ -172,52 +204,28 @@ class Fields:
             raise self.error(str(self.key_of(*keys)), f"indices of layers from 0 to {below - 1}")
         return value
 
-    def object(self, *keys: str) -> Config | None:
-        """The object of the first of `keys` that the file has, as it is, or None."""
-        key = self.key_of(*keys)
-        if key is not None and not isinstance(self.raw[key], dict):
-            raise self.error(key, "an object")
-        return None if key is None else self.raw[key]
-
     def nested(self, *keys: str) -> Fields | None:
         """The object of the first of `keys` that the file has, its keys to be read too, or None."""
         value = self.object(*keys)
         if value is None:
             return None
         found = Fields(value, self.place, f"{self.inside}{self.key_of(*keys)}.")
-        self._nested.append(found)
+        self.inner.append(found)
         return found
 
-    def without(self, *keys: str) -> Fields:
-        """The same fields but `keys`; what is read of them counts as read here."""
-        other = Fields({k: v for k, v in self.raw.items() if k not in keys}, self.place, self.inside)
-        # one set of both, so that keys read through the copy are not refused as unread here
-        other._read, other._nested = self._read, self._nested
-        self._read.update(keys)
-        return other
 
-    def skip(self, *keys: str) -> None:
-        """Mark `keys` as read: the caller knows that they change nothing."""
-        self._read.update(keys)
+def wholes(f: Fields, key: str, default: list[int]) -> list[int]:
+    """A list of whole numbers, or one alone, each at least 1."""
+    value = f.raw.get(key)
+    if not isinstance(value, list):
+        return default if f.key_of(key) is None else [f.whole(key)]
+    return [Fields({key: x}, f.place, f.inside).whole(key) for x in value] or default
 
-    def fixed(self, key: str, *allowed: Any) -> None:
-        """SpecError unless `key` is missing or one of `allowed`: another value would be another model."""
-        if self.key_of(key) is not None and self.raw[key] not in allowed:
-            raise SpecError(
-                f"{self.place}: {self.inside}{key} = {show(self.raw[key])} is not supported for {self.model_type}; "
-                f"allowed: {', '.join(show(a) for a in allowed)}"
-            )
 
-    def fill(self, usual: dict[str, int]) -> None:
-        """Take the sizes that the file lacks from `usual`; a null is not missing."""
-        self.filled = {k: v for k, v in usual.items() if k not in self.raw}
-        whole: Config = {**usual, **self.raw}
-        self.raw = whole
-
-    def unread(self) -> dict[str, Any]:
-        """Keys with a value that nobody read, nested ones with the name of their object."""
-        # a null says that there is none of something, which changes no model
-        own = {f"{self.inside}{k}": v for k, v in self.raw.items() if k not in self._read and v is not None}
-        for part in self._nested:
-            own |= part.unread()
-        return own
+def without(f: Fields, *keys: str) -> Fields:
+    """The same fields but `keys`; what is read of them counts as read in `f`."""
+    other = Fields({k: v for k, v in f.raw.items() if k not in keys}, f.place, f.inside)
+    # one set of both, so that keys read through the copy are not refused as unread
+    other.seen, other.inner = f.seen, f.inner
+    f.seen.update(keys)
+    return other

@@ -107,15 +107,9 @@ def pass_receipts() -> list[Sourced]:
 
 
 def linear(
-    name: str,
-    tokens: float,
-    inputs: float,
-    outputs: float,
-    precision: str,
-    weight_B: float | None = None,
-    count: float = 1.0,
-    kind: Kind = Kind.LINEAR,
-) -> Op:
+    name: str, tokens: float, inputs: float, outputs: float, precision: str, weight_B: float | None = None,
+    count: float = 1.0, kind: Kind = Kind.LINEAR,
+) -> Op:  # fmt: skip
     """`tokens x inputs` times a weight of `inputs x outputs`, activations in bf16 at the memory interface.
 
         Q = c [ w_B K N + 2 M (K + N)  +  2 M K N w sqrt(r / S) ]

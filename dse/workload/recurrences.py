@@ -80,8 +80,8 @@ class Recurrence(AbstractMixer):
         return self.conv_channels * max(self.conv_taps - 1, 0)
 
     @property
-    @override
     def n_state(self) -> int:
+        """State elements per sequence, independent of its length."""
         return self.n_recurrent + self.n_conv
 
     @override
@@ -126,10 +126,15 @@ class ShortConvolution(AbstractMixer):
         return 0.0
 
     @property
-    @override
     def n_state(self) -> int:
+        """State elements per sequence."""
         return self.channels * (self.taps - 1)
 
     @override
     def n_product_macs(self, cached: float, queries: float) -> float:
         return float(self.channels * self.taps)
+
+
+def state_elements(mixer: AbstractMixer) -> int:
+    """Elements that a mixer keeps for a sequence whatever its length: none of attention, whose cache grows."""
+    return mixer.n_state if isinstance(mixer, Recurrence | ShortConvolution) else 0

@@ -6,13 +6,12 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, TypeVar
 
-from ..core.errors import SpecError
 from ..core.frames import page, table_of
 from ..core.text import digits
-from ..technology.node import PRECISION_BITS
 from .blocks import Block, Experts, Feed, Run, block_text
-from .mixers import AbstractMixer, Attention, Latent
-from .recurrences import Recurrence
+from .latent import Latent
+from .mixers import AbstractMixer, Attention
+from .recurrences import Recurrence, state_elements
 from .storage import format_of, n_element_bits, own_products
 
 if TYPE_CHECKING:
@@ -112,17 +111,17 @@ class Model:
         found = [m for m, _ in self.mixers if isinstance(m, Attention | Latent)]
         return max(found, key=lambda m: m.n_kept(math.inf), default=None)
 
-    @property
-    def causal(self) -> bool:
-        """Whether all attention is causal."""
-        return all(m.causal for m, _ in self.mixers if isinstance(m, Attention))
-
 
 def _summed(pairs: list[tuple[Kind, float]]) -> tuple[tuple[Kind, float], ...]:
     total: dict[Kind, float] = {}
     for thing, share in pairs:
         total[thing] = total.get(thing, 0.0) + share
     return tuple(total.items())
+
+
+def is_causal(model: Model) -> bool:
+    """Whether all attention is causal."""
+    return all(m.causal for m, _ in model.mixers if isinstance(m, Attention))
 
 
 def uniform(block: Block, n_layers: int) -> tuple[Run, ...]:
@@ -207,44 +206,6 @@ def active_parameters(model: Model) -> int:
     return total_parameters(model) - idle
 
 
-def shortened(model: Model, n_layers: int) -> Model:
-    """`model` with `n_layers` blocks, kinds in proportion; rare kinds keep their count, the commonest at least 1."""
-    # one dense layer in front, scaled down, would be none: a sample must keep it, or it measures another model
-    rare, most = sorted(model.runs, key=lambda r: r.n)[:-1], max(model.runs, key=lambda r: r.n)
-    left, counts = n_layers, {}
-    for r in rare:
-        few = RARE * r.n < most.n
-        counts[r] = min(r.n if few else round(r.n * n_layers / model.n_layers), max(left - 1, 0))
-        left -= counts[r]
-    runs = tuple(Run(r.block, counts.get(r, left)) for r in model.runs)
-    return dataclasses.replace(model, runs=tuple(r for r in runs if r.n))
-
-
-RARE = 4
-"""A kind of block outnumbered this many times counts as rare, such as dense blocks before mixtures of experts."""
-
-
-def parameters_by_part(model: Model) -> dict[str, int]:
-    """Number of weights by part of the model; the parts add up to `total_parameters`."""
-    h, table = model.hidden, model.vocab * model.hidden
-    parts = {"mixers": 0, "routed experts": 0, "other MLPs": 0, "norms": h}
-    for r in model.runs:
-        feed, routed = r.block.feed_weights(h), r.block.expert_weights(h)
-        mixers = sum(m.n_weights(h) for m in r.block.mixers)
-        parts["mixers"] += r.n * mixers
-        parts["routed experts"] += r.n * routed
-        parts["other MLPs"] += r.n * (feed - routed)
-        parts["norms"] += r.n * (r.block.n_weights(h) - mixers - feed)
-    tables = {"embedding": table + model.n_tables, "head": 0 if model.tied_embeddings else table}
-    return parts | tables
-
-
-def ahead_parameters(model: Model) -> int:
-    """Weights of multi-token prediction blocks, with projection and norms. Source: [deepseek2024v3] eq. 21."""
-    h = model.hidden
-    return sum(r.n * (r.block.n_weights(h) + 2 * h * h + 3 * h) for r in model.ahead)
-
-
 def n_branches(model: Model) -> float:
     """Mean number of additions to the residual stream per block: two (attention, MLP) in most models."""
     return sum(share * b.n_branches for b, share in model.shares if not b.rests)
@@ -264,7 +225,7 @@ def state_B(mixer: AbstractMixer) -> float:
     """Bytes of a sequence's recurrent state, which do not depend on its length [B]."""
     # a state is updated with every token, so that rounding adds up: it keeps its own width, whatever the cache's is
     if not isinstance(mixer, Recurrence):
-        return mixer.n_state * n_element_bits("bf16") / 8
+        return state_elements(mixer) * n_element_bits("bf16") / 8
     return (mixer.n_recurrent * n_element_bits(mixer.state_format) + mixer.n_conv * n_element_bits("bf16")) / 8
 
 
@@ -286,10 +247,3 @@ def forward_FLOP_per_token(model: Model, cached: float, queries: float) -> float
             macs = sum(m.n_product_macs(cached, queries) for m in r.block.mixers)
             total += 2.0 * r.n * (r.block.product_weights(h) + macs)
     return total
-
-
-def check_precision(precision: str) -> str:
-    """`precision` if known, else SpecError with the allowed names."""
-    if precision not in PRECISION_BITS:
-        raise SpecError(f"precision '{precision}' is not one of {', '.join(PRECISION_BITS)}")
-    return precision

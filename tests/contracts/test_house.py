@@ -222,9 +222,9 @@ def beyond_the_aim(trees: dict[str, ast.Module]) -> tuple[list[str], list[str]]:
 def test_few_are_larger_than_we_aim_for():
     """A ratchet: lower it when one is split; a new one takes the place of another."""
     functions, classes = beyond_the_aim({str(p.relative_to(ROOT)): ast.parse(p.read_text()) for p in SOURCES})
-    assert sum(p.read_text().count("\n") > 250 for p in SOURCES) <= 15
-    assert len(functions) <= 26, functions
-    assert len(classes) <= 4, classes
+    assert sum(p.read_text().count("\n") > 250 for p in SOURCES) <= 10
+    assert len(functions) <= 19, functions
+    assert not classes, classes
 
 
 def test_the_rule_of_sizes_bites():

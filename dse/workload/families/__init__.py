@@ -8,7 +8,8 @@ from .dense import DENSE
 from .experts import EXPERTS
 from .gemma import GEMMA
 from .hybrid import HYBRID
-from .latent import LATENT, MINICPM
+from .latent import LATENT
+from .minicpm import MINICPM
 from .older import OLDER, SIZED
 from .recent import RECENT
 from .state_space import STATE_SPACE

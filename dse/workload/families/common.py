@@ -11,7 +11,8 @@ from pathlib import Path
 from ...core.errors import SpecError
 from ..blocks import Block, Experts, Mlp
 from ..config_file import Fields
-from ..mixers import AbstractMixer, Attention, Latent
+from ..latent import Latent
+from ..mixers import AbstractMixer, Attention
 from ..op import passes
 from ..transformer import Part
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ..blocks import Block, Mlp
-from ..config_file import Fields
+from ..config_file import Fields, without
 from ..mixers import Attention
 from ..transformer import Part
 from .common import (
@@ -155,7 +155,7 @@ def parallel(f: Fields, *, matrices: int, tied: bool, windows: Windows = no_wind
     """One norm before attention and MLP, whose results add up (Cohere, Phi); a tokenizer's length is the context."""
     n = n_layers(f)
     longest = f.whole("model_max_length", default=0, least=0) or None
-    f = f.without("model_max_length", "max_position_embeddings") if longest else f
+    f = without(f, "model_max_length", "max_position_embeddings") if longest else f
     mixers = windowed(grouped(f), windows(f, n))
     blocks = [Block((m,), mlp(f, matrices=matrices), 1) for m in mixers]
     return body(f, blocks, tied=tied, norm_passes=LAYER, context=longest)

@@ -8,10 +8,9 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 
-from ..blocks import Block, Experts, Mlp
+from ..blocks import Block, Experts
 from ..config_file import Fields
 from ..mixers import Attention
-from ..transformer import Part
 from .common import (
     LAYER,
     RMS,
@@ -26,17 +25,22 @@ from .common import (
     mlp,
     n_layers,
     rotary_layers,
-    sparse_layers,
     typed_windows,
     windowed,
 )
 from .dense import Windows, all_windows, late_windows, no_windows
-
-TOP = ("num_experts_per_tok",)
-ROUTED = ("n_routed_experts", "num_local_experts", "num_experts")
-WIDTH = ("moe_intermediate_size",)
-NEXT = ("num_nextn_predict_layers",)
-AHEAD = (*NEXT, "num_mtp_layers")
+from .ernie import ernie, ernie_vl
+from .feeds import (
+    NEXT,
+    ROUTED,
+    TOP,
+    WIDTH,
+    first_dense,
+    mixed_feeds,
+    sparse_steps,
+    with_shared,
+)
+from .hunyuan import hunyuan
 
 
 def in_every(
@@ -71,7 +75,7 @@ def minimax_m2(f: Fields) -> Body:
     return dataclasses.replace(made, ahead=ahead if f.flag("use_mtp", default=True) else [])
 
 
-def qwen_moe(f: Fields, *, shared: int, windows: Windows, kv: int, head_dim: int | None) -> Body:
+def qwen_moe(f: Fields, *, shared: int, windows: Windows, kv: int) -> Body:
     """Qwen: experts where `decoder_sparse_step` divides the count, unless listed in `mlp_only_layers`."""
     n = n_layers(f)
     width = f.whole("shared_expert_intermediate_size", default=shared, least=0) if shared else 0
@@ -79,60 +83,8 @@ def qwen_moe(f: Fields, *, shared: int, windows: Windows, kv: int, head_dim: int
         f.fixed("shared_expert_intermediate_size", 0)
     moe = experts(f, ("num_experts", "num_local_experts"), TOP, WIDTH, shared=width)
     feeds = sparse_steps(f, n, moe)
-    mixers = windowed(grouped(f, kv=kv, head_dim=head_dim), windows(f, n))
+    mixers = windowed(grouped(f, kv=kv), windows(f, n))
     return body(f, blocks_of(mixers, feeds), tied=False)
-
-
-def sparse_steps(f: Fields, n: int, moe: Experts | None) -> list[Mlp | Experts]:
-    """Layer i from 0 has experts if the step divides i + 1 and `mlp_only_layers` does not list it."""
-    step = f.whole("decoder_sparse_step", default=1)
-    only = f.indices("mlp_only_layers", below=n) or []
-    return mixed_feeds(f, [(i + 1) % step == 0 and i not in only for i in range(n)], moe)
-
-
-def mixed_feeds(f: Fields, sparse: list[bool], moe: Experts | None, *keys: str) -> list[Mlp | Experts]:
-    """Experts where `sparse` and there are any, else a dense MLP, whose width must be stated only if there is one."""
-    keys = keys or ("intermediate_size",)
-    f.skip(*keys)
-    # the dense width is read only where a layer has it: files of experts alone leave it out or fill in a stray one
-    dense = mlp(f, *keys) if moe is None or not all(sparse) else None
-    found = [moe if s and moe else dense for s in sparse]
-    return [x for x in found if x is not None]
-
-
-def first_dense(f: Fields, n: int, moe: Experts | None, *, first: int = 0) -> list[Mlp | Experts]:
-    """The first layers are dense; from then on every `moe_layer_freq`-th counted from 0 has experts, or as listed."""
-    dense = f.whole("first_k_dense_replace", "num_dense_layers", default=first, least=0)
-    if dense > n:
-        raise f.error("first_k_dense_replace", f"at most the {n} layers")
-    if isinstance(f.raw.get("moe_layer_freq"), list):
-        f.skip("mlp_layer_types")
-        return mixed_feeds(f, [bool(x) for x in f.items("moe_layer_freq", length=n) or []], moe)
-    step = f.whole("moe_layer_freq", default=1)
-    return mixed_feeds(f, sparse_layers(f, n, [i >= dense and i % step == 0 for i in range(n)]), moe)
-
-
-def with_shared(
-    f: Fields, *, kv: int | None = None, head_dim: int | None = None, shared: int = 1, first: int = 0,
-    windows: Windows = no_windows, norms: int = 2,
-) -> Body:  # fmt: skip
-    """The first layers dense, then routed and shared experts of one width (GLM-4.5, Bailing, dots, Solar)."""
-    n = n_layers(f)
-    feeds = routed_and_shared(f, n, shared, first)
-    mixers = windowed(grouped(f, kv=kv, head_dim=head_dim), windows(f, n))
-    return body(f, blocks_of(mixers, feeds, norms), tied=False, ahead=AHEAD)
-
-
-def shared_width(f: Fields, usual: int = 1) -> int:
-    """Width of all shared experts together, each as wide as a routed one."""
-    per = f.whole(*WIDTH)
-    return f.whole("n_shared_experts", "num_shared_experts", default=usual, least=0) * per
-
-
-def routed_and_shared(f: Fields, n: int, shared: int, first: int) -> list[Mlp | Experts]:
-    """The first layers dense, then routed experts and shared ones of one width."""
-    moe = experts(f, ROUTED, (*TOP, "num_experts_per_token"), WIDTH, shared=shared_width(f, shared))
-    return first_dense(f, n, moe, first=first)
 
 
 def bailing(f: Fields) -> Body:
@@ -147,22 +99,6 @@ def bailing(f: Fields) -> Body:
         if isinstance(b.feed, Experts) else b for b in made.blocks
     ]  # fmt: skip
     return dataclasses.replace(made, blocks=blocks)
-
-
-def ernie(f: Fields) -> Body:
-    """ERNIE 4.5: experts from a first to a last layer at an interval."""
-    n = n_layers(f)
-    per = f.whole("moe_intermediate_size", default=1536)
-    shared = f.whole("moe_num_shared_experts", default=2, least=0) * per
-    moe = experts(f, ("moe_num_experts", "num_experts"), ("moe_k", "num_experts_per_tok"), WIDTH, shared=shared,
-                  per_token=6)  # fmt: skip
-    first = f.whole("moe_layer_start_index", default=1, least=0)
-    last = f.whole("moe_layer_end_index", default=-1, least=-1)
-    step = f.whole("moe_layer_interval", default=1)
-    last = n - 1 if last == -1 else last
-    sparse = [first <= i <= last and (i + 1) % step == 0 for i in range(n)]
-    mixers = windowed(grouped(f, kv=4), no_windows(f, n))
-    return body(f, blocks_of(mixers, mixed_feeds(f, sparse, moe)), tied=True, ahead=("num_nextn_predict_layers",))
 
 
 def gpt_oss(f: Fields) -> Body:
@@ -221,61 +157,6 @@ def dbrx(f: Fields) -> Body:
     return body(f, blocks_of([attention] * n, [moe] * n), tied=False, norm_passes=LAYER)
 
 
-def hunyuan(f: Fields) -> Body:
-    """Hunyuan: experts as wide as the MLP unless stated, and shared ones; a number may be a list of one per layer."""
-    n = n_layers(f)
-    for key in ("moe_topk", "num_shared_expert", "moe_intermediate_size"):
-        value = f.raw.get(key)
-        if isinstance(value, list) and value and all(x == value[0] for x in value):
-            f.raw[key] = value[0]
-    per = f.whole("moe_intermediate_size", default=f.whole("intermediate_size"))
-    shared = f.whole("num_shared_expert", default=1, least=0) if f.flag("use_mixed_mlp_moe", default=True) else 0
-    moe = experts(f, ("num_experts",), ("moe_topk", "num_experts_per_tok"), ("moe_intermediate_size",
-                  "intermediate_size") if not f.has("moe_intermediate_size") else WIDTH, shared=shared * per,
-                  per_token=1)  # fmt: skip
-    shares = f.flag("use_cla", default=False) and f.model_type == "hunyuan"
-    for key in ("cla", "use_mla") if shares else ("use_cla", "cla", "use_mla"):
-        f.fixed(key, False)
-    every_nth = f.whole("cla_share_factor", default=1) if shares else 1
-    attention = grouped(f)
-    mixers = [
-        dataclasses.replace(attention, own_kv=i % every_nth == 0) for i in range(n)
-    ]  # others use an earlier layer's
-    f.skip(*HUNYUAN)
-    skip = f.whole("moe_layer_num_skipped", default=0, least=0)
-    feeds = mixed_feeds(f, [i >= skip and moe is not None and moe.n_experts > 1 for i in range(n)], moe)
-    return body(f, blocks_of(mixers, feeds), tied=False)
-
-
-HUNYUAN = (
-    "cla_share_factor", "add_classification_head", "anyres_pooling_size", "anyres_vit_max_image_size",
-    "anyres_vit_two_views", "class_num", "dense_list", "group_limited_greedy", "im_end_id", "im_newline_id",
-    "im_start_id", "kv_lora_rank", "mask_init_id", "max_image_size", "max_vit_seq_len", "norm_type", "num_media_embeds",
-    "org_vocab_size", "pool_type", "position_embedding_xdrope", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim",
-    "skip_cls_token", "text_end_id", "text_start_id", "use_rotary_pos_emb", "v_head_dim", "video_end_id",
-    "video_start_id", "vit_add_patchemb_bias", "vit_input_resolution", "vit_mapping_type", "vit_norm_type",
-    "vit_patch", "vit_path", "vit_remove_prenorm", "vit_token", "vit_type", "vit_used_rms_norm", "xdrope_section",
-    "moe_replace_prob", "moe_shared_expert", "unused",
-)  # fmt: skip
-"""Keys of other models of the same code, without effect while `use_mla` and `use_cla` are off and no image is seen."""
-
-
-def ernie_vl(f: Fields) -> Body:
-    """ERNIE 4.5 VL: text and images have experts of their own; those of images are left out."""
-    n = n_layers(f)
-    for key in ("moe_num_experts", "moe_intermediate_size", "moe_layer_start_index", "moe_layer_end_index"):
-        value = f.raw.get(key)
-        if isinstance(value, list) and len(value) == 2:
-            f.raw[f"{key}_of_images"], f.raw[key] = value[1], value[0]
-    count = f.whole("moe_num_experts_of_images", default=f.whole("moe_num_experts", "num_experts", default=64), least=0)
-    width = f.whole("moe_intermediate_size_of_images", default=512)
-    f.skip("moe_layer_start_index_of_images", "moe_layer_end_index_of_images", "mlp_layer_types")
-    made = ernie(f)
-    sparse = sum(isinstance(b.feed, Experts) for b in made.blocks)
-    beside = Part("experts of images", sparse * count * (3 * width + 1) * made.hidden, "no token of text visits them")
-    return dataclasses.replace(made, left_out=[beside] if n else [])
-
-
 def mimo(f: Fields, *, width: int) -> Body:
     """MiMo-V2: windows with KV heads of their own in all but the first and every sixth layer; values narrower."""
     n = n_layers(f)
@@ -319,12 +200,12 @@ EXPERTS: dict[str, Builder] = {
     "phimoe": partial(mixtral, passes=LAYER),
     "olmoe": partial(mixtral, windows=no_windows),
     "minimax_m2": minimax_m2,
-    "qwen2_moe": partial(qwen_moe, shared=5632, windows=late_windows, kv=16, head_dim=None),
-    "qwen3_moe": partial(qwen_moe, shared=0, windows=late_windows, kv=4, head_dim=None),
-    "qwen3_vl_moe_text": partial(qwen_moe, shared=0, windows=no_windows, kv=16, head_dim=None),
+    "qwen2_moe": partial(qwen_moe, shared=5632, windows=late_windows, kv=16),
+    "qwen3_moe": partial(qwen_moe, shared=0, windows=late_windows, kv=4),
+    "qwen3_vl_moe_text": partial(qwen_moe, shared=0, windows=no_windows, kv=16),
     "glm4_moe": partial(with_shared, kv=8, first=1),
     "glm4v_moe_text": partial(with_shared, kv=8, first=1),
-    "qwen3_omni_moe_text": partial(qwen_moe, shared=0, windows=late_windows, kv=4, head_dim=None),
+    "qwen3_omni_moe_text": partial(qwen_moe, shared=0, windows=late_windows, kv=4),
     "deepseek": partial(with_shared, shared=0, first=0),
     "dots1": partial(with_shared, kv=32, shared=0, windows=partial(late_windows, used=True, first=62)),
     "bailing_moe": bailing,

@@ -14,7 +14,7 @@ from ..blocks import Block, Experts, Mlp
 from ..config_file import Fields
 from ..mixers import AbstractMixer, Attention
 from .common import FULL, SLIDING, Body, Builder, body, experts, grouped, n_layers, own
-from .experts import WIDTH
+from .feeds import WIDTH
 
 NEAR_KEYS = ("head_dim", "num_key_value_heads")
 """What `per_layer_config` may state for a layer."""

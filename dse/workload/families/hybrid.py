@@ -11,7 +11,8 @@ from functools import partial
 from ...core.errors import SpecError
 from ..blocks import Block
 from ..config_file import Fields
-from ..mixers import AbstractMixer, Latent
+from ..latent import Latent
+from ..mixers import AbstractMixer
 from ..recurrences import Recurrence
 from .common import (
     FULL,
@@ -28,7 +29,7 @@ from .common import (
     own,
     sizes_of,
 )
-from .experts import AHEAD, NEXT, ROUTED, TOP, WIDTH, first_dense, shared_width, sparse_steps
+from .feeds import AHEAD, NEXT, ROUTED, TOP, WIDTH, first_dense, shared_width, sparse_steps
 from .latent import LAYERS, choices_of, indexed, indexer
 
 LINEAR = "linear_attention"

@@ -26,7 +26,8 @@ from .common import (
     windowed,
 )
 from .dense import first_of, no_windows, periodic_windows
-from .experts import AHEAD, NEXT, ROUTED, TOP, WIDTH, granite_moe, mixed_feeds, mixtral, with_shared
+from .experts import granite_moe, mixtral
+from .feeds import AHEAD, NEXT, ROUTED, TOP, WIDTH, mixed_feeds, with_shared
 
 
 def with_gates(made: Body) -> Body:

@@ -13,7 +13,7 @@ from ..config_file import Fields
 from ..mixers import AbstractMixer
 from ..recurrences import Recurrence, ShortConvolution
 from .common import FULL, Body, Builder, blocks_of, body, experts, grouped, hidden_of, mlp, n_layers
-from .experts import ROUTED, TOP, WIDTH, mixed_feeds
+from .feeds import ROUTED, TOP, WIDTH, mixed_feeds
 from .hybrid import LINEAR, state_format
 
 

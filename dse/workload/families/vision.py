@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from ..blocks import Block
-from ..config_file import Fields
+from ..config_file import Fields, wholes
 from ..mixers import AbstractMixer
 from ..transformer import Part
 from .common import Body, Builder, absent_keys, body, grouped, mlp, n_layers
@@ -135,7 +135,7 @@ def n_tower(f: Fields) -> int:
     ffn = _size(f, "intermediate_size", "vt_intermediate_size") or int(width * f.number("mlp_ratio", default=4.0))
     matrices = 3 if f.model_type in ("qwen2_5_vl", "pixtral") else 2
     usual = 2 if "embed_dim" in f.raw else 1  # Qwen2-VL's spelling: two frames a patch, mergers of 2 x 2
-    side = max(f.wholes("patch_size", default=[14]))
+    side = max(wholes(f, "patch_size", default=[14]))
     patches = width * side * side * _size(f, "in_channels", "in_chans", default=3)
     merged = width * _size(f, "spatial_merge_size", default=usual) ** 2
     out = _size(f, "out_hidden_size") or (_size(f, "hidden_size") if usual == 2 else 0)

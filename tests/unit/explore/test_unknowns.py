@@ -7,7 +7,7 @@ import pytest
 
 from dse.core.provenance import Sourced
 from dse.explore.unknowns import Unknown, at_score, correlations, draw, study_facts, unknowns
-from dse.study.study import load_study
+from dse.study.study import load_study, names_of_fits
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
 
@@ -43,7 +43,7 @@ def test_every_fact_of_both_chips_with_a_range_is_drawn_once():
     assert len({(u.scope, u.fact) for u in what}) == len(what)
     names = {u.name for u in what}
     assert {"node: mac_energy_fp8_J", "memory HBM4: phy_area_mm2", "memory HBM3E: phy_area_mm2"} <= names
-    assert study.calibration_names and {f"calibration {c}: matmul_frac" for c in study.calibration_names} <= names
+    assert names_of_fits(study) and {f"calibration {c}: matmul_frac" for c in names_of_fits(study)} <= names
     assert {"chip trainium3: power_limit_W", "headroom: usable_frac"} <= names
     assert not any("vendor" in n or "granule" in n for n in names)
     ranged = {(s, f.name) for s, f in study_facts(study) if not isinstance(f.value, str) and f.low < f.high}

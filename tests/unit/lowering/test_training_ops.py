@@ -12,7 +12,7 @@ from dse.workload.op import Kind, passes
 from dse.workload.presets import model, model_names
 from dse.workload.recurrences import Recurrence
 from dse.workload.storage import stored_B
-from dse.workload.transformer import Decode, Training, forward_FLOP_per_token
+from dse.workload.transformer import Decode, Training, forward_FLOP_per_token, is_causal
 
 GPT3, LLAMA, MIXTRAL, DEEPSEEK = (model(n) for n in ("gpt-3-175b", "llama-3.1-70b", "mixtral-8x7b", "deepseek-v3"))
 
@@ -249,7 +249,7 @@ def test_every_operator_moves_bytes_and_has_a_name(name):
     m = model(name)
     workload = Training(m, 64, 2048)
     parts = [*training_ops(workload, Shard(1, micro_batch=2)), *training_ops(workload, Shard(2, scores_again=False))]
-    if m.causal:
+    if is_causal(m):
         parts += serving_ops(Decode(m, 8, 128), Plan(tp=2))
     for p in parts:
         assert p.op.name and p.op.hbm_B > 0 and p.op.vector_elements > 0 and p.op.n_launches >= 1

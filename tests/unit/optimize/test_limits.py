@@ -12,10 +12,11 @@ from dse.optimize.search import leaders, run_search, search_of, with_design
 from dse.optimize.solution import LimitReport, Status
 from dse.optimize.solve import solve
 from dse.optimize.space import batch_of, data_of, every_plan, own_plans, space_of
-from dse.study.convex import Kind, allowed_frac, power_cap_W, ratio_rows, rows_of_limit
+from dse.study.convex import allowed_frac, power_cap_W, ratio_rows, rows_of_limit
 from dse.study.design import TOUCH
 from dse.study.metrics import Limit
-from dse.study.study import study_from
+from dse.study.rows import Kind
+from dse.study.study import mean_power_cap_W, names_of_fits, study_from
 from dse.technology.presets import node
 
 CAP, FLOOR = Limit("power_W", "at_most", 700.0), Limit("power_W", "at_least", 100.0)
@@ -38,7 +39,7 @@ def cap_W(study):
 def test_only_an_upper_limit_of_power_is_a_cap(tiny, limits, cap):
     """A floor of 100 W was taken for a cap of 100 W, since the limit was found by its name."""
     study = under(tiny, *limits, SILICON)
-    assert study.power_cap_W == cap
+    assert mean_power_cap_W(study) == cap
     assert cap_W(study) == cap
 
 
@@ -114,7 +115,7 @@ TWO_PHASES = {
 def test_each_workload_of_a_study_has_the_calibration_of_its_phase():
     """A study read the training stack for all: its baseline's decode step was not that of `evaluate`."""
     space = space_of(study_from(TWO_PHASES))
-    assert len(set(space.study.calibration_names)) == 2
+    assert len(set(names_of_fits(space.study))) == 2
     for name, (_, seconds), system in zip(
         space.study.workloads, space.ground.baselines, space.ground.systems[""], strict=True
     ):

@@ -1,5 +1,6 @@
 """Tables on narrow pages: never cut, whatever the width."""
 
+import dataclasses
 import io
 import re
 
@@ -12,7 +13,9 @@ from dse.optimize.search import Candidate
 from dse.report.front import remedy_view
 from dse.report.layout import Table, drawn, narrowed, table
 from dse.report.markup import written
+from dse.report.model_tables import model_view, models_table
 from dse.study.study import load_study
+from dse.workload.presets import model_reading
 
 ROWS = (
     ("calibration fit-trainium3-neuronx: attention_frac", "22 %", "2.4 % to 75 %", "measured", "+0.125 %", "43 %"),
@@ -91,3 +94,10 @@ def test_a_table_says_the_same_on_a_terminal_and_on_a_page():
     assert "─" in lines[3] or not lines[3]
     html = written(t)
     assert "<td>a [b]</td><td>700 W</td>" in html and "<td>all &lt;c&gt;</td>" in html and "of [both]" in html
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are():
+    """A model file may be called "m[bold]x.json", which Rich would read as a style."""
+    reading = model_reading("llama-3.1-8b")
+    named = dataclasses.replace(reading, model=dataclasses.replace(reading.model, name="m[bold]x"))
+    assert "m[bold]x" in shown(models_table([named]), 200) and "m[bold]x" in shown(model_view(named), 200)

@@ -18,7 +18,7 @@ from dse.report.screen import (
     product,
     stand_ins,
 )
-from dse.study.convex import Kind
+from dse.study.rows import Kind
 from dse.study.study import load_study
 
 STUDY = load_study(Path(__file__).parents[2] / "data" / "tiny.toml")

@@ -7,7 +7,7 @@ import pytest
 
 from dse.core.bibliography import bibtex
 from dse.study.basis import basis_of, chip_basis, guesses, owner_basis, source_keys, study_basis
-from dse.study.study import load_study
+from dse.study.study import load_study, names_of_fits
 
 ROOT = Path(__file__).parents[3]
 TINY = ROOT / "tests" / "data" / "tiny.toml"
@@ -22,7 +22,7 @@ def test_guesses_are_guesses_and_widest_first():
     assert spreads == sorted(spreads, reverse=True)
     things = {b.thing for b in basis}
     assert {"node N3P", "memory HBM4", "link SerDes224G", "link UCIe-A", "package CoWoS-L", "chip trainium3"} <= things
-    assert {f"calibration {name}" for name in study.calibration_names} <= things
+    assert {f"calibration {name}" for name in names_of_fits(study)} <= things
     assert len({(b.thing, b.fact.name) for b in basis}) == len(basis)
 
 

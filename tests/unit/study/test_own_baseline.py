@@ -9,7 +9,7 @@ from dse.core.errors import SpecError
 from dse.hardware.own_chip import chip_toml
 from dse.optimize.ground import ground_of
 from dse.study.basis import study_basis
-from dse.study.study import load_study
+from dse.study.study import load_study, names_of_fits
 
 TINY = (Path(__file__).parents[2] / "data" / "tiny.toml").read_text()
 SAME = '[mine]\nbase = "trainium3"\nn_dies = { value = 2, kind = "guess", source = "dse2026" }\n'
@@ -47,7 +47,7 @@ def test_its_receipts_and_calibration_are_told(tmp_path):
 
 
 def test_without_a_calibration_it_has_that_of_its_family(tmp_path):
-    assert study(tmp_path, calibration="").calibration_names == (f"fit-{tmp_path / 'mine.toml'}-neuronx",)
+    assert names_of_fits(study(tmp_path, calibration="")) == (f"fit-{tmp_path / 'mine.toml'}-neuronx",)
 
 
 def test_without_base_and_calibration_it_is_refused(tmp_path):
@@ -61,7 +61,7 @@ def test_an_unknown_calibration_is_refused(tmp_path):
 
 
 def test_a_named_calibration_is_used(tmp_path):
-    assert study(tmp_path, calibration='calibration = "prior-cuda"').calibration_names == ("prior-cuda",)
+    assert names_of_fits(study(tmp_path, calibration='calibration = "prior-cuda"')) == ("prior-cuda",)
     assert dse.load_study(tmp_path / "study.toml").at_size(4).n_chips == 4
 
 

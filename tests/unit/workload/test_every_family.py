@@ -5,9 +5,10 @@ import functools
 import pytest
 
 from dse.core.errors import SpecError
+from dse.workload.counts import parameters_by_part
 from dse.workload.families import TYPES
 from dse.workload.huggingface import reading
-from dse.workload.transformer import active_parameters, forward_FLOP_per_token, parameters_by_part, total_parameters
+from dse.workload.transformer import active_parameters, forward_FLOP_per_token, total_parameters
 
 PLAIN = {
     "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "intermediate_size": 96,

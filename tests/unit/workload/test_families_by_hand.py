@@ -11,10 +11,12 @@ from dse.core.errors import SpecError
 from dse.lowering.linears import Shard
 from dse.lowering.training_ops import block_elementwise
 from dse.workload.blocks import Experts
+from dse.workload.counts import ahead_parameters, parameters_by_part
 from dse.workload.huggingface import reading
-from dse.workload.mixers import Attention, Latent
+from dse.workload.latent import Latent
+from dse.workload.mixers import Attention
 from dse.workload.recurrences import Recurrence
-from dse.workload.transformer import ahead_parameters, parameters_by_part, total_parameters
+from dse.workload.transformer import total_parameters
 
 PLAIN = {
     "hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,

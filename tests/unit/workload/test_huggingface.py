@@ -11,8 +11,9 @@ from dse.cli import main
 from dse.core.errors import SpecError
 from dse.workload.blocks import Block, Experts, Mlp, Run
 from dse.workload.huggingface import read_config
-from dse.workload.mixers import Attention, Latent
-from dse.workload.transformer import Model, moe_share
+from dse.workload.latent import Latent
+from dse.workload.mixers import Attention
+from dse.workload.transformer import Model, is_causal, moe_share
 
 LLAMA = {
     "model_type": "llama",
@@ -232,8 +233,8 @@ def test_multimodal_models_nest_their_text(tmp_path):
 def test_bert_dialect(tmp_path):
     bert = edited(LLAMA, model_type="bert", hidden_act="gelu", layer_norm_eps=1e-12, rms_norm_eps=DROP)
     m = model_from_config(write(tmp_path, edited(bert, tie_word_embeddings=DROP)))
-    assert (m.causal, m.runs[0].block.feed, m.tied_embeddings, m.norm_passes) == (False, Mlp(224, 2), True, 6)
-    assert model_from_config(write(tmp_path, edited(bert, is_decoder=True))).causal
+    assert (is_causal(m), m.runs[0].block.feed, m.tied_embeddings, m.norm_passes) == (False, Mlp(224, 2), True, 6)
+    assert is_causal(model_from_config(write(tmp_path, edited(bert, is_decoder=True))))
 
 
 def test_bloom_dialect(tmp_path):
@@ -247,7 +248,7 @@ def test_bloom_dialect(tmp_path):
         )
     )  # fmt: skip
     assert m.runs == (Run(Block((Attention(8, 8, 8),), Mlp(256, 2)), 2),)
-    assert (m.hidden, m.max_context, m.tied_embeddings, m.causal) == (64, 512, True, True)
+    assert (m.hidden, m.max_context, m.tied_embeddings, is_causal(m)) == (64, 512, True, True)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ import pytest
 
 from dse.core.errors import SpecError, UnknownNameError
 from dse.workload.blocks import Block, Experts, Mlp, Run
-from dse.workload.mixers import Attention, Latent
+from dse.workload.latent import Latent
+from dse.workload.mixers import Attention
 from dse.workload.presets import model, model_names, model_reading, model_sources
+from dse.workload.transformer import is_causal
 
 
 def test_names():
@@ -102,7 +104,7 @@ def test_mistral_windows_every_block():
 
 def test_bert_is_an_encoder():
     m = model("bert-large")
-    assert (m.causal, m.runs[0].block.feed, m.tied_embeddings, m.norm_passes) == (False, Mlp(4096, 2), True, 6)
+    assert (is_causal(m), m.runs[0].block.feed, m.tied_embeddings, m.norm_passes) == (False, Mlp(4096, 2), True, 6)
 
 
 def test_llama_3_3_has_the_shape_of_3_1():

@@ -7,7 +7,8 @@ import pytest
 from dse.core.errors import SpecError
 from dse.workload.blocks import Mlp, Run
 from dse.workload.presets import model
-from dse.workload.transformer import active_parameters, check_precision, kv_B_per_token, moe_share, total_parameters
+from dse.workload.requests import check_precision
+from dse.workload.transformer import active_parameters, kv_B_per_token, moe_share, total_parameters
 
 
 def layer_parameters(m, dense=True):

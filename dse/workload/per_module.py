@@ -12,7 +12,7 @@ from ..core.errors import SpecError
 from .config_file import show
 from .families.common import Body
 from .module_names import LAYER, LINEARS, mostly, parts_of
-from .quantisers import by_word, integer
+from .quantisers import affine
 
 OWN = ("bits", "group_size", "mode", "quant_method")
 """Keys of the object that are no modules."""
@@ -34,7 +34,7 @@ def module_formats(raw: Mapping[str, Any], place: str) -> dict[str, str]:
         if said is False:
             found[_usual(name)] = "bf16"
         elif isinstance(said, dict):
-            found[_usual(name)] = by_word(said.get("mode")) or integer(said.get("bits"), f"{place}: module {name}")
+            found[_usual(name)] = affine(said, f"{place}: module {name}", raw)
         else:
             raise SpecError(
                 f"{place}: quantization.{name} = {show(said)} is not known; allowed: {', '.join(OWN)}, and modules, "

@@ -33,9 +33,9 @@ def equal_cost_stages(n_layers: int, n_head_layers: float, n_stages: int) -> np.
 @cache
 def balanced_stages(model: Model, n_stages: int) -> np.ndarray:
     """As `equal_cost_stages`, where a block costs the weights that a token meets, and the head its table."""
-    table = model.vocab * model.hidden
-    blocks = active_parameters(model) - (1 if model.tied_embeddings else 2) * table - model.n_tables
-    return equal_cost_stages(model.n_layers, table * model.n_layers / blocks, n_stages)
+    table, head = model.vocab * model.hidden, model.n_outputs * model.hidden
+    blocks = active_parameters(model) - table - model.n_head_weights - model.n_tables
+    return equal_cost_stages(model.n_layers, head * model.n_layers / blocks, n_stages)
 
 
 def end_layers(plan: Plan, model: Model, balanced: bool) -> tuple[float, float]:
@@ -188,5 +188,5 @@ def stage_activations_B(plan: Plan, workload: Training, stage: int, software: Fo
     if stage == 0 and model.dropout:
         per_token += held * model.hidden / n_stream
     if stage == plan.pp - 1:
-        per_token += software.logit_B * model.vocab / tp + 2 * ACTIVATION_B * model.hidden / n_stream
+        per_token += software.logit_B * model.n_outputs / tp + 2 * ACTIVATION_B * model.hidden / n_stream
     return tokens * (per_token + replay)

@@ -129,5 +129,5 @@ def pass_demand(
 def _model_FLOP(workload: Serving, cached: float, new: int) -> float:
     """Useful FLOP of a step: every new token's weights and attended positions, and the head for one token each."""
     model = workload.model
-    head = 2.0 * model.hidden * model.vocab
+    head = 2.0 * model.hidden * model.n_outputs
     return workload.batch * (new * (forward_FLOP_per_token(model, cached, new) - head) + head)

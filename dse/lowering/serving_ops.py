@@ -163,7 +163,7 @@ def serving_ops(
     small = block_elementwise(model, shard, tokens, "forward", partial(products_of, workload), not fixed)
     placed += [Placed(op, "forward") for op in small]
     last = 1.0 if isinstance(workload, Decode) else 1.0 / workload.n_chunks
-    vocab = model.vocab / plan.tp
+    vocab = model.n_outputs / plan.tp
     head = _stored(workload, Linear("head", p.sequences, model.hidden, vocab, part="head"))
     draw = elementwise("sample", p.sequences * vocab, passes()["sample"], moved=2.0)
     return [*placed, Placed(head, "head", last), Placed(draw, "head", last)]

@@ -197,7 +197,7 @@ def _head(workload: Training, s: Shard, tokens: float) -> list[Op]:
     """The product with the vocabulary, its gradients and the loss."""
     model = workload.model
     predicted = tokens if model.causal else tokens * passes()["masked_frac"]
-    vocab = model.vocab / s.tp
+    vocab = model.n_outputs / s.tp
     head = [
         linear("head", predicted, model.hidden, vocab, "bf16"),
         linear("head dgrad", predicted, vocab, model.hidden, "bf16"),

@@ -57,6 +57,8 @@ class Model:
     """Storage format of the checkpoint's weights, such as "bf16,experts=mxfp4"."""
     left_out: tuple[Part, ...] = ()
     """Parts of the checkpoint that are not counted."""
+    headless: bool = False
+    """Whether it gives a score or a vector instead of words (reward and embedding models)."""
 
     def frame(self) -> pd.DataFrame:
         """One row per kind of block: count, description, parameters, KV-cache elements per token."""
@@ -70,6 +72,16 @@ class Model:
         size = f"{digits(total_parameters(self) / 1e9)} B parameters, {digits(active_parameters(self) / 1e9)} B active"
         kept = f"{self.n_layers} layers of {self.hidden:,}, {self.vocab:,} tokens, context {self.max_context:,}"
         return page(f"{self.name}: {size}; {kept}; stored as {self.weight_format}", self.frame())
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the head: one per word, or one in all."""
+        return 1 if self.headless else self.vocab
+
+    @property
+    def n_head_weights(self) -> int:
+        """Weights of a head of its own."""
+        return 0 if self.tied_embeddings and not self.headless else self.n_outputs * self.hidden
 
     @property
     def n_layers(self) -> int:
@@ -197,7 +209,7 @@ def products_of(workload: Workload, part: str = "mlp") -> str:
 
 def total_parameters(model: Model) -> int:
     """Number of weights: blocks, embedding, head (once if tied), tables, last norm; without `ahead` blocks."""
-    tables = (1 if model.tied_embeddings else 2) * model.vocab * model.hidden + model.n_tables
+    tables = model.vocab * model.hidden + model.n_head_weights + model.n_tables
     return sum(r.n * r.block.n_weights(model.hidden) for r in model.runs) + tables + model.hidden
 
 
@@ -235,7 +247,7 @@ def parameters_by_part(model: Model) -> dict[str, int]:
         parts["routed experts"] += r.n * routed
         parts["other MLPs"] += r.n * (feed - routed)
         parts["norms"] += r.n * (r.block.n_weights(h) - mixers - feed)
-    tables = {"embedding": table + model.n_tables, "head": 0 if model.tied_embeddings else table}
+    tables = {"embedding": table + model.n_tables, "head": model.n_head_weights}
     return parts | tables
 
 
@@ -280,7 +292,7 @@ def forward_FLOP_per_token(model: Model, cached: float, queries: float) -> float
     with N visited weights, a heads, d and d_v head widths of query and value, c mean positions attended to.
     Source: [narayanan2021megatron] appendix for the terms; [deepseek2024v2] section 2.1 for d_v other than d.
     """
-    h, total = model.hidden, 2.0 * model.hidden * model.vocab  # the head; the input embedding is a look-up
+    h, total = model.hidden, 2.0 * model.hidden * model.n_outputs  # the head; the input embedding is a look-up
     for r in model.runs:
         if not r.block.rests:
             macs = sum(m.n_product_macs(cached, queries) for m in r.block.mixers)

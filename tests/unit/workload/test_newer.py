@@ -6,7 +6,13 @@ Each configuration is the type's own default there, as its class writes it, the 
 import pytest
 
 from dse.workload.huggingface import reading
-from dse.workload.transformer import active_parameters, kv_B_per_token, total_parameters
+from dse.workload.transformer import (
+    active_parameters,
+    forward_FLOP_per_token,
+    kv_B_per_token,
+    parameters_by_part,
+    total_parameters,
+)
 
 WORDS = {"max_position_embeddings": 4096}
 KINDS = {"C": "conv", "F": "full_attention", "S": "sliding_attention", "L": "linear_attention"}
@@ -154,3 +160,26 @@ def test_an_embedding_model_of_gemma_sees_both_ways_within_its_window():
     assert total_parameters(m) == pytest.approx(302_863_104, rel=1e-3)  # as its page counts the checkpoint
     near, far = (next(r.block.mixers[0] for r in m.runs if bool(r.block.mixers[0].window) == x) for x in (True, False))
     assert not m.causal and near.n_attended(0, 2048) == 512 and far.n_attended(0, 2048) == 2048
+
+
+@pytest.mark.parametrize(
+    ("class_", "parameters"),
+    [
+        # Llama 3.1 8B, 128,256 words of 4,096: one score instead of the head, as Skywork's reward model has it
+        ("LlamaForCausalLM", 8_030_261_248), ("LlamaForSequenceClassification", 8_030_261_248 - 128_255 * 4096),
+        ("LlamaModel", 8_030_261_248 - 128_255 * 4096), ("LlamaForRewardModel", 8_030_261_248 - 128_255 * 4096),
+        ("LlavaLlamaModel", 8_030_261_248),
+    ],
+)  # fmt: skip
+def test_a_class_without_a_head_for_words_has_none(class_, parameters):
+    """Before: the head was counted, 7 % of a reward model."""
+    keys = {
+        "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 131072,
+        "tie_word_embeddings": False, "architectures": [class_],
+    }  # fmt: skip
+    found = reading(keys, "x", "x")
+    assert total_parameters(found.model) == parameters == sum(parameters_by_part(found.model).values())
+    assert found.model.headless == ("architectures" in dict(found.ignored) and parameters < 8e9)
+    product = 2 * 4096 * (128256 if parameters > 8e9 else 1)
+    assert forward_FLOP_per_token(found.model, 0, 1) == pytest.approx(2 * 6_979_321_856 + product, rel=1e-3)

@@ -19,6 +19,7 @@ from .blocks import runs_of
 from .config_file import Config, Fields, read, show
 from .families import FAMILIES, TYPES, Body
 from .families.vision import INSIDE, is_inside, text_fields, towers
+from .params_file import translated
 from .quantised import stored_as
 from .quantisers import cache_note
 from .transformer import Model
@@ -84,7 +85,7 @@ def _not_read() -> dict[str, dict[str, Any]]:
 
 
 OTHERS = {
-    "dim": "the sizes are spelled as in a params.json of Meta or Mistral",
+    "dim": "the sizes are spelled as in a params.json of Meta or Mistral, without all that the latter has",
     "general.architecture": "the keys are GGUF's",
     "ssm_cfg": "the keys are those of mamba_ssm",
     "ffn_hidden_size": "the keys are Megatron's or NeMo's",
@@ -161,7 +162,7 @@ def read_config(path: str | Path) -> Reading:
 
 def reading(raw: Config, place: str, name: str, beside: Config | None = None) -> Reading:
     """As `read_config` for a configuration in memory; `beside` is ModelOpt's file if `raw` has no storage format."""
-    outer = Fields(raw, place)
+    outer = Fields(translated(raw, place), place)
     if outer.flag("is_encoder_decoder", default=False):
         raise SpecError(f"{place}: is_encoder_decoder = true: an encoder with a decoder is not supported")
     parts = towers(outer)  # first: what it takes is no key of the language model, also where that stands outside

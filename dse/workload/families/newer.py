@@ -169,14 +169,17 @@ INKLING = (
 def zaya(f: Fields) -> Body:
     """ZAYA1: attention whose keys and values are narrow and pass a short convolution; one of many experts a token.
 
-    The router has a small MLP, below 0.5 % of the weights, which is left out, as are the convolutions.
+    The router has a small MLP and keys and queries a convolution by head, together 1 % of the weights.
     """
-    n = n_layers(f)
+    n, hidden = n_layers(f), hidden_of(f)
     f.fixed("cca_time0", 2)
     f.fixed("cca_time1", 2)
-    f.skip("router_hidden_size", "lm_head_bias", "layer_types")
-    moe = experts(f, ("num_experts",), TOP, WIDTH)
-    return body(f, blocks_of([grouped(f, kv=2, head_dim=128)] * n, [moe or mlp(f)] * n), tied=True)
+    f.skip("lm_head_bias", "layer_types")
+    moe, attention = experts(f, ("num_experts",), TOP, WIDTH), grouped(f, kv=2, head_dim=128)
+    made = body(f, blocks_of([attention] * n, [moe or mlp(f)] * n), tied=True)
+    router = f.whole("router_hidden_size", default=256)
+    taps = 2 * (attention.n_heads + attention.n_kv_heads) * attention.head_dim * (attention.head_dim + 1)
+    return dataclasses.replace(made, n_tables=n * (hidden * router + 2 * router**2 + router + taps))
 
 
 def chameleon(f: Fields) -> Body:

@@ -1,4 +1,4 @@
-"""Families of 2026 and small older ones: gated attention with windows, experts at a lower width, convolutions beside.
+"""Families of 2026: gated attention with windows, experts at a lower width, convolutions beside.
 
 Source: sizes and defaults are those of each type in [wolf2020transformers], release 5.24.
 """
@@ -13,7 +13,6 @@ from ..mixers import AbstractMixer, Attention
 from ..recurrences import ShortConvolution
 from .common import (
     FULL,
-    LAYER,
     SLIDING,
     Body,
     Builder,
@@ -28,7 +27,7 @@ from .common import (
     typed_windows,
     windowed,
 )
-from .dense import Windows, all_windows, gated, gpt2, no_windows
+from .dense import Windows, all_windows, gated, no_windows
 from .experts import TOP, WIDTH, mixed_feeds, sparse_steps, with_shared
 from .hybrid import LINEAR, gated_delta
 
@@ -182,80 +181,21 @@ def zaya(f: Fields) -> Body:
     return dataclasses.replace(made, n_tables=n * (hidden * router + 2 * router**2 + router + taps))
 
 
-def chameleon(f: Fields) -> Body:
-    """Chameleon: a dense decoder whose words are of texts and of images, which another model cuts."""
-    f.skip("model_parallel_size", "swin_norm", "vq_config", "vocabulary_map")
-    return gated(f)
-
-
-def molmo2(f: Fields) -> Body:
-    """Molmo 2: a dense decoder with a few more entries in the table than words."""
-    made = gated(f, norms=2)
-    f.skip("norm_after", "qk_norm_type", "rope_scaling_layers")
-    more = f.whole("additional_vocab_size", default=128, least=0)
-    return dataclasses.replace(made, n_tables=more * made.hidden)
-
-
-def xglm(f: Fields) -> Body:
-    """XGLM: keys of its own, LayerNorm, two matrices, positions that are computed."""
-    n, hidden, heads = f.layers("num_layers"), hidden_of(f), f.whole("attention_heads", "num_attention_heads")
-    f.fixed("add_cross_attention", False)
-    f.skip("layerdrop", "scale_embedding")
-    if hidden % heads:
-        raise f.error("attention_heads", f"a divisor of the width {hidden}")
-    blocks = blocks_of([Attention(heads, heads, hidden // heads)] * n, [mlp(f, "ffn_dim", matrices=2)] * n)
-    return body(f, blocks, tied=True, norm_passes=LAYER)
-
-
-def biogpt(f: Fields) -> Body:
-    """BioGPT: LayerNorm, two matrices, learned positions with two more than there are words."""
-    f.skip("layerdrop", "scale_embedding")
-    made = gated(f, tied=True, passes=LAYER, matrices=2)
-    return dataclasses.replace(made, n_tables=(made.max_context + 2) * made.hidden)
-
-
-def modernbert_decoder(f: Fields) -> Body:
-    """Ettin decoders: two windows to one layer that sees everything, a square matrix before the head."""
-    n, window = n_layers(f), f.whole("local_attention", default=128) // 2
-    f.skip("sliding_window", "global_attn_every_n_layers", "sep_token_id", "cls_token_id",
-           "norm_bias", "classifier_activation", "classifier_bias", "initializer_cutoff_factor",
-           "classifier_pooling", "deterministic_flash_attn", "sparse_pred_ignore_index",
-           "sparse_prediction")  # fmt: skip
-    period = f.whole("global_attn_every_n_layers", default=3)
-    windows = typed_windows(f, n, window, [0 if i % period == 0 else window for i in range(n)])
-    made = body(f, blocks_of(windowed(grouped(f), windows), [mlp(f)] * n), tied=True, norm_passes=LAYER)
-    bias = made.vocab if f.flag("decoder_bias", default=True) else 0
-    return dataclasses.replace(made, n_tables=made.hidden**2 + bias)
-
-
-def first_gpt(f: Fields) -> Body:
-    """GPT of 2018: as GPT-2, with its norms after each branch."""
-    f.skip("afn", *(k for k in f.raw if k.startswith("summary_")))
-    return gpt2(f)
-
-
 NEWER: dict[str, Builder] = {
     "apertus1p5_text": partial(gated, matrices=2),
     "aria_text": aria,
     "beam": beam,
-    "biogpt": biogpt,
-    "chameleon": chameleon,
     "cosmos3_edge_text": partial(gated, kv=8, matrices=2),
     "deepseek_ocr2_text": partial(with_shared, shared=2, first=1),
     "emu3_text_model": partial(gated, kv=8),
     "flint": flint,
-    "gpt-sw3": gpt2,
     "granite4_vision_text": gated,
     "inkling_text": partial(inkling, gate=False),
     "inkling2_text": partial(inkling, gate=True),
     "lara_mini": lara_mini,
     "lfm3": lfm3,
-    "modernbert-decoder": modernbert_decoder,
-    "molmo2_text": molmo2,
     "muse_glimmer_text": partial(gated_result, windows=partial(listed_windows, width=2048, period=4)),
     "muse_spark_text": muse_spark,
-    "openai-gpt": first_gpt,
     "voxtral_realtime_text": partial(gated, kv=8, head_dim=128, tied=True, windows=partial(all_windows, width=8192)),
-    "xglm": xglm,
     "zaya": zaya,
 }

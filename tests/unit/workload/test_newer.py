@@ -5,6 +5,7 @@ Each configuration is the type's own default there, as its class writes it, the 
 
 import pytest
 
+from dse.core.errors import SpecError
 from dse.workload.huggingface import reading
 from dse.workload.transformer import (
     active_parameters,
@@ -182,3 +183,19 @@ def test_a_class_without_a_head_for_words_has_none(class_, parameters):
     assert found.model.headless == ("architectures" in dict(found.ignored) and parameters < 8e9)
     product = 2 * 4096 * (128256 if parameters > 8e9 else 1)
     assert forward_FLOP_per_token(found.model, 0, 1) == pytest.approx(2 * 6_979_321_856 + product, rel=1e-3)
+
+
+def test_openelm_grows_from_layer_to_layer():
+    """The smallest one: 271,527,168 weights as its page counts them, norms of heads (2 x 64 a layer) included."""
+    keys = {
+        "model_type": "openelm", "num_transformer_layers": 16, "model_dim": 1280, "head_dim": 64, "vocab_size": 32000,
+        "max_context_length": 2048, "ffn_dim_divisor": 256, "ffn_with_glu": True, "share_input_output_layers": True,
+        "num_query_heads": [12] * 5 + [16] * 7 + [20] * 4, "num_kv_heads": [3] * 5 + [4] * 7 + [5] * 4,
+        "ffn_multipliers": [0.5, 0.73, 0.97, 1.2, 1.43, 1.67, 1.9, 2.13, 2.37, 2.6, 2.83, 3.07, 3.3, 3.53, 3.77, 4.0],
+    }  # fmt: skip
+    m = reading(keys, "x", "x").model
+    assert total_parameters(m) == 271_527_168 - 16 * 2 * 64
+    assert kv_B_per_token(m, "bf16") == 2 * (5 * 3 + 7 * 4 + 4 * 5) * 64 * 2
+    for odd in ({"ffn_multipliers": [1] * 3}, {"ffn_multipliers": ["x"] * 16}, {"num_query_heads": [12, 16]}):
+        with pytest.raises(SpecError, match=next(iter(odd))):
+            reading(keys | odd, "x", "x")

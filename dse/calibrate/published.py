@@ -34,12 +34,14 @@ CHIPS: tuple[tuple[str, str, str], ...] = (
     (r"a800", "a800", "dgx-a800"),
     (r"h800", "h800", "dgx-h800"),
     (r"\bh20\b", "h20", "hgx-h20"),
-    (r"gh200|h200", "h200", "hgx-h200"),
+    (r"gh200", "gh200", "gh200-nvl32"),
+    (r"h200", "h200", "hgx-h200"),
     (r"h100", "h100", "dgx-h100"),
     (r"gb300", "gb300", "gb300-nvl72"),
     (r"gb200", "gb200", "gb200-nvl72"),
     (r"b300", "b300", "hgx-b300"),
     (r"b200", "b200", "hgx-b200"),
+    (r"\bv100\b.*\b32 ?gi?b", "v100-32", "dgx-1-v100-32"),
     (r"\bv100\b", "v100", "dgx-1-v100"),
     (r"\bp100\b", "p100", "dgx-1-p100"),
     (r"mi100\b", "mi100", "mi100-4"),
@@ -134,7 +136,7 @@ def _on_slower_links(system: System, bus_Bps: float, ref: Reference) -> System:
     )
 
 
-OTHERS = r"h(100|200|800).*(pcie|\bnvl\b)|a800.*pcie|\bmig\b|\ba100x|\bh20 3e|v100.*\b32 ?gi?b"
+OTHERS = r"h(100|200|800).*(pcie|\bnvl\b)|a800.*pcie|\bmig\b|\ba100x|\bh20 3e|v100.*(pcie|sxm3)"
 """Boards that share a name with a preset and neither its clock nor its size."""
 NEAR_GB = 0.08
 """How far a memory in a chip's name may be from its preset's: makers count with and without what is set aside."""

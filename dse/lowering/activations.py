@@ -13,7 +13,7 @@ from ..technology.node import PRECISION_BITS
 from ..workload.blocks import Experts, Mlp
 from ..workload.latent import Latent
 from ..workload.mixers import Attention
-from ..workload.transformer import Model, Training, active_parameters
+from ..workload.transformer import Model, Training, active_parameters, n_head_weights, n_outputs
 from .mixer_ops import kept_B_per_token
 from .plan import Plan, layers_per_stage, n_micro_batches
 
@@ -34,9 +34,9 @@ def equal_cost_stages(n_layers: int, n_head_layers: float, n_stages: int) -> np.
 @cache
 def balanced_stages(model: Model, n_stages: int) -> np.ndarray:
     """As `equal_cost_stages`, where a block costs the weights that a token meets, and the head its table."""
-    table = model.vocab * model.hidden
-    blocks = active_parameters(model) - (1 if model.tied_embeddings else 2) * table - model.n_tables
-    return equal_cost_stages(model.n_layers, table * model.n_layers / blocks, n_stages)
+    table, head = model.vocab * model.hidden, n_outputs(model) * model.hidden
+    blocks = active_parameters(model) - table - n_head_weights(model) - model.n_tables
+    return equal_cost_stages(model.n_layers, head * model.n_layers / blocks, n_stages)
 
 
 def end_layers(plan: Plan, model: Model, balanced: bool) -> tuple[float, float]:
@@ -189,5 +189,5 @@ def stage_activations_B(plan: Plan, workload: Training, stage: int, software: Fo
     if stage == 0 and model.dropout:
         per_token += held * model.hidden / n_stream
     if stage == plan.pp - 1:
-        per_token += software.logit_B * model.vocab / tp + 2 * ACTIVATION_B * model.hidden / n_stream
+        per_token += software.logit_B * n_outputs(model) / tp + 2 * ACTIVATION_B * model.hidden / n_stream
     return tokens * (per_token + replay)

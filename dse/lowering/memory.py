@@ -9,7 +9,7 @@ from ..core.frames import AbstractShown
 from ..technology.node import PRECISION_BITS
 from ..workload.blocks import Block, Experts
 from ..workload.storage import format_of, n_element_bits, stored_B
-from ..workload.transformer import Decode, Model, Serving, Training, Workload, state_B
+from ..workload.transformer import Decode, Model, Serving, Training, Workload, n_head_weights, n_outputs, state_B
 from .activations import ACTIVATION_B, FUSED, Footprint, end_layers, layer_activation_B_per_token, stage_activations_B
 from .headroom import n_kv_block_tokens
 from .linears import mixer_linears, replicated_weights
@@ -75,8 +75,8 @@ def chip_weights(plan: Plan, model: Model, n_layers: float | None = None) -> dic
     layers = layers_per_stage(plan, model) if n_layers is None else n_layers
     # in a pipeline embedding and head are on different stages, so that the heaviest has one of the two
     total = {"embedding": table + model.n_tables / plan.tp, "head": 0.0, "rest": float(model.hidden)}
-    if plan.pp == 1 and not model.tied_embeddings:
-        total["head"] = table
+    if plan.pp == 1:
+        total["head"] = n_head_weights(model) / plan.tp
     for block, share in model.shares:
         for part, n in _block_weights(block, model.hidden, plan.tp, plan.ep).items():
             total[part] = total.get(part, 0.0) + layers * share * n
@@ -160,7 +160,7 @@ def _serving_memory(plan: Plan, workload: Serving) -> Memory:
     # The residual stream and its norm are whole on every rank; the rest of a layer's tensors are split.
     layer = 2 * ACTIVATION_B * model.hidden + layer_activation_B_per_token(model, plan.tp, "selective", 1)
     tokens = p.tokens / (1 if isinstance(workload, Decode) else plan.cp)
-    working = tokens * layer + p.sequences * FUSED.logit_B * model.vocab / plan.tp
+    working = tokens * layer + p.sequences * FUSED.logit_B * n_outputs(model) / plan.tp
     return Memory(weights, 0.0, 0.0, working, cache)
 
 

@@ -8,7 +8,15 @@ import numpy as np
 
 from ..core.types import host_record
 from ..hardware.system import System
-from ..workload.transformer import Decode, Serving, forward_FLOP_per_token, moe_share, n_branches, products_of
+from ..workload.transformer import (
+    Decode,
+    Serving,
+    forward_FLOP_per_token,
+    moe_share,
+    n_branches,
+    n_outputs,
+    products_of,
+)
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
 from .memory import ACTIVATION_B, memory_B
 from .mixer_ops import result_width, ring_width
@@ -129,5 +137,5 @@ def pass_demand(
 def _model_FLOP(workload: Serving, cached: float, new: int) -> float:
     """Useful FLOP of a step: every new token's weights and attended positions, and the head for one token each."""
     model = workload.model
-    head = 2.0 * model.hidden * model.vocab
+    head = 2.0 * model.hidden * n_outputs(model)
     return workload.batch * (new * (forward_FLOP_per_token(model, cached, new) - head) + head)

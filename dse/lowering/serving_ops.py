@@ -10,7 +10,7 @@ from ..workload.mixers import AbstractMixer, Attention
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, spread_B
 from ..workload.recurrences import Recurrence
 from ..workload.storage import format_of, n_element_bits, stored_B
-from ..workload.transformer import Decode, Serving, products_of, state_B
+from ..workload.transformer import Decode, Serving, n_outputs, products_of, state_B
 from .linears import Linear, Shard, block_linears, by_index, of_fixed_shape
 from .mixer_ops import absorbed_width, heads_of, index_op, recurrence_op, recurrence_step_op
 from .plan import Plan
@@ -164,7 +164,7 @@ def serving_ops(
     small = block_elementwise(model, shard, tokens, "forward", partial(products_of, workload), not fixed)
     placed += [Placed(op, "forward") for op in small]
     last = 1.0 if isinstance(workload, Decode) else 1.0 / workload.n_chunks
-    vocab = model.vocab / plan.tp
+    vocab = n_outputs(model) / plan.tp
     head = _stored(workload, Linear("head", p.sequences, model.hidden, vocab, part="head"))
     draw = elementwise("sample", p.sequences * vocab, passes()["sample"], moved=2.0)
     return [*placed, Placed(head, "head", last), Placed(draw, "head", last)]

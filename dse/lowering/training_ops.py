@@ -12,7 +12,7 @@ from ..workload.latent import Latent
 from ..workload.mixers import AbstractMixer, Attention
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, repeated, stored_attention
 from ..workload.recurrences import Recurrence
-from ..workload.transformer import Model, Training, is_causal
+from ..workload.transformer import Model, Training, is_causal, n_outputs
 from .linears import ADAPTER, Shard, adapters, block_linears
 from .mixer_ops import heads_of, index_op, mixer_elements, recurrence_op
 from .plan import Plan
@@ -198,7 +198,7 @@ def _head(workload: Training, s: Shard, tokens: float) -> list[Op]:
     """The product with the vocabulary, its gradients and the loss."""
     model = workload.model
     predicted = tokens if is_causal(model) else tokens * passes()["masked_frac"]
-    vocab = model.vocab / s.tp
+    vocab = n_outputs(model) / s.tp
     head = [
         linear("head", predicted, model.hidden, vocab, "bf16"),
         linear("head dgrad", predicted, vocab, model.hidden, "bf16"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from .blocks import Run
-from .transformer import Model
+from .transformer import Model, n_head_weights
 
 
 def parameters_by_part(model: Model) -> dict[str, int]:
@@ -19,7 +19,7 @@ def parameters_by_part(model: Model) -> dict[str, int]:
         parts["routed experts"] += r.n * routed
         parts["other MLPs"] += r.n * (feed - routed)
         parts["norms"] += r.n * (r.block.n_weights(h) - mixers - feed)
-    tables = {"embedding": table + model.n_tables, "head": 0 if model.tied_embeddings else table}
+    tables = {"embedding": table + model.n_tables, "head": n_head_weights(model)}
     return parts | tables
 
 

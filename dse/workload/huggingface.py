@@ -19,6 +19,7 @@ from .blocks import runs_of
 from .config_file import Config, Fields, read, show
 from .families import FAMILIES, TYPES, Body
 from .families.vision import INSIDE, is_inside, text_fields, towers
+from .params_file import translated
 from .quantised import stored_as
 from .quantisers import cache_note
 from .transformer import Model
@@ -84,7 +85,7 @@ def _not_read() -> dict[str, dict[str, Any]]:
 
 
 OTHERS = {
-    "dim": "the sizes are spelled as in a params.json of Meta or Mistral",
+    "dim": "the sizes are spelled as in a params.json of Meta or Mistral, without all that the latter has",
     "general.architecture": "the keys are GGUF's",
     "ssm_cfg": "the keys are those of mamba_ssm",
     "ffn_hidden_size": "the keys are Megatron's or NeMo's",
@@ -161,7 +162,7 @@ def read_config(path: str | Path) -> Reading:
 
 def reading(raw: Config, place: str, name: str, beside: Config | None = None) -> Reading:
     """As `read_config` for a configuration in memory; `beside` is ModelOpt's file if `raw` has no storage format."""
-    outer = Fields(raw, place)
+    outer = Fields(translated(raw, place), place)
     if outer.flag("is_encoder_decoder", default=False):
         raise SpecError(f"{place}: is_encoder_decoder = true: an encoder with a decoder is not supported")
     parts = towers(outer)  # first: what it takes is no key of the language model, also where that stands outside
@@ -177,15 +178,33 @@ def reading(raw: Config, place: str, name: str, beside: Config | None = None) ->
     body: Body = FAMILIES[kind](inner)
     seen = outer if inner is outer or is_inside(outer) else inner
     stored = stored_as(quantised, place, body, _expert_dtype(inner, outer))
-    ignored = (*_ignored(seen, kind), *cache_note(quantised), *stored.notes)
+    headless = _without_head(outer, kind)
+    ignored = (*_ignored(seen, kind), *cache_note(quantised), *stored.notes, *(("architectures", x) for x in headless))
     model = Model(
         name=name, hidden=body.hidden, vocab=body.vocab, runs=runs_of(body.blocks), tied_embeddings=body.tied,
         norm_passes=body.norm_passes, max_context=body.max_context, dropout=body.dropout, n_tables=body.n_tables,
         ahead=runs_of(body.ahead), weight_format=stored.spec, left_out=(*body.left_out, *parts),
+        headless=bool(headless),
     )  # fmt: skip
     return Reading(
         model, kind, stored.method, ignored, tuple((f"{inner.inside}{k}", v) for k, v in inner.filled.items())
     )
+
+
+SCORES = ("ForSequenceClassification", "ForTokenClassification", "RewardModel")
+"""Ends of the names of classes that give a score or a label for a text instead of words."""
+OWN_HEADS = ("bert", "roberta", "xlm-roberta", "camembert", "chatglm")
+"""Types of which a class named so has its head for words, or one that is counted with the body (encoders)."""
+
+
+def _without_head(outer: Fields, kind: str) -> list[str]:
+    """What is said of classes without a head for words: those that score, and a type's bare model (embeddings)."""
+    names = [x for x in outer.raw.get("architectures") or [] if isinstance(x, str)]
+    bare = kind.replace("_", "").replace("-", "").lower() + "model"
+    found = [x for x in names if x.endswith(SCORES) or x.lower() == bare]
+    if is_inside(outer) or kind in OWN_HEADS or len(found) < len(names):
+        return []
+    return [f"{x} has no head for words: one score is counted" for x in found]
 
 
 def _expert_dtype(*levels: Fields) -> str:

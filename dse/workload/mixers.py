@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 
 from typing_extensions import override
 
@@ -157,12 +158,12 @@ class Attention(AbstractMixer):
         """Positions that one of `queries` new tokens attends to on average, after `cached` ones.
 
         causal: c + q/2;  window w: the mean of min(c + i, w) over i from 0 to q;  chunk w: w/2 beyond the first;
-        encoder: c + q; cross: none, without an image.
+        encoder: c + q, or w; cross: none, without an image.
         """
         if self.cross:
             return 0.0
-        if not self.causal:
-            return cached + queries
+        if not self.causal:  # a window reaches half as far to either side
+            return min(self.window or math.inf, cached + queries)
         if self.chunked and cached + queries > self.window:
             return min(self.window / 2, n_seen(cached, queries, self.window))
         return n_seen(cached, queries, self.indexer.n_chosen if self.indexer else self.window)

@@ -11,8 +11,9 @@ from typing import Any
 from ..core.errors import SpecError
 from .config_file import show
 from .families.common import Body
+from .mixed_parts import mean_format
 from .module_names import LAYER, LINEARS, mostly, parts_of
-from .quantisers import by_word, integer
+from .quantisers import affine
 
 OWN = ("bits", "group_size", "mode", "quant_method")
 """Keys of the object that are no modules."""
@@ -34,7 +35,7 @@ def module_formats(raw: Mapping[str, Any], place: str) -> dict[str, str]:
         if said is False:
             found[_usual(name)] = "bf16"
         elif isinstance(said, dict):
-            found[_usual(name)] = by_word(said.get("mode")) or integer(said.get("bits"), f"{place}: module {name}")
+            found[_usual(name)] = affine(said, f"{place}: module {name}", raw)
         else:
             raise SpecError(
                 f"{place}: quantization.{name} = {show(said)} is not known; allowed: {', '.join(OWN)}, and modules, "
@@ -53,8 +54,8 @@ def counted(
 ) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
     """Formats of the parts that modules of their own decide, and a note on modules that decide none.
 
-    A part goes by its largest matrices in at least half of its layers. SpecError where other matrices differ from it in
-    as many: a part has one format here.
+    A part goes by its largest matrices in at least half of its layers; where other matrices differ from it in as many,
+    by the mean of all.
     """
     found: dict[str, str] = {}
     for stored in dict.fromkeys(formats.values()):
@@ -62,7 +63,11 @@ def counted(
         found |= dict.fromkeys((*_tables(names, body), *mostly(names, body)), stored)
     left = {n: f for n, f in formats.items() if f != found.get(part_of(n) or "", usual)}
     for part in LINEARS:
-        _check_part(part, [n for n in left if part_of(n) == part], found.get(part, usual), body, place)
+        others = [n for n in left if part_of(n) == part]
+        if _several(part, others, body):
+            modules = {n: f for n, f in formats.items() if part_of(n) == part}
+            found[part] = _mean(part, modules, usual, body, place)
+            left = {n: f for n, f in left.items() if n not in modules}
     if not left:
         return found, ()
     first, stored = next(iter(left.items()))
@@ -76,14 +81,23 @@ def _tables(names: list[str], body: Body) -> list[str]:
     return sorted(parts | ({"head"} if body.tied and "embedding" in parts else set()))
 
 
-def _check_part(part: str, others: list[str], stored: str, body: Body, place: str) -> None:
+def _several(part: str, others: list[str], body: Body) -> bool:
+    """Whether `others`, stored otherwise than most of the part, stand in at least half of its layers."""
     layers = parts_of(body)[part]
     held = {int(m.group(1)) for n in others if (m := LAYER.search(f"{n}."))}
-    if layers and 2 * len(held & set(layers)) >= len(layers):
+    return bool(layers) and 2 * len(held & set(layers)) >= len(layers)
+
+
+def _mean(part: str, modules: Mapping[str, str], usual: str, body: Body, place: str) -> str:
+    """The mean storage of a part of several, or SpecError where its matrices are not known by name."""
+    found = mean_format(part, modules, usual, body)
+    if found is None:
+        first = next(n for n, f in modules.items() if f != usual)
         raise SpecError(
-            f"{place}: quantization.{others[0]} is not {stored}, as the largest matrices of its part ({part}) are; a "
-            "part has one format here: remove these modules, or name all of the part"
+            f"{place}: quantization.{first} is not {usual}, as other matrices of its part ({part}) are, and not all of "
+            "them are known by name: remove these modules, or name all of the part"
         )
+    return found
 
 
 def part_of(name: str) -> str | None:

@@ -13,7 +13,16 @@ from .config_file import show
 from .families.common import Body
 from .module_names import LINEARS, WIDE, is_name, mostly, parts_of
 from .per_module import counted, module_formats
-from .quantisers import by_word, integer, is_plain, method_of, narrow_format, wide_as_narrow
+from .quantisers import (
+    ZERO,
+    by_word,
+    head_apart,
+    integer,
+    is_plain,
+    method_of,
+    narrow_format,
+    wide_as_narrow,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +53,7 @@ def stored_as(raw: dict[str, Any] | None, place: str, body: Body, expert_dtype: 
         narrow = narrow_format(raw, method, place)
         made = {p: narrow for p in LINEARS} | _experts_apart(raw, place, expert_dtype) | _by_pattern(raw, place, body)
         made |= _by_bits(raw, place, body)
-    made |= dict.fromkeys(wide_as_narrow(raw, method), narrow)
+    made |= dict.fromkeys(wide_as_narrow(raw, method), narrow) | head_apart(raw, method, place)
     apart, notes = counted(module_formats(raw, place), narrow, body, place) if method == "mlx" else ({}, ())
     made |= apart
     # what a list keeps wide has the last word: quantisers look there before they look at formats
@@ -99,7 +108,8 @@ def _by_bits(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
             bits = 16 if name.startswith("-:") else inner.get("bits")
             if bits is None:  # a group size or an order of its own: as narrow as the rest
                 continue
-            found = "bf16" if bits == 16 else integer(bits, place)
+            group = inner.get("group_size", raw.get("group_size"))
+            found = "bf16" if bits == 16 else integer(bits, place, group, ZERO)
             plain = name.removeprefix("-:").removeprefix("+:")
             named.setdefault(found, []).append(f"re:{plain}" if key == "dynamic" or ".*" in plain else plain)
     odd = next((x for names in named.values() for x in names if not is_name(x)), None)
@@ -149,7 +159,7 @@ def _one_group(weights: dict[str, Any], place: str) -> str:
         return "fp8"
     if kind == "float" and bits == 4:
         return "nvfp4" if weights.get("group_size", 16) == 16 else "mxfp4"  # blocks of 16 or of 32 tell them apart
-    return integer(bits, place)
+    return integer(bits, place, weights.get("group_size"), ZERO if weights.get("symmetric") is False else "")
 
 
 def _names(raw: dict[str, Any], key: str, place: str) -> list[str]:

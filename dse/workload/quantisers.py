@@ -5,11 +5,14 @@ Source: keys as in [wolf2020transformers] release 5.24, quantizers; Quark's and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..core.errors import SpecError
 from .config_file import show
+from .grouped import grouped
+from .storage import storage_names
 
 Raw = dict[str, Any]
 
@@ -38,11 +41,27 @@ def by_word(said: object) -> str | None:
     return next((name for name, words in WORDS.items() if word in words), None)
 
 
-def integer(bits: Any, place: str) -> str:
-    """The storage of whole numbers of so many bits."""
-    if bits not in (4, 8):
-        raise SpecError(f"{place}: quantization_config.bits = {show(bits)} is not known; allowed: 4, 8")
-    return f"int{int(bits)}"
+WIDTHS = (2, 3, 4, 5, 6, 8)
+"""Bits of whole numbers."""
+USUAL_GROUP = 128
+"""Elements of a group where a file says nothing: the default of GPTQ, AWQ and AutoRound."""
+
+
+def integer(bits: Any, place: str, group: Any = None, kind: str = "") -> str:
+    """The storage of whole numbers of so many bits, in groups of `group`, each of a `kind` as in `grouped.KINDS`.
+
+    Without a size, or with -1 for a whole row, it is the storage that goes by the bits alone.
+    """
+    if isinstance(bits, bool) or bits not in WIDTHS:
+        raise SpecError(
+            f"{place}: quantization_config.bits = {show(bits)} is not known; allowed: {', '.join(map(str, WIDTHS))}"
+        )
+    alone, stated = f"int{int(bits)}", group not in (None, -1, 0)
+    size = group if stated else USUAL_GROUP
+    if not isinstance(size, int) or isinstance(size, bool) or grouped(name := f"{alone}g{size}{kind}") is None:
+        raise SpecError(f"{place}: quantization_config.group_size = {show(group)}, expected a whole number or -1")
+    usual = not stated or (bits, size, kind) == (4, USUAL_GROUP, "")  # the format without a size is this one
+    return alone if usual and alone in storage_names() else name
 
 
 def is_plain(raw: Raw) -> bool:
@@ -88,13 +107,65 @@ def _torchao(raw: Raw, place: str) -> str:
 def _hqq(raw: Raw, place: str) -> str:
     inner = raw.get("quant_config")
     params = inner.get("weight_quant_params") if isinstance(inner, dict) else None
-    return integer(params.get("nbits") if isinstance(params, dict) else None, place)
+    params = params if isinstance(params, dict) else {}
+    return integer(params.get("nbits"), place, params.get("group_size"), AFFINE)
 
 
-def _bits(raw: Raw, place: str) -> str:
-    if mode := by_word(raw.get("mode")):  # of MLX, which is "affine" for whole numbers
-        return mode
-    return integer(raw.get("bits", raw.get("w_bit", 4)), place)
+AFFINE, ZERO = "a", "z"
+"""Kinds of groups of whole numbers, as in `grouped.KINDS`."""
+
+
+def _packed(raw: Raw, place: str) -> str:
+    # packed files have zero points even where all of them are the middle (symmetric)
+    return integer(raw.get("bits", raw.get("w_bit", 4)), place, raw.get("group_size", raw.get("q_group_size")), ZERO)
+
+
+def affine(raw: Mapping[str, Any], place: str, around: Mapping[str, Any] | None = None) -> str:
+    """The storage of MLX's and Metal's objects: a mode by its name, or whole numbers with a scale and an offset.
+
+    A module's own object leaves out what the one `around` it says.
+    """
+    group = raw.get("group_size", (around or {}).get("group_size"))
+    return by_word(raw.get("mode")) or integer(raw.get("bits"), place, group, AFFINE)
+
+
+def mean_bits(value: object, place: str, key: str) -> str:
+    """The storage of so many bits a weight on average."""
+    name = f"w{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+    if grouped(name) is None:
+        raise SpecError(f"{place}: quantization_config.{key} = {show(value)} is not known; allowed: 1 to 8 bits")
+    return name
+
+
+def _additive(raw: Raw, place: str) -> str:
+    """Code books: every group of weights is a sum of one entry of each. Source: [egiazarian2024aqlm] section 3.1."""
+    sizes = [raw.get(k) for k in ("num_codebooks", "nbits_per_codebook", "in_group_size", "out_group_size")]
+    if not all(isinstance(x, int) and not isinstance(x, bool) and x > 0 for x in sizes):
+        raise unknown(raw, place, "num_codebooks", "whole numbers for it, its bits and both sizes of a group")
+    books, bits, wide, high = (int(x or 1) for x in sizes)
+    return mean_bits(round(books * bits / (wide * high), 4), place, "num_codebooks")
+
+
+def _nf4(raw: Raw, place: str) -> str:
+    if not raw.get("load_in_4bit"):
+        return "int8"
+    return "nf4-double" if raw.get("bnb_4bit_use_double_quant") else "nf4"
+
+
+def _ternary(raw: Raw, place: str) -> str:
+    mode = raw.get("quantization_mode", "offline")
+    if mode not in ("offline", "online"):
+        raise unknown(raw, place, "quantization_mode", "offline, online")
+    return "ternary" if mode == "offline" else "bf16"  # online: kept wide, narrowed in each pass
+
+
+def _of_file(raw: Raw, place: str) -> str:
+    """The type in the name of a GGUF file, such as `model-Q4_K_M.gguf`."""
+    words = re.split(r"[^a-z0-9_]+", str(raw.get("gguf_file", "")).lower())
+    found = next((w for w in words if w in storage_names()), None)
+    if found is None:
+        raise unknown(raw, place, "gguf_file", "a name with a type such as Q4_K_M")
+    return found
 
 
 def _modelopt(raw: Raw, place: str) -> str:
@@ -107,8 +178,16 @@ def _modelopt(raw: Raw, place: str) -> str:
 METHODS: dict[str, Callable[[Raw, str], str]] = {
     **dict.fromkeys(("fp8", "mxfp8", "fbgemm_fp8"), lambda raw, place: "fp8"),
     "mxfp4": lambda raw, place: "mxfp4",
-    **dict.fromkeys(("gptq", "awq", "auto-round", "autoround", "mlx"), _bits),
-    "bitsandbytes": lambda raw, place: "int4" if raw.get("load_in_4bit") else "int8",
+    **dict.fromkeys(("gptq", "awq", "auto-round", "autoround"), _packed),
+    **dict.fromkeys(("mlx", "metal"), affine),
+    "bitsandbytes": _nf4,
+    "bitnet": _ternary,
+    "aqlm": _additive,
+    **dict.fromkeys(("exl2", "exl3"), lambda raw, place: mean_bits(raw.get("bits"), place, "bits")),
+    "gguf": _of_file,
+    "nvfp4": lambda raw, place: "nvfp4",
+    "fp_quant": _named("forward_dtype"),
+    "fouroversix": _named("dtype"),
     "eetq": lambda raw, place: "int8",
     "quanto": _named("weights"),
     "quark": _named("global_quant_config", "weight", "dtype"),
@@ -130,9 +209,15 @@ def narrow_format(raw: Raw, method: str, place: str) -> str:
 
 def wide_as_narrow(raw: Raw, method: str) -> tuple[str, ...]:
     """Parts beside the linear layers that are narrow too: MLX's tables, GPTQ's head where it says so."""
-    if method == "mlx":
+    if method in ("mlx", "gguf"):
         return ("head", "embedding")
     return ("head",) if raw.get("lm_head") is True else ()
+
+
+def head_apart(raw: Raw, method: str, place: str) -> dict[str, str]:
+    """The format of a head with bits of its own, as ExLlama's files have it."""
+    said = method in ("exl2", "exl3") and raw.get("head_bits")
+    return {"head": mean_bits(raw["head_bits"], place, "head_bits")} if said else {}
 
 
 def cache_note(raw: Raw | None) -> tuple[tuple[str, str], ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..core.errors import SpecError
 from ..core.provenance import Sourced, load_receipts, number, text
+from .grouped import PRODUCTS, grouped
 
 _FILE = Path(__file__).parent / "data" / "storage.toml"
 
@@ -31,8 +32,11 @@ def _formats(spec: str) -> tuple[str, dict[str, str]]:
             raise SpecError(f"storage '{spec}': '{pair}' is not PART=FORMAT with one of {', '.join(PARTS)}, each once")
         formats[part] = name
     for name in (base, *formats.values()):
-        if name not in load_receipts(_FILE):
-            raise SpecError(f"storage '{name}' is not one of {', '.join(storage_names())}")
+        if name not in load_receipts(_FILE) and grouped(name) is None:
+            raise SpecError(
+                f"storage '{name}' is not one of {', '.join(storage_names())}; or whole numbers in groups such as "
+                "int4g64, or w3.5 for 3.5 bits a weight"
+            )
     return base, formats
 
 
@@ -57,18 +61,25 @@ def format_of(spec: str, part: str) -> str:
 
 def n_element_bits(name: str) -> float:
     """Bits of one stored element, without its scale."""
-    return number(load_receipts(_FILE)[format_of(name, "")], "bits")
+    own = format_of(name, "")
+    by_name = grouped(own)
+    return number(load_receipts(_FILE)[own], "bits") if by_name is None else by_name.n_bits
 
 
 def stored_B(name: str) -> float:
     """Bytes of one stored element with its share of the scale. Source: [ocp2023mx] section 5, or the data file's."""
-    facts = load_receipts(_FILE)[format_of(name, "")]
+    own = format_of(name, "")
+    by_name = grouped(own)
+    if by_name is not None:
+        return (by_name.n_bits + by_name.n_scale_bits) / 8
+    facts = load_receipts(_FILE)[own]
     return (number(facts, "bits") + number(facts, "scale_bits")) / 8
 
 
 def own_products(name: str) -> str:
     """Precision of matrix products that read this format without conversion."""
-    return text(load_receipts(_FILE)[format_of(name, "")], "products")
+    own = format_of(name, "")
+    return PRODUCTS if grouped(own) else text(load_receipts(_FILE)[own], "products")
 
 
 def storage_receipts() -> list[Sourced]:

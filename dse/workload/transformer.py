@@ -56,6 +56,8 @@ class Model:
     """Storage format of the checkpoint's weights, such as "bf16,experts=mxfp4"."""
     left_out: tuple[Part, ...] = ()
     """Parts of the checkpoint that are not counted."""
+    headless: bool = False
+    """Whether it gives a score or a vector instead of words (reward and embedding models)."""
 
     def frame(self) -> pd.DataFrame:
         """One row per kind of block: count, description, parameters, KV-cache elements per token."""
@@ -194,9 +196,19 @@ def products_of(workload: Workload, part: str = "mlp") -> str:
     return own_products(format_of(workload.weight_precision, part))
 
 
+def n_outputs(model: Model) -> int:
+    """Outputs of the head: one per word, or one in all."""
+    return 1 if model.headless else model.vocab
+
+
+def n_head_weights(model: Model) -> int:
+    """Weights of a head of its own."""
+    return 0 if model.tied_embeddings and not model.headless else n_outputs(model) * model.hidden
+
+
 def total_parameters(model: Model) -> int:
     """Number of weights: blocks, embedding, head (once if tied), tables, last norm; without `ahead` blocks."""
-    tables = (1 if model.tied_embeddings else 2) * model.vocab * model.hidden + model.n_tables
+    tables = model.vocab * model.hidden + n_head_weights(model) + model.n_tables
     return sum(r.n * r.block.n_weights(model.hidden) for r in model.runs) + tables + model.hidden
 
 
@@ -241,7 +253,7 @@ def forward_FLOP_per_token(model: Model, cached: float, queries: float) -> float
     with N visited weights, a heads, d and d_v head widths of query and value, c mean positions attended to.
     Source: [narayanan2021megatron] appendix for the terms; [deepseek2024v2] section 2.1 for d_v other than d.
     """
-    h, total = model.hidden, 2.0 * model.hidden * model.vocab  # the head; the input embedding is a look-up
+    h, total = model.hidden, 2.0 * model.hidden * n_outputs(model)  # the head; the input embedding is a look-up
     for r in model.runs:
         if not r.block.rests:
             macs = sum(m.n_product_macs(cached, queries) for m in r.block.mixers)

@@ -10,13 +10,15 @@ from .gemma import GEMMA
 from .hybrid import HYBRID
 from .latent import LATENT
 from .minicpm import MINICPM
+from .newer import NEWER
 from .older import OLDER, SIZED
 from .recent import RECENT
+from .small import SMALL
 from .state_space import STATE_SPACE
 from .vision import TEXT, VISION
 
 FAMILIES: dict[str, Builder] = (
-    DENSE | OLDER | EXPERTS | MINICPM | RECENT | GEMMA | LATENT | HYBRID | STATE_SPACE | SIZED | VISION
+    DENSE | OLDER | EXPERTS | MINICPM | RECENT | GEMMA | LATENT | HYBRID | STATE_SPACE | SIZED | VISION | NEWER | SMALL
 )
 """Model type to what reads it."""
 TYPES: tuple[str, ...] = tuple(sorted({*FAMILIES, *TEXT}))

@@ -102,10 +102,29 @@ def gated(
     return body(f, blocks, tied=tied, norm_passes=passes)
 
 
+def gemma(f: Fields) -> Body:
+    """Gemma: wide heads. Inside PaliGemma a prompt sees all of itself, which is counted as text that follows."""
+    both = f.flag("use_bidirectional_attention", default=False) and not f.inside
+    return both_ways(gated(f, kv=16, head_dim=256, tied=True), both)
+
+
 def gemma3(f: Fields) -> Body:
     """Gemma 3: norms on both sides, five windows to one layer that sees everything, wide heads."""
-    f.fixed("use_bidirectional_attention", False)
-    return gated(f, kv=4, head_dim=256, tied=True, norms=4, windows=partial(periodic_windows, period=6, width=4096))
+    both = f.flag("use_bidirectional_attention", default=False)
+    made = gated(f, kv=4, head_dim=256, tied=True, norms=4, windows=partial(periodic_windows, period=6, width=4096))
+    return both_ways(made, both)
+
+
+def both_ways(made: Body, both: bool) -> Body:
+    """`made`, with attention to what follows too where `both` (embedding models)."""
+    if not both:
+        return made
+    blocks = [
+        dataclasses.replace(b, mixers=tuple(dataclasses.replace(m, causal=False) for m in b.mixers
+                                            if isinstance(m, Attention)))
+        for b in made.blocks
+    ]  # fmt: skip
+    return dataclasses.replace(made, blocks=blocks)
 
 
 def gpt2(f: Fields) -> Body:
@@ -258,6 +277,7 @@ DENSE: dict[str, Builder] = {
     "qwen2_5_omni_text": partial(gated, kv=4, windows=partial(late_windows, first=28, width=32768)),
     "mimo": mimo_dense,
     "glm4v_text": partial(gated, kv=2, norms=4),
+    "glm_ocr_text": partial(gated, kv=8, norms=4),
     "hunyuan_vl_text": partial(gated, tied=True),
     "paddleocr_vl_text": partial(gated, kv=2, head_dim=128, tied=True),
     "granite_docling_text": partial(gated, kv=4, tied=True),
@@ -272,7 +292,7 @@ DENSE: dict[str, Builder] = {
     "qwen2_vl_text": partial(gated, kv=8, windows=partial(late_windows, first=80)),
     "qwen2_5_vl_text": partial(gated, kv=8, windows=partial(late_windows, first=80)),
     "qwen3_vl_text": partial(gated, kv=32, head_dim=128),
-    "gemma": partial(gated, kv=16, head_dim=256, tied=True),
+    "gemma": gemma,
     "gemma2": partial(
         gated, kv=4, head_dim=256, tied=True, norms=4, windows=partial(periodic_windows, period=2, width=4096)
     ),

@@ -179,6 +179,7 @@ LATENT: dict[str, Builder] = {
     "glm_moe_dsa": sparse,
     "deepseek_v4": deepseek_v4,
     "hy_v4": hy_v4,
+    "hy_v4_vl_text": hy_v4,
     "mistral_large4_text": mistral_large4,
     "sarvam_mla": partial(deepseek, first=1),
     "axk1": partial(deepseek, first=1),

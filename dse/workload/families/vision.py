@@ -32,6 +32,14 @@ TEXT = {
     "granite_speech": "granite", "fast_vlm": "qwen2", "perception_lm": "llama", "got_ocr2": "qwen2",
     "hyperclovax_vision_v2": "hyperclovax", "hunyuan_vl": "hunyuan_vl_text", "nemotron_h_omni": "nemotron_h",
     "paddleocr_vl": "paddleocr_vl_text", "dots_ocr": "qwen2", "idefics2": "mistral",
+    "apertus1p5": "apertus1p5_text", "aria": "aria_text", "lfm3_vl": "lfm3", "molmo2": "molmo2_text",
+    "glm_ocr": "glm_ocr_text", "granite4_vision": "granite4_vision_text", "emu3": "emu3_text_model",
+    "voxtral_realtime": "voxtral_realtime_text", "muse_glimmer": "muse_glimmer_text", "muse_spark": "muse_spark_text",
+    "inkling_mm_model": "inkling_text", "inkling2": "inkling2_text", "hy_v4_vl": "hy_v4_vl_text",
+    "cosmos3_edge": "cosmos3_edge_text", "deepseek_ocr2": "deepseek_ocr2_text", "blip-2": "opt",
+    "instructblip": "opt", "instructblipvideo": "opt", "fuyu": "persimmon", "granite_docling": "granite_docling_text",
+    "minicpmv4_6": "qwen3_5_text", "minicpmv4_7": "qwen3_5_text", "minicpm_ocr": "qwen3_5_text",
+    "musicflamingo": "qwen2", "audioflamingo3": "qwen2", "vibevoice_asr": "qwen2",
 }  # fmt: skip
 """Types that wrap a language model, and the type of that model where the file does not say."""
 INSIDE = ("text_config", "llm_config", "language_config")
@@ -77,7 +85,7 @@ def text_fields(f: Fields, known: Collection[str]) -> Fields:
         return f
     thinker = f.nested("thinker_config")
     around = f if thinker is None else thinker
-    around.skip("model_type", *TOWERS)
+    around.skip("model_type", "is_encoder_decoder", *TOWERS)
     inner = around.nested(*INSIDE)
     if inner is None:
         if thinker is not None:
@@ -85,8 +93,9 @@ def text_fields(f: Fields, known: Collection[str]) -> Fields:
         f.skip("model_type", *TOWERS)
         return Fields({k: v for k, v in f.raw.items() if k not in TOWERS} | {"model_type": usual}, f.place, "")
     inner.raw = {"model_type": usual} | {k: v for k, v in inner.raw.items() if v != ""}  # empty text is no value
-    if f.has("tie_word_embeddings") and "tie_word_embeddings" not in inner.raw:
-        inner.raw["tie_word_embeddings"] = f.flag("tie_word_embeddings", default=False)
+    for outside in (around, f):
+        if outside.has("tie_word_embeddings") and "tie_word_embeddings" not in inner.raw:
+            inner.raw["tie_word_embeddings"] = outside.flag("tie_word_embeddings", default=False)
     left: dict[str, int] = {}
     if not any(k in inner.raw for k in ALWAYS):
         outside = {k: v for k, v in f.raw.items() if k == "vocab_size" and isinstance(v, int)}

@@ -75,6 +75,9 @@ def test_refused_rows_say_why(found, point, words):
         ("W8A8", ("int8", "int8")),
         ("NVFP4", ("nvfp4", "bf16")),
         ("FP16/BF16 (default)", ("bf16", "")),
+        ("Q4_K_M", ("q4_k_m", "")),
+        ("GGUF Q8_0", ("q8_0", "")),
+        ("BitNet 1.58-bit", ("ternary", "")),
         ("", ("bf16", "")),
     ],
 )
@@ -83,8 +86,12 @@ def test_storage_of_weights_is_read_from_common_names(said, stored):
 
 
 def test_a_precision_that_nobody_knows_is_refused():
-    with pytest.raises(SpecError, match="Q4_K_M"):
-        row_storage(SimpleNamespace(precision="Q4_K_M"), chip("h100"))
+    with pytest.raises(SpecError, match="Q4_X"):
+        row_storage(SimpleNamespace(precision="Q4_X"), chip("h100"))
+
+
+def test_a_gguf_file_is_narrow_throughout():
+    assert checkpoint("q4_k_m", model("llama-3.1-8b"), "llama.cpp") == ("q4_k_m,rest=bf16", "bf16")
 
 
 def test_tails_are_refused():

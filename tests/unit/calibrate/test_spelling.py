@@ -135,11 +135,13 @@ def test_two_values_of_one_metric_are_not_chosen_between():
     assert printed_twice(point.assign(value=2.0)) is None
 
 
-@pytest.mark.parametrize("name", ["A100-PCIE-40GB", "A100 40GB PCIe", "GH200 480GB", "GH200 96 GB", "H100 PCIe"])
+@pytest.mark.parametrize("name", ["A100-PCIE-40GB", "A100 40GB PCIe", "GH200 480GB", "GH200 96 GB", "H100 PCIe",
+                                  "Tesla V100-PCIE-16GB", "V100 PCIe 32 GB", "V100-SXM3-32GB"])  # fmt: skip
 def test_boards_with_another_memory_are_not_taken_for_their_namesakes(name):
     assert preset_for(name) is None
 
 
 def test_boards_by_their_order_numbers():
     assert preset_for("HL-325L") == preset_for("Gaudi 3")
-    assert preset_for("GH200 144GB") == preset_for("NVIDIA GH200 SXM")
+    assert preset_for("GH200 144GB") == preset_for("NVIDIA GH200 SXM") == ("gh200", "gh200-nvl32")
+    assert preset_for("Tesla V100-SXM2-32GB") == preset_for("V100 32 GB") == ("v100-32", "dgx-1-v100-32")

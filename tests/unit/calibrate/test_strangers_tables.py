@@ -92,7 +92,8 @@ def test_steps_operators_and_collectives_with_units_in_the_header(tmp_path):
         ("Tesla V100-SXM2-16GB", "v100"), ("P100", "p100"), ("Instinct MI100", "mi100"), ("TPU v2-8", "tpu-v2"),
         # two chips, a part of one, another memory or another chip: before, read as the first that matched
         ("A100/H100", None), ("H100 + A100", None), ("H100 vs A100 baseline", None), ("GB200/B200", None),
-        ("H100 MIG 1g.10gb", None), ("A100 64GB", None), ("H100 96GB", None), ("H20-3e", None), ("V100 32GB", None),
+        ("H100 MIG 1g.10gb", None), ("A100 64GB", None), ("H100 96GB", None), ("H20-3e", None),
+        ("V100 32GB", "v100-32"),
         ("TPU v4i", "tpu-v4i"), ("Microsoft Maia 200", "maia-200"), ("MTIA v2", "mtia-v2"), ("Vera Rubin", None),
     ],
 )  # fmt: skip

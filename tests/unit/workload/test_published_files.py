@@ -40,8 +40,8 @@ def llama(**keys):
 
 # as the files of each quantiser have it, and the storage of most weights
 OBJECTS = {
-    "bitsandbytes without its name": ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "int4"),
-    "MLX": ({"group_size": 64, "bits": 8}, "int8"),
+    "bitsandbytes without its name": ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "nf4"),
+    "MLX": ({"group_size": 64, "bits": 8}, "int8g64a"),
     "EETQ": ({"quant_method": "eetq", "weights": "int8"}, "int8"),
     "Quanto": ({"quant_method": "quanto", "weights": "float8"}, "fp8"),
     "HQQ": ({"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4}}}, "int4"),
@@ -61,7 +61,7 @@ def test_a_quantisers_object_is_read_as_its_files_have_it(name):
 def test_mlx_is_narrow_under_either_name_of_its_object_tables_included():
     """Before: `quantization` alone, as MLX wrote it first, was passed over and read as 16 bit."""
     found = reading(llama(quantization={"group_size": 64, "bits": 4}), "x.json", "x").model.weight_format
-    assert found == "int4,rest=bf16"
+    assert found == "int4g64a,rest=bf16"
 
 
 def test_quark_keeps_what_it_excludes_and_has_patterns_of_its_own():
@@ -221,7 +221,7 @@ def test_layers_that_bitsandbytes_skips_stay_wide():
     """Before: passed over. As in unsloth's dynamic 4-bit files."""
     raw = {"quant_method": "bitsandbytes", "load_in_4bit": True, "llm_int8_skip_modules": ["lm_head", "self_attn"]}
     found = reading(llama(quantization_config=raw), "x.json", "x").model.weight_format
-    assert found == "int4,head=bf16,embedding=bf16,rest=bf16,attention=bf16"
+    assert found == "nf4,head=bf16,embedding=bf16,rest=bf16,attention=bf16"
 
 
 def test_experts_in_fp4_of_a_file_in_fp8():

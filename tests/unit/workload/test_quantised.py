@@ -31,15 +31,46 @@ def stored(config=DENSE, /, **quantised):
         ({"quant_method": "gptq"}, "int4"),
         ({"quant_method": "awq", "w_bit": 8}, "int8"),
         ({"quant_method": "auto-round", "bits": 4}, "int4"),
-        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "int4"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "nf4"),
         ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "int8"),
         ({"quant_method": "modelopt", "quant_algo": "FP8"}, "fp8"),
         ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "nvfp4"),
         ({"quant_algo": "nvfp4"}, "nvfp4"),
+        ({"quant_method": "gptq", "bits": 4, "group_size": -1}, "int4"),
+        ({"quant_method": "gptq", "bits": 4, "group_size": 32}, "int4g32z"),
+        ({"quant_method": "gptq", "bits": 3}, "int3g128z"),
+        ({"quant_method": "awq", "w_bit": 4, "q_group_size": 64}, "int4g64z"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_use_double_quant": True}, "nf4-double"),
+        ({"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 3, "group_size": 64}}}, "int3g64a"),
+        ({"quant_method": "metal", "bits": 4, "group_size": 64}, "int4g64a"),
+        ({"quant_method": "bitnet", "linear_class": "bitlinear"}, "ternary"),
+        ({"quant_method": "nvfp4"}, "nvfp4"),
+        ({"quant_method": "fp_quant", "forward_dtype": "mxfp4"}, "mxfp4"),
+        # ISTA-DASLab's 2-bit files: one code book of 2^16 entries for 8 weights, so 16 / 8
+        (
+            {
+                "quant_method": "aqlm",
+                "num_codebooks": 1,
+                "nbits_per_codebook": 16,
+                "in_group_size": 8,
+                "out_group_size": 1,
+            },
+            "w2",
+        ),
     ],
 )
 def test_linear_layers_are_narrow_and_the_rest_is_not(said, format_):
     assert stored(**said) == (format_, WIDE)
+
+
+def test_a_head_of_its_own_and_a_whole_file():
+    """ExLlama says bits on average and those of the head; a GGUF file its type by its name, tables included."""
+    assert stored(quant_method="exl2", bits=4.25, head_bits=6) == ("w4.25", {"head=w6", "embedding=bf16", "rest=bf16"})
+    assert stored(quant_method="gguf", gguf_file="llama-3.1-8b-Q4_K_M.gguf") == ("q4_k_m", {"rest=bf16"})
+
+
+def test_bitnet_narrowed_in_each_pass_is_kept_wide():
+    assert stored(quant_method="bitnet", quantization_mode="online")[0] == "bf16"
 
 
 def test_mxfp4_is_of_experts_alone():
@@ -55,6 +86,10 @@ def test_mxfp4_is_of_experts_alone():
         ({"num_bits": 4, "type": "float", "group_size": 32}, "mxfp4"),
         ({"num_bits": 4, "type": "int"}, "int4"),
         ({"num_bits": 8}, "int8"),
+        ({"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128, "symmetric": True}, "int4"),
+        ({"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32, "symmetric": True}, "int4g32"),
+        ({"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128, "symmetric": False}, "int4g128z"),
+        ({"num_bits": 8, "type": "int", "strategy": "channel", "group_size": None}, "int8"),
     ],
 )
 def test_groups_of_compressed_tensors(weights, format_):
@@ -72,15 +107,19 @@ def test_experts_may_be_stored_otherwise(dtype, format_):
     ("said", "words"),
     [
         ({"quant_method": "magic"}, "quant_method = .*magic.* is not known; allowed: fp8"),
-        ({"quant_method": "gptq", "bits": 3}, "bits = 3 is not known; allowed: 4, 8"),
-        ({"quant_method": "awq", "w_bit": "4"}, "bits = .*4.* is not known; allowed: 4, 8"),
+        ({"quant_method": "gptq", "bits": 7}, "bits = 7 is not known; allowed: 2, 3, 4, 5, 6, 8"),
+        ({"quant_method": "awq", "w_bit": "4"}, "bits = .*4.* is not known; allowed: 2, 3, 4, 5, 6, 8"),
         ({"quant_method": "modelopt", "quant_algo": "W4A8"}, "quant_algo = .*W4A8.* is not known; allowed: FP8, NVFP4"),
         ({"quant_method": "compressed-tensors"}, "no config_groups with weights"),
         ({"quant_method": "compressed-tensors", "config_groups": {"a": {"targets": ["Linear"]}}}, "no config_groups"),
-        ({"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"num_bits": 3}}}}, "bits = 3"),
+        ({"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"num_bits": 7}}}}, "bits = 7"),
         ({"quant_method": "gptq", "dynamic": {"+:(": {"bits": 8}}}, "no regular expression"),
-        ({"quant_method": "gptq", "dynamic": {".*": {"bits": 3}}}, "bits = 3"),
+        ({"quant_method": "gptq", "dynamic": {".*": {"bits": 7}}}, "bits = 7"),
         ({"quant_method": "auto-round", "extra_config": ["lm_head"]}, "extra_config = .*lm_head.*, expected an object"),
+        ({"quant_method": "gptq", "bits": 4, "group_size": "x"}, "group_size = .*x.*, expected a whole number or -1"),
+        ({"quant_method": "gguf", "gguf_file": "model.gguf"}, "gguf_file = .*model.gguf.* allowed: a name with a type"),
+        ({"quant_method": "exl2", "bits": 12}, "bits = 12 is not known; allowed: 1 to 8 bits"),
+        ({"quant_method": "bitnet", "quantization_mode": "x"}, "quantization_mode = .*x.* allowed: offline, online"),
         ({"quant_method": "fp8", "expert_dtype": "fp6"}, "expert_dtype = .*fp6.* is not known; allowed: fp4, fp8"),
     ],
 )

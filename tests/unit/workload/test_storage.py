@@ -3,6 +3,7 @@
 import pytest
 
 from dse.core.errors import SpecError
+from dse.workload.grouped import group_receipts
 from dse.workload.storage import (
     check_cache,
     check_storage,
@@ -17,10 +18,14 @@ from dse.workload.storage import (
 @pytest.mark.parametrize(
     # MX: 8 bits for 32 elements; NVFP4: 8 bits for 16; int4: 16 bits for 128
     ("name", "bits"),
-    [("bf16", 16), ("fp8", 8.25), ("mxfp4", 4.25), ("nvfp4", 4.5), ("int8", 8), ("int4", 4.125)],
-)
+    [("bf16", 16), ("fp8", 8.25), ("mxfp4", 4.25), ("nvfp4", 4.5), ("int8", 8), ("int4", 4.125), ("nf4", 4.5),
+     ("nf4-double", 4.127), ("ternary", 2), ("q4_0", 4.5), ("q8_0", 8.5), ("q4_k_m", 4.8944), ("q6_k", 6.5633),
+     # a 16-bit scale for 32; scale and offset for 64, as MLX has them; scale and zero point of an element for 128
+     ("int4g32", 4.5), ("int4g64a", 4.5), ("int6g32a", 7), ("int4g128z", 4.15625), ("int3g128z", 3.1484375),
+     ("w3.5", 3.5)],
+)  # fmt: skip
 def test_bytes_with_their_share_of_the_scale(name, bits):
-    assert stored_B(name) == bits / 8
+    assert stored_B(name) == pytest.approx(bits / 8)
     assert n_element_bits(name) <= bits
 
 
@@ -29,8 +34,9 @@ def test_integers_are_converted_and_floats_are_not():
 
 
 def test_unknown_format_names_the_allowed():
-    with pytest.raises(SpecError, match="storage 'fp6' is not one of fp32, bf16"):
-        check_storage("fp6")
+    for name in ("fp6", "int4g", "int7g64", "int4g64b", "w0.5", "w9", "int4g0"):
+        with pytest.raises(SpecError, match=f"storage '{name}' is not one of fp32, bf16.*int4g64"):
+            check_storage(name)
 
 
 def test_a_cache_has_one_format():
@@ -41,3 +47,4 @@ def test_a_cache_has_one_format():
 
 def test_every_format_has_its_receipts():
     assert len(storage_receipts()) == 3 * len(storage_names())
+    assert len(group_receipts()) == 3 * 3

@@ -112,7 +112,7 @@ def test_a_list_of_modules_keeps_the_parts_whose_matrices_it_names():
     ("name", "stored"),
     [
         ("kimi-k3", "mxfp4,head=bf16,embedding=bf16,rest=bf16,attention=bf16,mlp=bf16,shared=bf16"),
-        ("kimi-k2.6", "int4,head=bf16,embedding=bf16,rest=bf16,attention=bf16,mlp=bf16,shared=bf16"),
+        ("kimi-k2.6", "int4g32,head=bf16,embedding=bf16,rest=bf16,attention=bf16,mlp=bf16,shared=bf16"),
         ("deepseek-v4-flash", "fp8,head=bf16,embedding=bf16,rest=bf16,experts=mxfp4"),
         ("gpt-oss-120b", "mxfp4,head=bf16,embedding=bf16,rest=bf16,attention=bf16"),
         ("minimax-m2", "fp8,head=bf16,embedding=bf16,rest=bf16"),

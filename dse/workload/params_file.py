@@ -1,0 +1,75 @@
+"""Mistral's `params.json` in the words of a Hugging Face configuration; what it does not say stays unsaid.
+
+Source: the same models' published files in both spellings (Mistral 7B, Mixtral 8x7B, Mistral Large 3).
+Meta's files have the same words for other sizes, but not whether head and table share weights: they are refused.
+"""
+
+from __future__ import annotations
+
+from ..core.errors import SpecError
+from .config_file import Config, Fields, show
+
+SIGNS = ("dim", "n_layers", "n_heads", "hidden_dim")
+"""Keys that together are of no other file."""
+SIZES = {
+    "dim": "hidden_size", "n_layers": "num_hidden_layers", "n_heads": "num_attention_heads",
+    "n_kv_heads": "num_key_value_heads", "hidden_dim": "intermediate_size", "norm_eps": "rms_norm_eps",
+    "tied_embeddings": "tie_word_embeddings", "vision_encoder": "vision_config",
+    "max_seq_len": "max_position_embeddings",
+}  # fmt: skip
+"""Keys of the file that the library calls otherwise."""
+EXPERTS = {
+    "num_experts": "n_routed_experts", "num_experts_per_tok": "num_experts_per_tok",
+    "expert_hidden_dim": "moe_intermediate_size", "num_shared_experts": "n_shared_experts",
+    "first_k_dense_replace": "first_k_dense_replace", "route_every_n": "moe_layer_freq",
+    "num_expert_groups": "n_group", "num_expert_groups_per_tok": "topk_group", "routed_scale": "routed_scaling_factor",
+}  # fmt: skip
+"""The same of its object `moe`."""
+SPLIT = ("expert_parallel", "expert_model_parallel", "use_deepseek_experts")
+"""Keys of `moe` that change no size."""
+BESIDE = ("llama_4_scaling", "causal", "ragged_attention", "mmproj", "model_parallel")
+"""Keys of positions and of software."""
+USUAL_CONTEXT = 16384
+"""Longest context where the file says none: the default of mistral-inference."""
+
+
+def translated(raw: Config, place: str) -> Config:
+    """`raw` in the library's words where it is a `params.json` of Mistral, else as it is."""
+    if "model_type" in raw or not all(k in raw for k in SIGNS):
+        return raw
+    f = Fields(raw, place)
+    moe, latent = f.object("moe"), "kv_lora_rank" in raw
+    yarn, stored = f.object("yarn"), f.object("quantization")
+    plain = {SIZES.get(k, k): v for k, v in raw.items() if k not in ("moe", "yarn", "quantization", *BESIDE)}
+    found: Config = {"max_position_embeddings": USUAL_CONTEXT, "tie_word_embeddings": False, **plain}
+    found.setdefault("num_key_value_heads", raw["n_heads"])
+    found["model_type"] = "deepseek_v3" if latent else "mixtral" if moe else "mistral"
+    if moe:
+        found |= _experts(moe, place, latent)
+    if yarn:
+        found["rope_scaling"] = {"rope_type": "yarn", **yarn}
+    if stored:
+        found["quantization_config"] = _stored(stored, place)
+    return found
+
+
+def _experts(moe: Config, place: str, latent: bool) -> Config:
+    """Sizes of experts: Mixtral's are as wide as the MLP, later ones say their own width."""
+    odd = next((k for k in moe if k not in EXPERTS and k not in SPLIT), None)
+    if odd is not None:
+        raise SpecError(f"{place}: key 'moe.{odd}' = {show(moe[odd])} is not known, so it may change the model")
+    named = {EXPERTS[k]: v for k, v in moe.items() if k in EXPERTS}
+    if latent:
+        return named
+    if set(named) - {"n_routed_experts", "num_experts_per_tok"}:
+        raise SpecError(f"{place}: moe says more than how many experts there are, without kv_lora_rank: not known")
+    return {"num_local_experts": named.get("n_routed_experts"), "num_experts_per_tok": named.get("num_experts_per_tok")}
+
+
+def _stored(said: Config, place: str) -> Config:
+    """The object of the storage: a quantiser's own as it is, or Mistral's word for FP8."""
+    if "quant_method" in said:
+        return said
+    if said.get("qformat_weight") == "fp8_e4m3":
+        return {"quant_method": "fp8"}
+    raise SpecError(f"{place}: quantization = {show(said)} is not known; allowed: qformat_weight fp8_e4m3")

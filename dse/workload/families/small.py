@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from ..blocks import Mlp
-from ..config_file import Fields
+from ..config_file import Fields, wholes
 from ..mixers import AbstractMixer, Attention
 from .common import LAYER, Body, Builder, blocks_of, body, grouped, hidden_of, mlp, n_layers, typed_windows, windowed
 from .dense import gated, gpt2
@@ -64,7 +64,7 @@ MOST, KEPT = 1000, 0.9
 
 def _whole_each(f: Fields, key: str, n: int) -> list[int]:
     """A whole number above 0 for each layer, or one for all."""
-    said = f.wholes(key, default=[])
+    said = wholes(f, key, default=[])
     f.skip(key)
     if len(said) not in (1, n):
         raise f.error(key, f"a whole number for each of {n} layers")

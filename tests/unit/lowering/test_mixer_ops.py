@@ -1,7 +1,6 @@
 """Work of mixers by hand: recurrences in chunks and token by token, indexers, and what tensor ranks share or repeat."""
 
 import pytest
-from dse.workload.latent import Latent
 
 from dse.lowering.linears import Shard, block_linears, mixer_linears, replicated_weights
 from dse.lowering.mixer_ops import (
@@ -16,6 +15,7 @@ from dse.lowering.mixer_ops import (
     ring_width,
 )
 from dse.workload.blocks import Block, Mlp, Run
+from dse.workload.latent import Latent
 from dse.workload.mixers import Attention, Indexer
 from dse.workload.op import passes
 from dse.workload.presets import model

@@ -7,11 +7,11 @@ with a null in its place [wolf2020transformers].
 import json
 
 import pytest
-from dse.workload.latent import Latent
 
 from dse.core.errors import SpecError
 from dse.workload.families.common import absent_keys
 from dse.workload.huggingface import reading
+from dse.workload.latent import Latent
 from dse.workload.mixers import Attention
 from dse.workload.recurrences import Recurrence
 

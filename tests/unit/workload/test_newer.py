@@ -6,12 +6,13 @@ Each configuration is the type's own default there, as its class writes it, the 
 import pytest
 
 from dse.core.errors import SpecError
+from dse.workload.counts import parameters_by_part
 from dse.workload.huggingface import reading
 from dse.workload.transformer import (
     active_parameters,
     forward_FLOP_per_token,
+    is_causal,
     kv_B_per_token,
-    parameters_by_part,
     total_parameters,
 )
 
@@ -159,7 +160,7 @@ def test_an_embedding_model_of_gemma_sees_both_ways_within_its_window():
     m = reading(keys, "x", "x").model
     assert total_parameters(m) == pytest.approx(302_863_104, rel=1e-3)  # as its page counts the checkpoint
     near, far = (next(r.block.mixers[0] for r in m.runs if bool(r.block.mixers[0].window) == x) for x in (True, False))
-    assert not m.causal and near.n_attended(0, 2048) == 512 and far.n_attended(0, 2048) == 2048
+    assert not is_causal(m) and near.n_attended(0, 2048) == 512 and far.n_attended(0, 2048) == 2048
 
 
 @pytest.mark.parametrize(

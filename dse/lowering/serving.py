@@ -9,7 +9,8 @@ import numpy as np
 from ..core.types import host_record
 from ..hardware.system import System
 from ..workload.transformer import Decode, Serving, forward_FLOP_per_token, moe_share, n_branches, products_of
-from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
+from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send
+from .groups import spread, stage_way
 from .memory import ACTIVATION_B, memory_B
 from .mixer_ops import result_width, ring_width
 from .plan import Plan, check_plan, layers_per_stage
@@ -95,9 +96,8 @@ def pass_demand(
     ops, head, shares, stream = _rank(workload, plan, array, n_lanes(system, array), ref.fixed_shapes, n_each)
     runs = np.where(head, 1.0, layers) * shares
     macs = runs @ ops.macs
-    # stages are outermost; where a domain holds two of them, messages count as inside, though every second one leaves
-    inside = plan.tp * plan.cp * plan.dp * 2 <= system.fabric.n_chips
-    hop = send(p.tokens / (1 if decode else plan.cp) * model.hidden * ACTIVATION_B, inside)
+    way = stage_way(system.fabric, plan.tp * plan.cp * plan.dp)
+    hop = send(p.tokens / (1 if decode else plan.cp) * model.hidden * ACTIVATION_B, way)
     groups = n_groups(workload, plan)
     n_passes = float(groups if isinstance(workload, Decode) else groups * workload.n_chunks)
     new = n_each if isinstance(workload, Decode) else workload.prompt

@@ -6,7 +6,8 @@ from ..core.provenance import number
 from ..hardware.system import Fabric
 from ..workload.transformer import Training, moe_share, n_branches
 from .activations import ACTIVATION_B
-from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
+from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send
+from .groups import spread, stage_way
 from .memory import (
     GRADIENT_B,
     WEIGHT_B,
@@ -60,7 +61,7 @@ def pipeline_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Refere
     if plan.pp == 1:
         return Traffic()
     volume = plan.micro_batch * workload.sequence / plan.cp * workload.model.hidden * ACTIVATION_B
-    message = send(volume / plan.tp, inside=plan.tp * plan.cp * plan.dp * 2 <= fabric.n_chips)
+    message = send(volume / plan.tp, stage_way(fabric, plan.tp * plan.cp * plan.dp))
     if not plan.sequence_parallel:
         message += across_gather(*spread(fabric, 1, plan.tp), volume, ref)
     return message.times(2.0 * plan.interleave)

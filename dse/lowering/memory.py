@@ -8,7 +8,7 @@ import math
 from ..core.frames import AbstractShown
 from ..technology.node import PRECISION_BITS
 from ..workload.blocks import Block, Experts
-from ..workload.storage import format_of, n_element_bits, stored_B
+from ..workload.storage import cached_B, format_of, stored_B
 from ..workload.transformer import Decode, Model, Serving, Training, Workload, state_B
 from .activations import ACTIVATION_B, FUSED, Footprint, end_layers, layer_activation_B_per_token, stage_activations_B
 from .headroom import n_kv_block_tokens
@@ -97,7 +97,7 @@ def _cache_B(plan: Plan, model: Model, context: float, kv_precision: str) -> flo
     """Bytes of a sequence on the heaviest chip; context ranks split caches alone. Source: [shoeybi2019] section 3."""
     per_layer = 0.0
     for mixer, share in model.mixers:
-        cache = mixer.n_kv * mixer.n_kept(context) * n_element_bits(kv_precision) / 8 / plan.cp
+        cache = mixer.n_kv * mixer.n_kept(context) * cached_B(kv_precision) / plan.cp
         per_layer += share * (cache + state_B(mixer)) / cache_split(mixer, plan.tp)
     return per_layer * layers_per_stage(plan, model)
 

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from ..core.errors import SpecError
-from ..core.provenance import Sourced, load_receipts, number, text
+from ..core.provenance import Sourced, load_receipts, number, number_or, text
 
 _FILE = Path(__file__).parent / "data" / "storage.toml"
 
@@ -64,6 +64,13 @@ def stored_B(name: str) -> float:
     """Bytes of one stored element with its share of the scale. Source: [ocp2023mx] section 5, or the data file's."""
     facts = load_receipts(_FILE)[format_of(name, "")]
     return (number(facts, "bits") + number(facts, "scale_bits")) / 8
+
+
+def cached_B(name: str) -> float:
+    """Bytes of one element of a KV cache with its share of the scale, held and read."""
+    facts = load_receipts(_FILE)[format_of(name, "")]
+    # caches of 8-bit floats have a scale per tensor or head, and none for every few elements
+    return (number(facts, "bits") + number_or(facts, "cache_scale_bits", number(facts, "scale_bits"))) / 8
 
 
 def own_products(name: str) -> str:

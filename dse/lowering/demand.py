@@ -11,7 +11,7 @@ import numpy as np
 from ..core.provenance import number
 from ..core.types import host_record
 from ..hardware.system import Fabric, System
-from ..workload.transformer import Model, Training, Workload, forward_FLOP_per_token
+from ..workload.transformer import Model, Training, Workload
 from .activations import Footprint, balanced_stages, end_layers, footprint
 from .collective import Reference
 from .linears import Shard
@@ -22,7 +22,7 @@ from .software import framework, moves, usual_software
 from .step_demand import StepDemand, TrafficDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
 from .tiling import ArrayShape, RankOps, array_shape, as_run, op_demand, rank_ops
-from .training_ops import shard, training_ops
+from .training_ops import shard, training_ops, useful_FLOP_per_token
 from .training_traffic import collectives, context_traffic, data_traffic, pipeline_traffic, tensor_traffic
 
 OPTIMIZER_TRAFFIC_B = 16.0 + 12.0 + WEIGHT_B
@@ -116,8 +116,7 @@ def plan_demand(
         macs=macs,
         memory_B=beside.memory_B,
         tokens=step_tokens,
-        # backward is twice forward, for gradients of inputs and of weights; recomputation is no useful work
-        model_FLOP=3 * beside.forward_FLOP_per_token * step_tokens / system.n_chips,
+        model_FLOP=beside.useful_FLOP_per_token * step_tokens / system.n_chips,
         rate=array.rates[array.executed(workload.precision)],
         stream=stream_demand(stream, runs),
         tensor_waits_frac=moves(software)["tensor_waits_frac"],
@@ -135,7 +134,7 @@ class _Beside(NamedTuple):
     n_held: float
     """Weights whose optimizer states a chip holds."""
     memory_B: float
-    forward_FLOP_per_token: float
+    useful_FLOP_per_token: float
 
 
 @lru_cache(maxsize=4096)  # a study asks for the plans in every order of operators and on every PE array
@@ -152,7 +151,7 @@ def _beside(
         data=traffic_demand(per_step),
         n_held=n_held,
         memory_B=memory_B(plan, workload, kept).total,
-        forward_FLOP_per_token=forward_FLOP_per_token(workload.model, 0.0, workload.sequence),
+        useful_FLOP_per_token=useful_FLOP_per_token(workload),
     )
 
 

@@ -11,7 +11,7 @@ from ..workload.blocks import Experts, Feed, Mlp
 from ..workload.mixers import AbstractMixer, Attention, Latent
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, repeated, stored_attention
 from ..workload.recurrences import Recurrence
-from ..workload.transformer import Model, Training
+from ..workload.transformer import Model, Training, forward_FLOP_per_token, mixing_FLOP_per_token
 from .linears import ADAPTER, Shard, adapters, block_linears
 from .mixer_ops import heads_of, index_op, mixer_elements, recurrence_op
 from .plan import Plan
@@ -196,7 +196,7 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
 def _head(workload: Training, s: Shard, tokens: float) -> list[Op]:
     """The product with the vocabulary, its gradients and the loss."""
     model = workload.model
-    predicted = tokens if model.causal else tokens * passes()["masked_frac"]
+    predicted = tokens * predicted_frac(model)
     vocab = model.vocab / s.tp
     head = [
         linear("head", predicted, model.hidden, vocab, "bf16"),
@@ -206,3 +206,26 @@ def _head(workload: Training, s: Shard, tokens: float) -> list[Op]:
     if not workload.adapter_rank:
         head.append(linear("head wgrad", model.hidden, predicted, vocab, "bf16"))
     return head
+
+
+def predicted_frac(model: Model) -> float:
+    """Share of positions that training predicts: all of a decoder's, the masked ones of an encoder's."""
+    return 1.0 if model.causal else passes()["masked_frac"]
+
+
+def useful_FLOP_per_token(workload: Training) -> float:
+    """FLOP per token of a step that no plan saves, for MFU: without recomputation, and what nobody asks for.
+
+        F = 3 A + g (W + m H) + 3 D
+    with A products with earlier tokens, W with the blocks' weights, H with the vocabulary at a share m of positions, D
+    with adapters, each in a forward pass, and g 3, or 2 where the weights are frozen: gradients of inputs alone.
+    Source: [narayanan2021megatron] appendix for 3; [hu2022lora] section 4 for frozen weights.
+    """
+    model, sequence = workload.model, float(workload.sequence)
+    head = 2.0 * model.hidden * model.vocab
+    mixing = mixing_FLOP_per_token(model, 0.0, sequence)
+    weights = forward_FLOP_per_token(model, 0.0, sequence) - mixing - head * (1.0 - predicted_frac(model))
+    each = sum(x.share * x.inputs * x.outputs * x.count for x in adapters(workload, Shard(1), 1.0))
+    trained = 2.0 * each * model.n_layers
+    # backward is twice forward, for gradients of inputs and of weights
+    return 3.0 * (mixing + trained) + (2.0 if workload.adapter_rank else 3.0) * weights

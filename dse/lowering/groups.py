@@ -60,7 +60,7 @@ class Axis:
         return self.part / self.taken / (1.0 if self.closed else 2.0)
 
     @property
-    def crossing(self) -> float:
+    def n_crossing(self) -> float:
         """Bytes that cross the middle of the axis one way in an even exchange, over a rank's for all ranks: as `share`.
 
             floor(n^2 / 4) / n
@@ -70,10 +70,10 @@ class Axis:
         return self.size**2 // 4 / self.size
 
     @property
-    def mean_links(self) -> float:
+    def n_mean_links(self) -> float:
         """Links that a byte of an even exchange crosses along the axis: n/4 around a ring, n/3 along a line."""
         n = self.size
-        return self.taken * (self.crossing if self.closed else (n**2 - 1) / (3 * n))
+        return self.taken * (self.n_crossing if self.closed else (n**2 - 1) / (3 * n))
 
 
 def group(fabric: Fabric, inner: int, size: int) -> Group:
@@ -89,16 +89,7 @@ def group(fabric: Fabric, inner: int, size: int) -> Group:
         ring_s, sent = crossings * fabric.upper_hop_s, (size - 1) / size
         reduces = fabric.in_network_reduction
         return Group(size, share, True, reduces, size - 1.0, upper_s, ring_s, fabric.rank_s, 1.0, sent, sent / share)
-    # ranks fill the innermost axes first, and the inner ones have taken their part of each
-    axes, left, before = list[Axis](), size, inner
-    for length, part in zip(fabric.dims, fabric.axis_share, strict=True):
-        taken = math.gcd(length, before)
-        before //= taken
-        free = length // taken
-        use = min(free, left) if left > 1 else 1
-        left = -(-left // use)  # rounded up: a group that fills an axis in part still needs the next
-        if use > 1:
-            axes.append(Axis(use, taken, use == free, part))
+    axes = _axes(fabric, inner, size)
     if not axes:  # one rank, which sends nothing: the share only keeps its division finite
         return Group(size, 1.0, False, False, 0.0, rank_s=fabric.rank_s, n_mean_links=0.0, busiest=0.0)
     share = sum(a.share for a in axes)
@@ -106,8 +97,24 @@ def group(fabric: Fabric, inner: int, size: int) -> Group:
         size, share, False, False, sum(a.size - 1.0 for a in axes), rank_s=fabric.rank_s,
         # a ring over several axes sends on each what its speed allows, so that all end together
         n_links=sum(a.share * a.taken for a in axes) / share,
-        n_mean_links=sum(a.mean_links for a in axes), busiest=max(a.crossing / a.share for a in axes),
+        # axes work at once, so that the slowest of them decides an even exchange
+        n_mean_links=sum(a.n_mean_links for a in axes), busiest=max(a.n_crossing / a.share for a in axes),
     )  # fmt: skip
+
+
+def _axes(fabric: Fabric, inner: int, size: int) -> list[Axis]:
+    """The axes of a torus along which a group has more than one rank."""
+    found, left, before = list[Axis](), size, inner
+    # ranks fill the innermost axes first, and the inner ones have taken their part of each
+    for length, part in zip(fabric.dims, fabric.axis_share, strict=True):
+        taken = math.gcd(length, before)
+        before //= taken
+        free = length // taken
+        use = min(free, left) if left > 1 else 1
+        left = -(-left // use)  # rounded up: a group that fills an axis in part still needs the next
+        if use > 1:
+            found.append(Axis(use, taken, use == free, part))
+    return found
 
 
 def _switched_share(upper_share: float, near: int, size: int) -> float:

@@ -20,7 +20,8 @@ from ..optimize.blank import blank_mm2
 from ..optimize.pricing import priced_s
 from ..physics.calibration import Calibration
 from ..physics.evaluate import Evaluation, Silicon, evaluate_demand, silicon
-from ..physics.power import full_load_power_W, work_W
+from ..physics.full_load import full_load_power_W
+from ..physics.power import work_W
 from ..physics.step import op_traffic_B
 from ..study.convex import (
     AHEAD,

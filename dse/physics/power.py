@@ -1,4 +1,4 @@
-"""Energy of a step by block, static power, supply voltage (V-f law), throttling, and full-load power."""
+"""Energy of a step by block, static power, supply voltage (V-f law), and throttling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..core.frames import AbstractShown
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
-from ..technology.node import PRECISION_BITS, PRECISIONS, Node, rate_name
+from ..technology.node import PRECISION_BITS, PRECISIONS, Node
 from ..technology.presets import Technology
 from .area import Area, total_area_mm2
 from .pipeline import cycle_ratio, datapath_ratio
@@ -185,63 +185,3 @@ def throttled_s(
     room = work_W(limit_W, still_W, tech)
     # both `where` are needed: the gradient of the side that is not taken must be finite too
     return jnp.where(room > 0, jnp.maximum(step_s, dynamic_J / jnp.where(room > 0, room, 1.0)), jnp.inf)
-
-
-def full_load_W(
-    chip: Chip, tech: Technology, precision: str, area: Area, die_mm2: FloatLike, supply_V: FloatLike
-) -> FloatLike:
-    """Package power with all engines, HBM and links at full rate in `precision` [W], to compare with a TDP.
-
-        P = (P_cores + P_wire + P_hbm + P_links + P_static) (1 + loss)
-    with P_cores = P_tensor + P_sram + P_vector in an NPU, whose engines run at once, and max(P_tensor + P_sram,
-    P_vector) in a multithreaded core, whose engines share registers and issue slots: it runs the one or the other.
-    `area` (of the package), `die_mm2` and `supply_V` as from `silicon`.
-    """
-    engines = _engine_loads_W(chip, tech, precision, supply_V)
-    around = _other_loads_W(chip, tech, area, die_mm2, supply_V)
-    matrix = engines["tensor"] + engines["sram"]
-    cores = jnp.maximum(matrix, engines["vector"]) if chip.lane_kind == "simt" else matrix + engines["vector"]
-    return (cores + sum(around.values(), start=jnp.zeros(()))) * (1.0 + tech.package.voltage_loss_frac)
-
-
-def full_load_power_W(
-    chip: Chip, tech: Technology, precision: str, area: Area, die_mm2: FloatLike, supply_V: FloatLike
-) -> dict[str, FloatLike]:
-    """`full_load_W` by block [W]; of a multithreaded core's lanes what they draw beyond its matrix unit."""
-    engines = _engine_loads_W(chip, tech, precision, supply_V)
-    around = _other_loads_W(chip, tech, area, die_mm2, supply_V)
-    if chip.lane_kind == "simt":
-        engines["vector"] = jnp.maximum(engines["vector"] - engines["tensor"] - engines["sram"], 0.0)
-    parts = {**engines, **around}
-    delivered = sum(parts.values(), start=jnp.zeros(()))
-    return {**parts, "delivery": delivered * tech.package.voltage_loss_frac}
-
-
-def _engine_loads_W(chip: Chip, tech: Technology, precision: str, supply_V: FloatLike) -> dict[str, FloatLike]:
-    """Power of the arrays, of the SRAM that feeds them and of the vector lanes, each at full rate [W]."""
-    node, t = tech.node, chip.core.tensor
-    scale = jnp.square(supply_V / node.nominal_V)
-    deeper = datapath_ratio(chip.pipeline_depth)
-    array_rate = chip.n_cores * chip.clock_Hz
-    macs = array_rate * t.rows * t.cols * t.macs_per_cycle.of(precision)
-    moved_B = jnp.asarray(operand_B(chip, node))[PRECISIONS.index(rate_name(precision))]
-    lanes = array_rate * chip.core.vector_lanes * chip.core.vector_clock_frac
-    return {
-        "tensor": macs * node.mac_energy_J.of(precision) * scale * deeper,
-        "sram": macs * moved_B * node.sram_energy_J_per_B * scale,
-        "vector": lanes * node.vector_op_energy_J * scale * deeper,
-    }
-
-
-def _other_loads_W(
-    chip: Chip, tech: Technology, area: Area, die_mm2: FloatLike, supply_V: FloatLike
-) -> dict[str, FloatLike]:
-    """Power of HBM and links at full rate, of the wires between HBM and cores, and of a chip at rest [W]."""
-    sent = chip.scaleup_bandwidth_per_dir_Bps + chip.scaleout_bandwidth_per_dir_Bps
-    between = crossing_B(chip.hbm_bandwidth_Bps, chip) * tech.die_to_die.energy_J_per_B
-    return {
-        "wire": chip.hbm_bandwidth_Bps * wire_J_per_B(tech, supply_V, die_mm2),
-        "hbm": chip.hbm_bandwidth_Bps * tech.memory.energy_J_per_B,
-        "links": sent * tech.link.energy_J_per_B + between,
-        "static": static_W(chip, tech, area, supply_V),
-    }

@@ -134,10 +134,12 @@ def _stage_memory(plan: Plan, workload: Training, footprint: Footprint, stage: i
     whole = 2 * n / max(layers, 1.0) if plan.zero >= 3 else n  # two mean layers: one in use, one on its way
     buckets = footprint.bucket_B * n if replicas > 1 and plan.zero < 2 else 0.0  # shards are reduced as they come
     activations = stage_activations_B(plan, workload, stage, footprint)
+    adapters = chip_adapter_parameters(plan, workload)
     if workload.adapter_rank:
-        gradients = states = chip_adapter_parameters(plan, workload)
+        gradients = states = adapters
         whole, buckets = n / replicas + whole if plan.zero >= 3 else n, 0.0
-    return Memory(weight_B(workload) * whole, GRADIENT_B * gradients + buckets, OPTIMIZER_B * states, activations, 0.0)
+    weights_B = weight_B(workload) * whole + WEIGHT_B * adapters  # what is trained stays in 16 bit beside a narrow base
+    return Memory(weights_B, GRADIENT_B * gradients + buckets, OPTIMIZER_B * states, activations, 0.0)
 
 
 def weight_B(workload: Training) -> float:

@@ -9,8 +9,8 @@ import numpy as np
 from ..core.types import host_record
 from ..hardware.system import System
 from ..workload.transformer import Decode, Serving, forward_FLOP_per_token, moe_share, n_branches, products_of
-from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send
-from .groups import spread, stage_way
+from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all
+from .groups import spread
 from .memory import ACTIVATION_B, memory_B
 from .mixer_ops import result_width, ring_width
 from .plan import Plan, check_plan, layers_per_stage
@@ -18,6 +18,7 @@ from .serving_ops import Pass, n_groups, rank_pass, serving_ops
 from .step_demand import StepDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
 from .tiling import ArrayShape, RankOps, as_run, op_demand, rank_ops
+from .training_traffic import stage_message
 
 PARTIAL_B = 4.0
 """Partial outputs of attention over parts of a context are fp32, as sums in the array."""
@@ -96,8 +97,8 @@ def pass_demand(
     ops, head, shares, stream = _rank(workload, plan, array, n_lanes(system, array), ref.fixed_shapes, n_each)
     runs = np.where(head, 1.0, layers) * shares
     macs = runs @ ops.macs
-    way = stage_way(system.fabric, plan.tp * plan.cp * plan.dp)
-    hop = send(p.tokens / (1 if decode else plan.cp) * model.hidden * ACTIVATION_B, way)
+    sent_B = p.tokens / (1 if decode else plan.cp) * model.hidden * ACTIVATION_B
+    hop = stage_message(sent_B, plan, system.fabric, ref, whole=True)
     groups = n_groups(workload, plan)
     n_passes = float(groups if isinstance(workload, Decode) else groups * workload.n_chunks)
     new = n_each if isinstance(workload, Decode) else workload.prompt

@@ -26,23 +26,30 @@ def tensor_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float
     """Traffic of tensor and expert ranks per micro batch; full recomputation repeats the forward part.
 
     Tensor ranks gather and scatter activations four times per block and way (or all-reduce twice without sequence
-    parallelism). Source: [korthikanti2022] section 4.2.2; [lepikhin2020gshard] for experts, before and after, each way.
+    parallelism). Source: [korthikanti2022] section 4.2.2; [lepikhin2020gshard] for experts, before and after, each way;
+    [megatron2026dispatcher] `MoEAlltoAllTokenDispatcher` for visits that tensor ranks gather behind the exchange.
     """
     model = workload.model
     tokens = plan.micro_batch * workload.sequence / plan.cp
     forward = n_forward_runs(plan)
     volume = tokens * model.hidden * ACTIVATION_B
     across, n_each = (across_gather, 2.0) if plan.sequence_parallel else (across_all_reduce, 1.0)
-    once = across(*spread(fabric, 1, plan.tp), volume, ref)
+    ranks = spread(fabric, 1, plan.tp)
     # backward gathers where forward scatters and moves as much; each recomputation repeats the forward part
-    total = once.times(n_each * n_branches(model) * (forward + 1.0)).times(layers)
-    if model.experts is not None:
-        split = plan.tp if plan.sequence_parallel else 1
-        sent = tokens * model.experts.routed_width(model.hidden) * ACTIVATION_B * model.experts.per_token / split
-        moe_layers = layers * moe_share(model)
-        exchange = all_to_all(*spread(fabric, plan.tp, plan.ep), sent)
-        total += exchange.times(2.0 * (forward + 1.0) * moe_layers)
-    return total
+    n_ways = layers * (forward + 1.0)
+    branches = n_branches(model)
+    if model.experts is None:
+        return across(*ranks, volume, ref).times(n_each * branches * n_ways)
+    e, moe_ways = model.experts, moe_share(model) * n_ways
+    visits = volume * e.per_token * e.routed_width(model.hidden) / model.hidden
+    split = plan.tp if plan.sequence_parallel else 1
+    total = all_to_all(*spread(fabric, plan.tp, plan.ep), visits / split).times(2.0 * moe_ways)
+    if split > 1 and plan.ep > 1:
+        # a rank has sent its own part of the sequence alone, so that visits, not tokens, are gathered at the experts;
+        # tokens as well only for what every one of them passes beside
+        total += across(*ranks, visits, ref).times(n_each * moe_ways)
+        branches -= 0.0 if e.shared_ffn or e.parallel_ffn else moe_share(model)
+    return total + across(*ranks, volume, ref).times(n_each * branches * n_ways)
 
 
 def context_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float, ref: Reference) -> Traffic:
@@ -61,10 +68,13 @@ def pipeline_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Refere
     if plan.pp == 1:
         return Traffic()
     volume = plan.micro_batch * workload.sequence / plan.cp * workload.model.hidden * ACTIVATION_B
-    message = send(volume / plan.tp, stage_way(fabric, plan.tp * plan.cp * plan.dp))
-    if not plan.sequence_parallel:
-        message += across_gather(*spread(fabric, 1, plan.tp), volume, ref)
-    return message.times(2.0 * plan.interleave)
+    return stage_message(volume, plan, fabric, ref, not plan.sequence_parallel).times(2.0 * plan.interleave)
+
+
+def stage_message(volume_B: float, plan: Plan, fabric: Fabric, ref: Reference, whole: bool) -> Traffic:
+    """Tokens of `volume_B` to the next stage: a part from each tensor rank, gathered there if all need the `whole`."""
+    message = send(volume_B / plan.tp, stage_way(fabric, plan.tp * plan.cp * plan.dp))
+    return message + across_gather(*spread(fabric, 1, plan.tp), volume_B, ref) if whole else message
 
 
 def collectives(plan: Plan) -> list[tuple[int, float]]:

@@ -13,6 +13,7 @@ import pytest
 import dse
 from dse.core.errors import PlanError
 from dse.hardware.chip import peak_FLOPps
+from dse.hardware.system import Fabric
 from dse.lowering.collective import Reference, across_all_reduce, across_gather, all_to_all
 from dse.lowering.demand import demand
 from dse.lowering.groups import spread
@@ -20,11 +21,12 @@ from dse.lowering.memory import chip_expert_parameters, chip_parameters, memory_
 from dse.lowering.plan import Plan
 from dse.lowering.serving_ops import serving_ops
 from dse.lowering.training_ops import predicted_frac
+from dse.lowering.training_traffic import stage_message, tensor_traffic
 from dse.physics.calibration import calibration
 from dse.physics.step import step_time
 from dse.workload.mixers import Attention
 from dse.workload.op import passes
-from dse.workload.transformer import Decode, Prefill, Training, forward_FLOP_per_token, total_parameters
+from dse.workload.transformer import Decode, Prefill, Training, forward_FLOP_per_token, moe_share, total_parameters
 
 MODELS = dse.model_names()
 REF = Reference(1e11, 1e10, 1e-6, 1e-5)
@@ -367,3 +369,41 @@ def test_no_step_beats_its_bounds(phase, way):
         moved = memory.kv_B + 0.5 * (memory.weights_B - 2 * w.model.vocab * w.model.hidden / plan.tp)
         assert float(step.total_s) >= moved / float(chip.hbm_bandwidth_Bps)
     assert float(step.hbm_B) <= float(step.total_s) * float(chip.hbm_bandwidth_Bps)
+
+
+@pytest.mark.parametrize("sequence_parallel", [True, False])
+@pytest.mark.parametrize(("tp", "ep"), [(1, 4), (2, 1), (2, 4), (4, 2), (4, 4)])
+@pytest.mark.parametrize("name", ["mixtral-8x7b", "deepseek-v2-lite", "qwen3-30b-a3b"])
+def test_experts_get_every_row_they_multiply(name, tp, ep, sequence_parallel):
+    """Each tensor rank of an expert multiplies all of its rows with a part of its weights.
+
+    T tokens of a group of tensor ranks make k T visits, over all experts as many rows at every rank. Of these it has
+    made 1/(tp ep) itself with sequence parallelism, else 1/ep; the rest must arrive. What it has by gathering tokens
+    for a router or a shared expert comes on top.
+    """
+    m, plan = dse.model(name), Plan(tp=tp, dp=16 // tp, ep=ep, sequence_parallel=sequence_parallel, recompute="none")
+    fabric, rings = Fabric("switched", (64,), (1.0,)), dataclasses.replace(REF, has_direct=False)
+    w = Training(m, 16, 512)
+    t = tensor_traffic(w, plan, fabric, 1.0, rings)
+    e, tokens = m.experts, 512.0
+    rows_B = tokens * e.per_token * e.routed_width(m.hidden) * 2.0
+    shared = bool(e.shared_ffn or e.parallel_ffn)
+    tensor_rows_B = tokens * m.hidden * 2.0 * (tp - 1) / tp
+    if ep == 1:  # the rows are there once tokens are gathered
+        routed_B, gathers = 0.0, 2.0
+    elif sequence_parallel:
+        routed_B, gathers = rows_B * (1 - 1 / (tp * ep)), 1.0 + shared
+    else:
+        routed_B, gathers = rows_B * (1 - 1 / ep), 2.0
+    # forward in and out, backward out and in; attention gathers and scatters in every block, other MLPs in the rest
+    moe = moe_share(m)
+    tensor_B = tensor_rows_B * (moe * gathers + (1 - moe) * 2.0)
+    assert t.sent_B + t.out_B == pytest.approx(4.0 * (moe * routed_B + tensor_B), rel=1e-9)
+
+
+def test_stages_send_each_token_once_to_each_rank():
+    """A slice from every tensor rank, gathered there unless it stays split: 4 MB from four ranks to a next node."""
+    fabric = dse.system("dgx-h100", 16).fabric
+    t = stage_message(4e6, Plan(tp=4, pp=2, dp=2), fabric, REF, whole=True)
+    assert (t.out_B, t.sent_B) == (1e6, pytest.approx(3e6))
+    assert stage_message(4e6, Plan(tp=4, pp=2, dp=2), fabric, REF, whole=False).sent_B == 0.0

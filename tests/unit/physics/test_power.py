@@ -344,7 +344,7 @@ def test_a_multithreaded_core_draws_what_its_hungrier_engine_does(name, precisio
     ("trainium2", "fp4", "fp8"), ("tpu-v3", "fp8", "bf16"), ("v100", "fp4", "bf16"), ("tpu-v3", "fp4", "bf16"),
 ])  # fmt: skip
 def test_full_load_in_what_the_unit_lacks_is_that_of_the_next_wider(name, asked, runs):
-    """Before, a chip without FP8 was fully loaded in FP8 with its matrix unit at rest: TPU v3 with 111 W of 320 W less."""
+    """Before, a chip without FP8 was fully loaded in FP8 with its matrix unit at rest: TPU v3 with 111 W less."""
     c = chip(name)
     tech = chip_technology(c)
     s = silicon(c, tech)

@@ -94,6 +94,7 @@ def all_gather(g: Group, volume_B: float, ref: Reference) -> Traffic:
     n = g.size
     if n <= 1:
         return Traffic()
+    # every rank lacks all but its own n-th of the result
     ring = _in_domain(g, volume_B, (n - 1) / n, g.ring_hops, upper_s=g.ring_upper_s)
     if not g.switched:
         return ring
@@ -115,10 +116,12 @@ def all_reduce(g: Group, volume_B: float, ref: Reference) -> Traffic:
     n = g.size
     if n <= 1:
         return Traffic()
+    # a library's ring is always there; the others need links or software for them
     candidates = [_in_domain(g, volume_B, 2 * (n - 1) / n, 2 * g.ring_hops, 1.0, 2 * g.ring_upper_s)]
     if g.reduces_in_network:
         candidates.append(in_switch(g, volume_B))
     if not g.switched:
+        # for short messages: partners further off share links, which a few kB do not feel; longer ones take the ring
         doubling = _in_domain(g, volume_B, math.log2(n), math.ceil(math.log2(n)), 1.0)
         candidates += [doubling, _in_domain(g, volume_B, n - 1, g.ring_hops / 2, 1.0)]
     elif ref.has_direct:
@@ -151,6 +154,7 @@ def across_all_reduce(g: Group, n_out: int, volume_B: float, ref: Reference) -> 
     """All-reduce over domains: reduce-scatter, then all-gather, or the domain's best; in trees [nvidia2021nccl]."""
     if n_out <= 1:
         return all_reduce(g, volume_B, ref)
+    # scattering a sum mirrors gathering it: the same bytes and hops once more
     tree = dataclasses.replace(g, rank_s=0.0)  # what ranks add to a ring
     return across_gather(tree, n_out, volume_B, ref).times(2.0)
 

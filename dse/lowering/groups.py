@@ -83,6 +83,7 @@ def group(fabric: Fabric, inner: int, size: int) -> Group:
     of it (see `Axis`). A switch gives every group all links, as far as its second level carries them.
     """
     if fabric.kind == "switched":
+        # inner ranks have their places behind the same switches: fewer are left for this group
         near = size if fabric.n_leaf_chips == 0 else min(max(fabric.n_leaf_chips // inner, 1), size)
         share, crossings = _switched_share(fabric.upper_share, near, size), -(-size // near) - 1
         upper_s = fabric.upper_hop_s if crossings else 0.0

@@ -49,6 +49,7 @@ def _block_weights(block: Block, hidden: int, tp: int, ep: int) -> dict[str, flo
     """Weights of one block on a chip, by the part of the model that they belong to."""
     feed, routed = block.feed, block.expert_weights(hidden)
     mixers = sum(m.n_weights(hidden) for m in block.mixers)
+    # what tensor ranks repeat is not shared out, and is held on top of an even share
     held = sum(replicated_weights(m, hidden, tp) for m in block.mixers)
     norms = block.norm_weights(hidden)
     parts = {"attention": mixers / tp + held, "rest": float(norms), "experts": routed / (tp * ep)}
@@ -97,6 +98,7 @@ def _cache_B(plan: Plan, model: Model, context: float, kv_precision: str) -> flo
     """Bytes of a sequence on the heaviest chip; context ranks split caches alone. Source: [shoeybi2019] section 3."""
     per_layer = 0.0
     for mixer, share in model.mixers:
+        # context ranks split positions; a state is one whatever the length, and each rank keeps its own
         cache = mixer.n_kv * mixer.n_kept(context) * cached_B(kv_precision) / plan.cp
         per_layer += share * (cache + state_B(mixer)) / cache_split(mixer, plan.tp)
     return per_layer * layers_per_stage(plan, model)
@@ -115,6 +117,7 @@ def chip_adapter_parameters(plan: Plan, workload: Training) -> float:
 
 def n_shards(plan: Plan, n_replicas: int) -> int:
     """Parts into which ZeRO splits the states that `n_replicas` have in common: fewer where several copies are kept."""
+    # as many copies as divide the replicas: others would leave shards without an owner
     return n_replicas // (math.gcd(plan.n_copies, n_replicas) if plan.zero else 1)
 
 

@@ -44,6 +44,7 @@ def _tensor_traffic(workload: Serving, plan: Plan, p: Pass, system: System, laye
     model, fabric = workload.model, system.fabric
     split = 1 if isinstance(workload, Decode) else plan.cp
     tokens_B = p.tokens / split * ACTIVATION_B
+    # results of attention and of the MLP are partial sums of every rank's heads and columns
     total = across_all_reduce(*spread(fabric, 1, plan.tp), tokens_B * model.hidden, ref).times(
         n_branches(model) * layers
     )
@@ -65,6 +66,7 @@ def _context_traffic(workload: Serving, plan: Plan, p: Pass, system: System, lay
         return Traffic()
     model = workload.model
     width = sum(share * ring_width(m, plan.tp, latent=True) for m, share in model.working_mixers)
+    # cached positions go around too: every rank's queries meet all of them
     volume = p.sequences * p.n_context * width * ACTIVATION_B
     return across_gather(*spread(system.fabric, plan.tp, plan.cp), volume, ref).times(layers)
 
@@ -95,13 +97,16 @@ def pass_demand(
     model, p = workload.model, rank_pass(workload, plan, n_each)
     layers, decode = float(layers_per_stage(plan, model)), isinstance(workload, Decode)
     ops, head, shares, stream = _rank(workload, plan, array, n_lanes(system, array), ref.fixed_shapes, n_each)
+    # the last stage sets the pace: a head besides its layers, which are taken to be those of the fullest
     runs = np.where(head, 1.0, layers) * shares
     macs = runs @ ops.macs
     sent_B = p.tokens / (1 if decode else plan.cp) * model.hidden * ACTIVATION_B
     hop = stage_message(sent_B, plan, system.fabric, ref, whole=True)
+    # a turn in decode takes all stages, each of which works once per group
     groups = n_groups(workload, plan)
     n_passes = float(groups if isinstance(workload, Decode) else groups * workload.n_chunks)
     new = n_each if isinstance(workload, Decode) else workload.prompt
+    # the newest token is one of the context, and attends to itself
     cached = workload.context - 1.0 if isinstance(workload, Decode) else workload.cached
     none = traffic_demand(Traffic())
     return host_record(
@@ -113,6 +118,7 @@ def pass_demand(
         data=none,
         n_host=0.0,
         n_micro=n_passes,
+        # what is missing to a full pipeline in every turn; a prompt fills and drains it once
         bubble_micro=float(plan.pp - (groups if decode else 1)),
         window_micro=0.5,  # no gradients to hide, so that any part of a pass gives the same time
         optimizer_B=0.0,

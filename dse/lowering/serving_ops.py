@@ -52,6 +52,7 @@ def rank_pass(workload: Serving, plan: Plan, n_each: int = 1) -> Pass:
     sequences = workload.batch / plan.dp / n_groups(workload, plan)
     if isinstance(workload, Decode):
         return Pass(sequences * n_each, 1.0, workload.context - 1.0)
+    # the mean chunk begins in the middle of the prompt, less half of itself
     queries = workload.prompt / workload.n_chunks
     return Pass(sequences, queries, workload.cached + (workload.prompt - queries) / 2)
 
@@ -78,6 +79,7 @@ def _stored(workload: Serving, x: Linear, n_moves: float = 1.0) -> Op:
     """A linear layer on weights as they are stored, which are converted where the products are wider."""
     stored = format_of(workload.weight_precision, x.part)
     op = linear(x.name, x.tokens, x.inputs, x.outputs, products_of(workload, x.part), stored_B(stored), x.count, x.kind)
+    # few rows: memories split the weight and exchange the rest; many rows are split themselves and exchange nothing
     thin = isinstance(workload, Decode) and x.kind is Kind.LINEAR
     return dataclasses.replace(
         op, stored_elements=x.inputs * x.outputs * x.count, stored_bits=n_element_bits(stored),
@@ -110,6 +112,7 @@ def _prefill_attention(mixer: Attention | Latent, workload: Serving, plan: Plan,
     """New tokens on cache and themselves; what any of them sees crosses the memory interface once."""
     heads, kv_heads = heads_of(mixer, plan.tp)
     width = (mixer.head_dim + mixer.value_dim) / 2
+    # each new token sees a window of its own: together they see one window and themselves
     read = p.n_context
     if isinstance(mixer, Attention) and mixer.window:
         read = min(mixer.n_kept(p.n_context) + p.queries, p.n_context)
@@ -162,6 +165,7 @@ def serving_ops(
     shard = Shard(plan.tp, ep=plan.ep, sequence_parallel=False)
     small = block_elementwise(model, shard, tokens, "forward", partial(products_of, workload), not fixed)
     placed += [Placed(op, "forward") for op in small]
+    # a prompt needs logits of its last token alone, and so in its last chunk
     last = 1.0 if isinstance(workload, Decode) else 1.0 / workload.n_chunks
     vocab = model.vocab / plan.tp
     head = _stored(workload, Linear("head", p.sequences, model.hidden, vocab, part="head"))

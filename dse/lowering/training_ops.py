@@ -57,6 +57,7 @@ def _attention(mixer: Attention | Latent, workload: Training, s: Shard, phase: s
     found = [dataclasses.replace(fused, rate=s.attention_rate_frac)]
     if mixer.indexer and not mixer.indexer.shared:
         seen = sequence / 2
+        # half of the sequence lies before a token on average; choosing is for causal attention alone
         one = index_op(mixer, workload.sequence / s.cp, seen, sequence, float(s.micro_batch), BF16_B)
         times = 1.0 if phase == "forward" else 2.0
         found.append(one if times == 1.0 else repeated(one, times))
@@ -107,6 +108,7 @@ def _feed_elements(feed: Feed, hidden: int, s: Shard, tokens: float, phase: str)
         inner = tokens * (feed.ffn / s.tp)
         return inner * n[f"activation_{phase}"], inner * crossed
     inner = tokens * ((feed.per_token * feed.ffn + feed.shared_ffn + feed.parallel_ffn) / s.tp)
+    # a tensor rank sorts its own part of the sequence, or all ranks all of it
     split = s.tp if s.sequence_parallel else 1
     permuted = tokens * feed.per_token * feed.routed_width(hidden) / split * n["permute"]
     return inner * n[f"activation_{phase}"] + permuted, inner * crossed + 2 * permuted
@@ -178,6 +180,7 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
     placed: list[Placed] = []
     for x in [*block_linears(model, s, tokens), *adapters(workload, s, tokens)]:
         t, k, n = x.tokens, x.inputs, x.outputs
+        # inputs' gradient: the result's times the turned weight; the weight's: turned inputs times the result's
         shapes = {"": (t, k, n), " dgrad": (t, n, k), " wgrad": (k, t, n)}
         if frozen and x.part != ADAPTER:
             del shapes[" wgrad"]
@@ -198,6 +201,7 @@ def _head(workload: Training, s: Shard, tokens: float) -> list[Op]:
     model = workload.model
     predicted = tokens * predicted_frac(model)
     vocab = model.vocab / s.tp
+    # 16 bit whatever the blocks multiply in, as [deepseek2024v3] section 3.3.1 keeps the output head
     head = [
         linear("head", predicted, model.hidden, vocab, "bf16"),
         linear("head dgrad", predicted, vocab, model.hidden, "bf16"),

@@ -56,6 +56,7 @@ def context_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: floa
     """Traffic of context ranks per micro batch: keys, values, backward their gradients. Source: [liu2023ring]."""
     model = workload.model
     width = sum(share * ring_width(m, plan.tp, latent=False) for m, share in model.working_mixers)
+    # the whole sequence: every rank's queries meet all keys, whoever made them
     volume = plan.micro_batch * workload.sequence * width * ACTIVATION_B
     return across_gather(*spread(fabric, plan.tp, plan.cp), volume, ref).times(layers * (n_forward_runs(plan) + 2.0))
 
@@ -96,6 +97,7 @@ def data_traffic(
     model = workload.model
     if workload.adapter_rank:
         return _adapter_traffic(workload, plan, fabric, ref)
+    # experts apart: their replicas are fewer, and lie further apart
     n_all = chip_parameters(plan, model, n_layers)
     n_expert = chip_expert_parameters(plan, model, n_layers)
     per_micro, per_step, held = Traffic(), Traffic(), 0.0
@@ -111,8 +113,10 @@ def data_traffic(
         if plan.zero == 0:
             per_step += across_all_reduce(*where, n * GRADIENT_B / n_calls, ref).times(n_calls) + waits
             continue
+        # one copy is a group of one, which sends nothing
         between = spread(fabric, inner * shards, ranks // shards)
         per_step += across_all_reduce(*between, n / shards * GRADIENT_B, ref)
+        # bytes are the same in any number of calls, hops and waits are paid for each
         scatter = across_gather(*where, n * GRADIENT_B / n_calls, ref).times(n_calls)
         gather = across_gather(*where, n * WEIGHT_B / n_calls, ref).times(n_calls)
         if plan.zero >= 3:
@@ -133,6 +137,7 @@ def _adapter_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Refere
     where, gathers = spread(fabric, plan.tp, ranks), Traffic()
     if plan.zero >= 3:
         layers = workload.model.n_layers / plan.pp
+        # frozen weights travel as narrow as they are kept
         block_B = chip_parameters(plan, workload.model) * weight_B(workload) / layers
         gathers = across_gather(*where, block_B, ref).times(2.0 * layers)  # for forward and backward
     return gathers, across_all_reduce(*where, n * GRADIENT_B, ref), n

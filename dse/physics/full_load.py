@@ -26,6 +26,7 @@ def full_load_W(
     engines = _engine_loads_W(chip, tech, precision, supply_V)
     around = _other_loads_W(chip, tech, area, die_mm2, supply_V)
     matrix = engines["tensor"] + engines["sram"]
+    # the larger of two posynomials: a limit on it is a limit on each
     cores = jnp.maximum(matrix, engines["vector"]) if chip.lane_kind == "simt" else matrix + engines["vector"]
     return (cores + sum(around.values(), start=jnp.zeros(()))) * (1.0 + tech.package.voltage_loss_frac)
 
@@ -37,6 +38,7 @@ def full_load_power_W(
     engines = _engine_loads_W(chip, tech, precision, supply_V)
     around = _other_loads_W(chip, tech, area, die_mm2, supply_V)
     if chip.lane_kind == "simt":
+        # a difference for tables only, so that the parts add up to what is limited
         engines["vector"] = jnp.maximum(engines["vector"] - engines["tensor"] - engines["sram"], 0.0)
     parts = {**engines, **around}
     delivered = sum(parts.values(), start=jnp.zeros(()))
@@ -68,6 +70,7 @@ def _other_loads_W(
     chip: Chip, tech: Technology, area: Area, die_mm2: FloatLike, supply_V: FloatLike
 ) -> dict[str, FloatLike]:
     """Power of HBM and links at full rate, of the wires between HBM and cores, and of a chip at rest [W]."""
+    # one direction: energies count both ends of a link, and a chip pays for one of each way
     sent = chip.scaleup_bandwidth_per_dir_Bps + chip.scaleout_bandwidth_per_dir_Bps
     between = crossing_B(chip.hbm_bandwidth_Bps, chip) * tech.die_to_die.energy_J_per_B
     return {

@@ -41,8 +41,8 @@ from .physics.evaluate import Evaluation as Evaluation
 from .physics.evaluate import chip_technology as chip_technology
 from .physics.evaluate import evaluate_demand as evaluate_demand
 from .physics.evaluate import silicon as silicon
+from .physics.full_load import full_load_power_W as full_load_power_W
 from .physics.money import package_cost as package_cost
-from .physics.power import full_load_power_W as full_load_power_W
 from .physics.power import step_energy as step_energy
 from .physics.step import step_time as step_time
 from .serving.comparison import compare as compare

@@ -13,7 +13,8 @@ from ..evaluation.assembly import chip_reference
 from ..hardware.presets import default_system
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
-from ..lowering.collective import Traffic, across_gather, all_to_all, group, send, spread
+from ..lowering.collective import Traffic, across_gather, all_to_all, send
+from ..lowering.groups import group, spread
 from ..lowering.step_demand import StepDemand, TrafficDemand
 from ..lowering.tiling import array_shape, op_demand, rank_ops
 from ..physics.calibration import KERNELS, kin_of, prior_calibration
@@ -195,7 +196,11 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
         return levels_at_once(as_library_runs(found, ref), ref) if switched else found
     started = Traffic(n_starts=float(switched and where[1] == 1))
     if name in ("all_to_all", "send_recv"):
-        found = all_to_all(*where, message) if name == "all_to_all" else send(message, inside=where[1] == 1)
+        found = (
+            all_to_all(*where, message)
+            if name == "all_to_all"
+            else send(message, None if where[1] > 1 else group(system.fabric, 1, 2))
+        )
         return as_library_runs(found + started, ref) if switched else found + started
     return f"collective '{name}' is not modelled"
 

@@ -12,7 +12,8 @@ import math
 from collections.abc import Iterator
 
 from ..hardware.chip import Chip
-from ..lowering.collective import Group, Reference, Traffic, across_all_reduce, all_reduce, in_switch
+from ..lowering.collective import Reference, Traffic, across_all_reduce, all_reduce, in_switch
+from ..lowering.groups import Group
 from ..lowering.tiling import INSTRUCTION_ROWS, ArrayShape, padded
 from ..physics.calibration import family
 from ..technology.node import PRECISION_BITS

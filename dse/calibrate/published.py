@@ -15,7 +15,8 @@ from ..hardware.presets import base_name, chip_names, chip_system, default_syste
 from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import system as preset_system
 from ..hardware.system import Fabric, System
-from ..lowering.collective import Reference, across_gather, spread
+from ..lowering.collective import Reference, across_gather
+from ..lowering.groups import spread
 from .libraries import PROTOCOLS, levels_at_once
 from .reading import FACTS
 

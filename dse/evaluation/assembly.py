@@ -86,6 +86,7 @@ def evaluate(
 
 def _ended(e: Evaluation, chip: Chip, tech: Technology) -> Evaluation:
     """`e` if its step time is finite; else SpecError as `check_rest`."""
+    # a traced time has no value yet; infinite means that rest alone reaches the power limit
     if not is_traced(e.step_s) and not np.isfinite(e.step_s):
         check_rest(chip, tech, silicon(chip, tech).static_W)
     return e
@@ -97,6 +98,7 @@ def band_s(system: System, workload: Workload, plan: Plan, c: Calibration) -> tu
     if measured is not None:
         step_s = float(evaluate(system, workload, plan, calibration=c).result.step_s)
         return step_s / measured[1], step_s * measured[1]
+    # all numbers good or bad at once: wider than chance, as nothing is known of a prior's errors
     ends = [evaluate(system, workload, plan, calibration=extreme(c.name, good)).result for good in (True, False)]
     return float(ends[0].step_s), float(ends[1].step_s)
 
@@ -176,9 +178,11 @@ def fastest(
     meanwhile(lambda: prepare_evaluated(demands[0], chip, tech, c))  # who looks for the fastest asks of it next
     stacked = stack_records(demands)
     seconds = np.asarray(plan_steps_s(stacked, chip, tech, c))
+    # per token, not per step: free batches give plans whose steps yield different numbers of them
     in_time = np.where(seconds <= deadline_s, seconds, np.inf)  # seconds are infinite where memory does not hold a plan
     best = int(np.argmin(in_time / np.asarray(stacked.tokens) if np.isfinite(in_time).any() else seconds))
     if not np.isfinite(seconds[best]):
+        # the plan that comes nearest to fitting says what is truly missing
         leanest = min(range(len(demands)), key=lambda i: float(demands[i].memory_B))
         _check_room(demands[leanest], chip, every[leanest])
         check_rest(chip, tech, silicon(chip, tech).static_W)
@@ -188,6 +192,7 @@ def fastest(
 def _check_room(d: StepDemand, chip: Chip, plan: Plan) -> None:
     """RoomError if HBM does not hold the tensors of a plan, or SRAM what it prefetches."""
     need, have = float(d.memory_B), float(usable_B(chip))
+    # memory first: a plan that does not fit has no prefetching to speak of
     if need > have:
         raise RoomError(
             f"{plan_text(plan)} needs {in_unit(need, 'B', 4)} per chip and {chip.name} offers {in_unit(have, 'B', 4)} "

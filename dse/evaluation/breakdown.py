@@ -115,10 +115,13 @@ def operators(
     d = demand(workload, plan, system, chip_reference(chip, c), array)
     traffic = np.asarray(op_traffic_B(d.ops, np.asarray(pool_B(chip)) * float(c.tile_memory_frac)))
     times = evaluation.step.ops
+    # each as if it were alone: in the norm's total all of them are mixed
     limits = np.stack([np.asarray(getattr(times, f"{b}_s")) for b in BOUNDS])
+    # launching does not overlap, yet a reader asks which is longest: it competes as one more limit
     total, launch = np.asarray(times.total_s), np.asarray(d.ops.n_launches) * float(c.launch_s)
     runs, macs = np.asarray(d.ops.runs) * float(d.n_micro), np.asarray(d.ops.macs).sum(axis=-1)
     found = []
+    # matched by place: names repeat between kinds of block
     for i, op in enumerate(rank_ops(as_run(workload, array), plan)):
         worst = int(np.argmax(limits[:, i]))
         found.append(
@@ -165,6 +168,7 @@ RESIDUE = 1e-12
 
 def binding(e: Evaluation, ops: tuple[Operator, ...]) -> list[tuple[str, float]]:
     """Share of the step time by what binds it, largest first; operators count for the limit that binds them."""
+    # of the throttled time: what the power limit adds is a share like any other
     step = float(e.step_s)
     shares = {name: seconds / step for name, seconds in step_parts(e) if name != "operators"}
     # operators of a streamed block have no memory traffic of their own: what they wait for it is between them
@@ -179,6 +183,7 @@ def spent(d: StepDemand, chip: Chip, c: Calibration) -> dict[str, float]:
     """Share of a pass by what it waits for, largest first; an operator counts for the limit it meets alone."""
     step = step_time(d, chip, c)
     t, runs = step.ops, np.asarray(d.ops.runs) * float(d.n_micro)
+    # what the norm adds to the longest limit is counted with it, so that shares add up to the pass
     limits = np.stack([np.asarray(x) for x in (t.hbm_s, t.compute_s, t.tile_s, t.vector_s, t.dma_s)])
     names = ("reading weights and cache", "arithmetic", "arithmetic", "element-wise work", "DMA")
     launch = np.asarray(d.ops.n_launches) * float(c.launch_s)
@@ -200,6 +205,7 @@ def kept_on_die_B(f: Finding) -> float:
     Reads of weights are charged to HBM at any size, so that such a chip can be faster than told.
     """
     chip = f.system.chip
+    # a warning, not another model: reads are charged to HBM whatever the size
     tiles_B = float(chip.n_cores * chip.core.scratchpad_B)
     return 0.0 if isinstance(f.workload, Training) or float(f.evaluation.memory_B) > tiles_B else tiles_B
 

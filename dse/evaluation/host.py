@@ -48,6 +48,7 @@ def plan_steps_s(demands: StepDemand, chip: Chip, tech: Technology, c: Calibrati
     """Throttled step time [s] of each demand (leading axis) on one chip; inf if it exceeds HBM or prefetch SRAM."""
     if is_traced((demands, chip, tech, c)):
         return _plan_steps_s(demands, chip, tech, c)
+    # in batches of one size: a program per number of plans would be compiled for every study
     every, *rest = _plain(demands, chip, tech, c)
     n = len(every.tokens)
     # the last batch repeats its last plan: one shape is one program

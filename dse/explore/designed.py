@@ -18,7 +18,8 @@ from ..lowering.served import asked_demand, phase_under
 from ..lowering.tiling import array_shape
 from ..optimize.solution import Solution, WorkloadReport
 from ..physics.evaluate import Silicon, chip_technology
-from ..physics.power import full_load_power_W, power_W
+from ..physics.full_load import full_load_power_W
+from ..physics.power import power_W
 from ..study.metrics import METRICS, OWNED, Load, chip_state, silicon_of
 from ..study.study import Study
 from ..workload.requests import Requests

@@ -19,7 +19,7 @@ from ..hardware.presets import chip_names, chip_system
 from ..lowering.plan import plan_text
 from ..optimize.space import own_plans
 from ..physics.evaluate import chip_technology
-from ..physics.power import full_load_power_W
+from ..physics.full_load import full_load_power_W
 from ..study.design import FREE
 from ..study.metrics import METRICS, OF_WORKLOADS, OWNED, SPEEDUPS, Load, chip_state, mean_speedup
 from ..study.study import Study

@@ -20,7 +20,8 @@ from ..optimize.blank import blank_mm2
 from ..optimize.pricing import priced_s
 from ..physics.calibration import Calibration
 from ..physics.evaluate import Evaluation, Silicon, evaluate_demand, silicon
-from ..physics.power import full_load_power_W, work_W
+from ..physics.full_load import full_load_power_W
+from ..physics.power import work_W
 from ..physics.step import op_traffic_B
 from ..study.convex import WORK, ConvexCore, Data, cooled_W, cools, coordinates, power_cap_W, ratio_rows, separate
 from ..study.design import with_free

@@ -26,6 +26,7 @@ def equal_cost_stages(n_layers: int, n_head_layers: float, n_stages: int) -> np.
     costs = np.append(np.ones(n_layers), n_head_layers)
     reached, stages, stage = np.cumsum(costs), np.zeros((n_stages, 2)), 0
     for block, sum_ in enumerate(reached):
+        # the block that passes the line still joins this stage, as the software has it; the next one opens another
         stages[stage, int(block == n_layers)] += 1.0
         stage += int(sum_ > reached[-1] * (stage + 1) / n_stages and stage + 1 < n_stages)
     return stages
@@ -35,6 +36,7 @@ def equal_cost_stages(n_layers: int, n_head_layers: float, n_stages: int) -> np.
 def balanced_stages(model: Model, n_stages: int) -> np.ndarray:
     """As `equal_cost_stages`, where a block costs the weights that a token meets, and the head its table."""
     table, head = model.vocab * model.hidden, n_outputs(model) * model.hidden
+    # embeddings are looked up and cost a stage no multiplication
     blocks = active_parameters(model) - table - n_head_weights(model) - model.n_tables
     return equal_cost_stages(model.n_layers, head * model.n_layers / blocks, n_stages)
 
@@ -101,6 +103,7 @@ def _mlp_B_per_token(model: Model, tp: int, n_stream: int, in_B: float, software
     for f, share in model.working_feeds:
         inner = f.ffn if isinstance(f, Mlp) else f.per_token * f.ffn + f.shared_ffn + f.parallel_ffn
         gated = f.n_matrices - 2
+        # gradients of the activation need its inputs in 16 bit, the last product what it read, in its own width
         kept = ACTIVATION_B * (f.n_matrices - 1 + gated * software.n_glu_results) + in_B
         total += share * inner / tp * kept
         if isinstance(f, Experts):  # tokens came from other ranks, so that they cannot be copied anew
@@ -144,7 +147,7 @@ def layer_activation_B_per_token(
     kept = _stream_B_per_token(model, n_stream, in_B, software) + attention + mlp
     if recompute == "selective":
         return kept
-    score_B = 5 if model.dropout else ACTIVATION_B
+    score_B = 5 if model.dropout else ACTIVATION_B  # softmax's result; with dropout its mask and what it leaves
     heads = sum(share * m.n_heads for m, share in model.working_mixers if isinstance(m, Attention | Latent))
     return kept + score_B * heads * sequence / tp
 
@@ -157,6 +160,7 @@ def in_flight(plan: Plan, n_micro: int, stage: int) -> float:
     Source: [korthikanti2022] section 4.2.3 for the first stage; [narayanan2021megatron] section 2.2 for the warm-up.
     """
     p, v, after = plan.pp, plan.interleave, plan.pp - stage - 1
+    # a virtual stage holds 1/v of the layers, so that v of its micro batches count as one
     held = after + 1 if v == 1 else (2 * after + (v - 1) * p + 1) / v
     return float(min(held, n_micro))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from ..hardware.system import Fabric
+from .groups import Group
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,68 +69,13 @@ class Reference:
         return latency + t.upper_s + t.up_B / self.up_Bps + t.out_B / self.out_Bps + t.out_hops * self.out_hop_s
 
 
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Ranks of one collective inside a scale-up domain."""
-
-    size: int
-    share: float
-    """Share of a chip's scale-up speed the group can use."""
-    switched: bool
-    """Whether every pair is one hop apart."""
-    reduces_in_network: bool
-    ring_hops: float
-    """Sequential steps of a ring all-gather: n - 1, or the sum over torus axes of (length - 1)."""
-    upper_s: float = 0.0
-    """What a message between ranks behind different first-level switches takes longer; 0 where there are none."""
-    ring_upper_s: float = 0.0
-    """The same of a ring all-gather: once from each group of ranks behind the same switches to the next."""
-    rank_s: float = 0.0
-    """What each rank adds to a ring between domains, where a run timed that."""
-
-
-def group(fabric: Fabric, inner: int, size: int) -> Group:
-    """The `size` ranks that follow `inner` innermost ones in a scale-up domain.
-
-    On a torus a full axis is a ring that uses both directions; a part of an axis has no wrap-around link and uses half
-    of it. A switch gives every group all links, as far as its second level carries them.
-    """
-    if fabric.kind == "switched":
-        near = size if fabric.n_leaf_chips == 0 else min(max(fabric.n_leaf_chips // inner, 1), size)
-        share, crossings = _switched_share(fabric.upper_share, near, size), -(-size // near) - 1
-        upper_s = fabric.upper_hop_s if crossings else 0.0
-        ring_s = crossings * fabric.upper_hop_s
-        return Group(size, share, True, fabric.in_network_reduction, size - 1.0, upper_s, ring_s, fabric.rank_s)
-    # ranks fill the innermost axes first, and the inner ones have taken their part of each
-    share, hops, left, before = 0.0, 0.0, size, inner
-    for length, part in zip(fabric.dims, fabric.axis_share, strict=True):
-        taken = math.gcd(length, before)
-        before //= taken
-        free = length // taken
-        use = min(free, left) if left > 1 else 1
-        left = -(-left // use)  # rounded up: a group that fills an axis in part still needs the next
-        if use > 1:
-            share += part if use == length else part / 2
-            hops += use - 1
-    # a group of one uses no axis and sends nothing: 1e-3 only keeps its division finite
-    return Group(size, max(share, 1e-3), False, False, hops, rank_s=fabric.rank_s)
-
-
-def _switched_share(upper_share: float, near: int, size: int) -> float:
-    """Share of a chip's speed for a group of which `near` ranks sit behind the same first-level switches.
-
-        min(1, f (n - 1)/(n - near)),  f = `upper_share`
-    Assumes: even exchange, (n - near)/(n - 1) of it across the second level; a ring through racks crosses less.
-    """
-    return 1.0 if near == size else min(1.0, upper_share * (size - 1) / (size - near))
-
-
 def _in_domain(
     g: Group, volume_B: float, factor: float, hops: float, starts: float = 0.0, upper_s: float = 0.0
 ) -> Traffic:  # fmt: skip
     """Traffic of `factor * volume_B` bytes through the group's links in `hops` steps of a library's collective."""
     bytes_ = factor * volume_B
-    return Traffic(up_B=bytes_ / g.share, up_hops=hops, sent_B=bytes_, n_starts=starts, upper_s=upper_s)
+    # chips between two ranks pass bytes on, and spend the energy of sending them
+    return Traffic(up_B=bytes_ / g.share, up_hops=hops, sent_B=bytes_ * g.n_links, n_starts=starts, upper_s=upper_s)
 
 
 def _direct(g: Group, volume_B: float, factor: float, n_exchanges: float) -> Traffic:
@@ -149,6 +94,7 @@ def all_gather(g: Group, volume_B: float, ref: Reference) -> Traffic:
     n = g.size
     if n <= 1:
         return Traffic()
+    # every rank lacks all but its own n-th of the result
     ring = _in_domain(g, volume_B, (n - 1) / n, g.ring_hops, upper_s=g.ring_upper_s)
     if not g.switched:
         return ring
@@ -170,10 +116,12 @@ def all_reduce(g: Group, volume_B: float, ref: Reference) -> Traffic:
     n = g.size
     if n <= 1:
         return Traffic()
+    # a library's ring is always there; the others need links or software for them
     candidates = [_in_domain(g, volume_B, 2 * (n - 1) / n, 2 * g.ring_hops, 1.0, 2 * g.ring_upper_s)]
     if g.reduces_in_network:
         candidates.append(in_switch(g, volume_B))
     if not g.switched:
+        # for short messages: partners further off share links, which a few kB do not feel; longer ones take the ring
         doubling = _in_domain(g, volume_B, math.log2(n), math.ceil(math.log2(n)), 1.0)
         candidates += [doubling, _in_domain(g, volume_B, n - 1, g.ring_hops / 2, 1.0)]
     elif ref.has_direct:
@@ -206,39 +154,32 @@ def across_all_reduce(g: Group, n_out: int, volume_B: float, ref: Reference) -> 
     """All-reduce over domains: reduce-scatter, then all-gather, or the domain's best; in trees [nvidia2021nccl]."""
     if n_out <= 1:
         return all_reduce(g, volume_B, ref)
+    # scattering a sum mirrors gathering it: the same bytes and hops once more
     tree = dataclasses.replace(g, rank_s=0.0)  # what ranks add to a ring
     return across_gather(tree, n_out, volume_B, ref).times(2.0)
 
 
-def send(volume_B: float, inside: bool) -> Traffic:
-    """Point-to-point message of `volume_B` to a neighbour stage, inside or outside the domain."""
-    if inside:
-        return Traffic(up_B=volume_B, up_hops=1.0, sent_B=volume_B)
-    return Traffic(out_B=volume_B, out_hops=1.0)
-
-
-def spread(fabric: Fabric, inner: int, size: int) -> tuple[Group, int]:
-    """The ranks of a group that follow `inner` innermost ones: those inside one domain, and how many domains they span.
-
-    On a torus as many as divide both the group and what `inner` leaves of the domain stay inside.
-    Assumes: behind a switch a scheduler leaves a few chips idle rather than split a group, such as 64 of 72.
-    """
-    if fabric.kind == "switched":
-        room = max(fabric.n_chips // inner, 1)
-        inside = max(d for d in range(1, min(room, size) + 1) if size % d == 0)
-        return group(fabric, inner, inside), size // inside
-    # a torus has no spare places: a group that does not divide its axes would straddle domains
-    room = max(fabric.n_chips // inner, 1) if fabric.n_chips % inner == 0 else 1
-    inside = max(d for d in range(1, min(room, size) + 1) if size % d == 0 and room % d == 0)
-    return group(fabric, inner, inside), size // inside
+def send(volume_B: float, way: Group | None) -> Traffic:
+    """Message of `volume_B` to a neighbour stage, `way` of two ranks as from `group`, or None between domains."""
+    if way is None:
+        return Traffic(out_B=volume_B, out_hops=1.0)
+    return _in_domain(way, volume_B, 1.0, 1.0, upper_s=way.upper_s)
 
 
 def all_to_all(g: Group, n_out: int, volume_B: float) -> Traffic:
-    """Even exchange of `volume_B` per rank: V (n_in - 1)/n over scale-up, V (n - n_in)/n outside, n = n_in n_out."""
+    """Even exchange of `volume_B` per rank with `g.size` ranks in each of `n_out` domains, n in all.
+
+        switch:  V (n_in - 1)/n over scale-up        torus:  V n_in/n max over axes of floor(m^2/4)/m / share
+        outside:  V (n - n_in)/n
+    with m ranks along an axis: chips of a torus pass on what goes further, so that each byte takes several links.
+    Source: [austin2025] chapter 3 for rings.
+    """
     n = g.size * n_out
     if n <= 1:
         return Traffic()
-    near = _in_domain(g, volume_B, (g.size - 1) / n, 1.0 if g.size > 1 else 0.0, upper_s=g.upper_s)
+    inside_B = volume_B / n_out
+    hops, near_s = (1.0, g.upper_s) if g.size > 1 else (0.0, 0.0)
+    near = Traffic(up_B=inside_B * g.busiest, up_hops=hops, sent_B=inside_B * g.n_mean_links, upper_s=near_s)
     if n_out == 1:
         return near
     return near + Traffic(out_B=volume_B * (n - g.size) / n, out_hops=1.0, upper_s=g.size * n_out * g.rank_s)

@@ -11,7 +11,7 @@ import numpy as np
 from ..core.provenance import number
 from ..core.types import host_record
 from ..hardware.system import Fabric, System
-from ..workload.transformer import Model, Training, Workload, forward_FLOP_per_token
+from ..workload.transformer import Model, Training, Workload
 from .activations import Footprint, balanced_stages, end_layers, footprint
 from .collective import Reference
 from .linears import Shard
@@ -22,7 +22,7 @@ from .software import framework, moves, usual_software
 from .step_demand import StepDemand, TrafficDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
 from .tiling import ArrayShape, RankOps, array_shape, as_run, op_demand, rank_ops
-from .training_ops import shard, training_ops
+from .training_ops import shard, training_ops, useful_FLOP_per_token
 from .training_traffic import collectives, context_traffic, data_traffic, pipeline_traffic, tensor_traffic
 
 OPTIMIZER_TRAFFIC_B = 16.0 + 12.0 + WEIGHT_B
@@ -32,6 +32,7 @@ OPTIMIZER_TRAFFIC_B = 16.0 + 12.0 + WEIGHT_B
 @cache
 def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, list[str], np.ndarray, Stream | None]:
     """Operators of a rank, tiled, with phase, share of blocks and their stream; many plans share it."""
+    # by the part of a plan that decides shapes: thousands of plans have a few dozen such parts
     placed, stream = training_ops(workload, s), None
     if s.stream:
         placed, stream = streamed(placed, training=True)
@@ -72,6 +73,7 @@ def _backward_share(ops: RankOps, phases: list[str], runs: np.ndarray) -> float:
 
 def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan, software: str) -> float:
     """Kernels and collectives that the host starts per micro batch; a framework adds a few small kernels for each."""
+    # what a framework starts beside an operator (casts, copies, checks) is too small to name and not too small to count
     each = number(framework(), "n_kernels_per_operator") * moves(software)["starts"]
     # the last column of `RankOps` counts launches
     return each * (float(runs @ ops.columns[-1]) + sum(n for _, n in collectives(plan)) * layers)
@@ -110,14 +112,15 @@ def plan_demand(
         data=beside.data,
         n_host=n_host_calls(runs, ops, layers, plan, software),
         n_micro=n_micro_batches(plan, workload),
+        # filling and draining pass the stages in steps of a virtual stage, v times shorter
         bubble_micro=(plan.pp - 1) / plan.interleave * BUBBLE[plan.schedule],
         window_micro=_backward_share(ops, phases, runs),
         optimizer_B=OPTIMIZER_TRAFFIC_B * beside.n_held,
         macs=macs,
         memory_B=beside.memory_B,
         tokens=step_tokens,
-        # backward is twice forward, for gradients of inputs and of weights; recomputation is no useful work
-        model_FLOP=3 * beside.forward_FLOP_per_token * step_tokens / system.n_chips,
+        model_FLOP=beside.useful_FLOP_per_token * step_tokens / system.n_chips,
+        # of what runs, so that MFU is a share of a peak that could be reached
         rate=array.rates[array.executed(workload.precision)],
         stream=stream_demand(stream, runs),
         tensor_waits_frac=moves(software)["tensor_waits_frac"],
@@ -135,7 +138,7 @@ class _Beside(NamedTuple):
     n_held: float
     """Weights whose optimizer states a chip holds."""
     memory_B: float
-    forward_FLOP_per_token: float
+    useful_FLOP_per_token: float
 
 
 @lru_cache(maxsize=4096)  # a study asks for the plans in every order of operators and on every PE array
@@ -143,6 +146,7 @@ def _beside(
     workload: Training, plan: Plan, layers: float, fabric: Fabric, kept: Footprint, ref: Reference, call_B: float
 ) -> _Beside:
     """Traffic and memory of a plan in any order; see `training_traffic`."""
+    # the stage with the embedding, whose gradients are reduced with those of its layers
     n_layers = end_layers(plan, workload.model, bool(kept.balanced_stages))[0]
     per_micro, per_step, n_held = data_traffic(workload, plan, n_layers, fabric, ref, call_B)
     return _Beside(
@@ -152,7 +156,7 @@ def _beside(
         data=traffic_demand(per_step),
         n_held=n_held,
         memory_B=memory_B(plan, workload, kept).total,
-        forward_FLOP_per_token=forward_FLOP_per_token(workload.model, 0.0, workload.sequence),
+        useful_FLOP_per_token=useful_FLOP_per_token(workload),
     )
 
 

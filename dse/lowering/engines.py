@@ -107,6 +107,7 @@ def part_of(system: System, n_chips: int) -> System | None:
 def engine_sizes(system: System) -> list[int]:
     """Engine sizes to try [chips]: divisors of the system, and powers of two behind one switch."""
     domain = system.fabric.n_chips if system.fabric.kind == "switched" else 0
+    # a switch has no shape: part of its ports are a smaller switch, whether the rest divides or not
     powers = {2**i for i in range(min(domain, system.n_chips).bit_length())} if domain else set()
     return sorted({n for n in range(1, system.n_chips + 1) if system.n_chips % n == 0} | powers)
 
@@ -141,6 +142,7 @@ def writer_memory(requests: Requests, shape: Shape, n_sequences: int, quantile_f
 
     The peak is that of a Poisson number (see `steady`) with the mean context; at least the longest request alone.
     """
+    # sequences are at random places of their lives: the mean context fills memory, not the longest
     mean = _decode_memory(requests, shape, n_sequences, requests.mean_context)
     longest = _decode_memory(requests, shape, 1, requests.longest)
     peak = float(n_peak(np.asarray(float(n_sequences)), np.asarray(NormalDist().inv_cdf(quantile_frac))))
@@ -176,6 +178,7 @@ def writers(
     for shape in every:
         array = array_shape(shape.system.chip.core.tensor)
         for n, memory in batch_sizes(requests, shape, quantile_frac):
+            # batches ascend, so that all that follow are too large as well
             if n * shape.plan.dp > policy.max_sequences:
                 break
             decode, plan = decode_of(requests, shape, n, requests.mean_context)

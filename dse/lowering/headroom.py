@@ -18,6 +18,7 @@ def usable_frac() -> float:
 
 def usable_B(chip: Chip) -> FloatLike:
     """HBM capacity of a chip available to tensors [B]."""
+    # a share, not a number of bytes: buffers and fragments grow with what is allocated
     return usable_frac() * chip.hbm_capacity_B
 
 

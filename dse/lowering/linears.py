@@ -141,6 +141,7 @@ def _feed_linears(feed: Feed, hidden: int, s: Shard, tokens: float, share: float
     mlp = Linear("", tokens, 0.0, 0.0, share=share, part="mlp")
     if isinstance(feed, Mlp):
         return _mlp_linears(hidden, feed.ffn / s.tp, feed.n_matrices, mlp)
+    # rows of one expert: those of all expert ranks, spread over the experts of all of them
     each = tokens * s.ep * feed.per_token / feed.n_experts * passes()["expert_imbalance"]
     routed = Linear("expert ", each, 0.0, 0.0, Kind.EXPERTS, feed.n_experts / s.ep, share, "experts")
     found = _mlp_linears(feed.routed_width(hidden), feed.ffn / s.tp, feed.n_matrices, routed)
@@ -172,6 +173,7 @@ def block_linears(model: Model, s: Shard, tokens: float) -> list[Linear]:
 
 def _merged(linears: list[Linear]) -> list[Linear]:
     """Linear layers alike once, with the sum of their shares of the blocks."""
+    # every operator is tiled, timed and compiled: kinds of block that share one pay once
     shares: dict[Linear, float] = {}
     for x in linears:
         alike = dataclasses.replace(x, share=0.0)
@@ -206,6 +208,7 @@ def hit_frac(experts: Experts | None, tokens: float) -> float:
     """
     if experts is None:
         return 1.0
+    # n log(1 - k/E) keeps its digits for one token among hundreds of experts; k = E alone has no logarithm
     missed = math.log1p(-min(experts.per_token / experts.n_experts, 1.0 - 1e-12))
     return -math.expm1(tokens * missed)
 
@@ -228,10 +231,12 @@ def of_fixed_shape(x: Linear, experts: Experts, tokens: float, writes: bool) -> 
     Assumes: experts equally popular; decode of more tokens than a block takes blocks, the source all experts.
     """
     visits, block = tokens * experts.per_token, number(framework(), "expert_block")
+    # few visits: cheaper to copy what they need than to run all experts on nothing
     if visits < experts.n_experts:
         share = x.count / experts.n_experts
         return dataclasses.replace(x, tokens=1.0, count=visits * share), number(framework(), "gathered_moves")
     if (tokens if writes else visits) < block:
         return dataclasses.replace(x, tokens=tokens), 1.0
+    # full blocks, and half of one more on average, of each expert that is chosen at all
     chosen = by_index(x, experts, tokens)
     return dataclasses.replace(chosen, tokens=block, count=chosen.count * max(1.0, chosen.tokens / block + 0.5)), 1.0

@@ -8,7 +8,7 @@ import math
 from ..core.frames import AbstractShown
 from ..technology.node import PRECISION_BITS
 from ..workload.blocks import Block, Experts
-from ..workload.storage import format_of, n_element_bits, stored_B
+from ..workload.storage import cached_B, format_of, stored_B
 from ..workload.transformer import Decode, Model, Serving, Training, Workload, n_head_weights, n_outputs, state_B
 from .activations import ACTIVATION_B, FUSED, Footprint, end_layers, layer_activation_B_per_token, stage_activations_B
 from .headroom import n_kv_block_tokens
@@ -49,6 +49,7 @@ def _block_weights(block: Block, hidden: int, tp: int, ep: int) -> dict[str, flo
     """Weights of one block on a chip, by the part of the model that they belong to."""
     feed, routed = block.feed, block.expert_weights(hidden)
     mixers = sum(m.n_weights(hidden) for m in block.mixers)
+    # what tensor ranks repeat is not shared out, and is held on top of an even share
     held = sum(replicated_weights(m, hidden, tp) for m in block.mixers)
     norms = block.norm_weights(hidden)
     parts = {"attention": mixers / tp + held, "rest": float(norms), "experts": routed / (tp * ep)}
@@ -97,7 +98,8 @@ def _cache_B(plan: Plan, model: Model, context: float, kv_precision: str) -> flo
     """Bytes of a sequence on the heaviest chip; context ranks split caches alone. Source: [shoeybi2019] section 3."""
     per_layer = 0.0
     for mixer, share in model.mixers:
-        cache = mixer.n_kv * mixer.n_kept(context) * n_element_bits(kv_precision) / 8 / plan.cp
+        # context ranks split positions; a state is one whatever the length, and each rank keeps its own
+        cache = mixer.n_kv * mixer.n_kept(context) * cached_B(kv_precision) / plan.cp
         per_layer += share * (cache + state_B(mixer)) / cache_split(mixer, plan.tp)
     return per_layer * layers_per_stage(plan, model)
 
@@ -115,6 +117,7 @@ def chip_adapter_parameters(plan: Plan, workload: Training) -> float:
 
 def n_shards(plan: Plan, n_replicas: int) -> int:
     """Parts into which ZeRO splits the states that `n_replicas` have in common: fewer where several copies are kept."""
+    # as many copies as divide the replicas: others would leave shards without an owner
     return n_replicas // (math.gcd(plan.n_copies, n_replicas) if plan.zero else 1)
 
 
@@ -134,10 +137,12 @@ def _stage_memory(plan: Plan, workload: Training, footprint: Footprint, stage: i
     whole = 2 * n / max(layers, 1.0) if plan.zero >= 3 else n  # two mean layers: one in use, one on its way
     buckets = footprint.bucket_B * n if replicas > 1 and plan.zero < 2 else 0.0  # shards are reduced as they come
     activations = stage_activations_B(plan, workload, stage, footprint)
+    adapters = chip_adapter_parameters(plan, workload)
     if workload.adapter_rank:
-        gradients = states = chip_adapter_parameters(plan, workload)
+        gradients = states = adapters
         whole, buckets = n / replicas + whole if plan.zero >= 3 else n, 0.0
-    return Memory(weight_B(workload) * whole, GRADIENT_B * gradients + buckets, OPTIMIZER_B * states, activations, 0.0)
+    weights_B = weight_B(workload) * whole + WEIGHT_B * adapters  # what is trained stays in 16 bit beside a narrow base
+    return Memory(weights_B, GRADIENT_B * gradients + buckets, OPTIMIZER_B * states, activations, 0.0)
 
 
 def weight_B(workload: Training) -> float:

@@ -34,6 +34,7 @@ def fused_linear(a: Op, b: Op, n_all: float, share_frac: float = 1.0) -> Op:
 
     Source: [agrawal2023sarathi] section 4.2: decodes that ride on a chunk need no read of weights of their own.
     """
+    # both products have one weight: same contraction and columns, rows of two phases
     p, q = a.products[0], b.products[0]
     # runs choose experts independently; of other layers both need every weight, and this is `n_all`
     count = n_all * (1.0 - (1.0 - p.count / n_all) * (1.0 - q.count / n_all))
@@ -73,6 +74,7 @@ def chunk_ops(
     joined = {x.op.name: x.op for x in linears(prefill, plan, tokens, fixed)} if fixed else {}
     placed = []
     for a, b in both:
+        # both shares are of passes: a head that ends a prompt of n chunks rides on one pass in n
         share = b.share / a.share
         if fixed and a.op.kind is Kind.EXPERTS:
             op = joined[a.op.name]
@@ -129,6 +131,7 @@ def chunk_demand(
     layers = float(layers_per_stage(plan, decode.model))
     placed = chunk_ops(decode, prefill, plan, n_lanes(system, array), ref.fixed_shapes, n_tokens)
     mixed = _with_ops(d, placed, layers, array)
+    # only prompts send keys around context ranks; decode adds up results, which is tensor traffic
     return dataclasses.replace(mixed, tensor=_together(d.tensor, p.tensor), shard=p.shard)
 
 

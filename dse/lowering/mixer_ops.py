@@ -35,6 +35,7 @@ def recurrence_op(mixer: Recurrence, tp: int, queries: float, sequences: float, 
     n, times = passes(), 1.0 if phase == "forward" else passes()["recurrence_backward"]
     heads, keys = mixer.n_heads / tp, (mixer.n_key_heads or mixer.n_heads) / tp
     d_k, d_v, tokens = mixer.key_dim, mixer.value_dim, queries * sequences
+    # 2 B of queries and keys by key head, of values and results by head
     streams = 2.0 * tokens * (2 * keys * d_k + 2 * heads * d_v)
     if mixer.form == "scan":
         elements = n["state_token"] * tokens * mixer.n_recurrent / tp * times
@@ -50,6 +51,7 @@ def recurrence_op(mixer: Recurrence, tp: int, queries: float, sequences: float, 
             Product(size, size, d_k, keys * chunks), Product(size, d_k + d_v, size, heads * chunks),
             Product(size, d_v, d_k, heads * chunks),
         ]  # fmt: skip
+    # read at the beginning of a chunk and written at its end, never within
     states = 2 * STATE_B * heads * d_k * d_v * chunks
     scores = n["chunk_scores"] * size * size * heads * chunks
     return Op("recurrence", Kind.RECURRENCE, tuple(products), "bf16", times * streams + states, scores)
@@ -72,6 +74,7 @@ def index_op(mixer: Attention | Latent, queries: float, seen: float, read: float
     """
     i = mixer.indexer
     assert i is not None
+    # pooled positions have one key together: fewer to score and to read
     seen, read = seen / i.rate, read / i.rate
     scores = sequences * queries * seen
     product = Product(queries * i.n_heads, seen, i.head_dim, sequences)
@@ -102,6 +105,7 @@ def mixer_elements(
     assert isinstance(mixer, Recurrence)
     convolved, width = tokens * mixer.conv_channels / tp, tokens * mixer.width / tp
     activation = n[f"activation_{phase}"]
+    # a tap is a multiply-add; backward once for inputs and once for taps
     work = convolved * (again * mixer.conv_taps + activation) + width * (norm + activation)
     return work, 2 * convolved + 3 * width
 
@@ -119,6 +123,7 @@ def kept_B_per_token(mixer: AbstractMixer, tp: int, in_B: float, kept_B: float) 
         own_copy = in_B * heads * mixer.value_dim if in_B < kept_B else 0.0
         return kept_B * (heads + kv_heads) * both + own_copy + kept_B * mixer.gate_width / tp
     if isinstance(mixer, ShortConvolution):
+        # two gates, values, what is convolved, and its result
         return 5 * kept_B * mixer.channels / tp
     assert isinstance(mixer, Recurrence)
     n = passes()
@@ -161,6 +166,7 @@ def mixer_rules(mixer: AbstractMixer, tp: int, name: str) -> list[tuple[bool, st
     """Whether `tp` splits the heads of a mixer evenly; fewer KV or key heads are replicated equally often."""
     if isinstance(mixer, ShortConvolution):
         return [(mixer.channels % tp == 0, f"tp={tp} does not divide the {mixer.channels} channels of {name}")]
+    # a head is not split: its scores need all of its query and key
     what, few, n_few = "heads", "KV heads", 0
     if isinstance(mixer, Attention | Latent):
         n_few = mixer.n_kv_heads

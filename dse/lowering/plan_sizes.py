@@ -68,6 +68,7 @@ def _powers_of_two(limit: int) -> list[int]:
 
 def _tensor_sizes(model: Model, system: System) -> list[int]:
     """Tensor-parallel sizes that fit model and scale-up domain and divide the system."""
+    # a size that does not divide the domain would straddle two, over links a tenth as fast
     sizes = [tp for tp in _divisors(system.fabric.n_chips) if system.n_chips % tp == 0]
     return [tp for tp in sizes if all(holds for holds, _ in tensor_rules(tp, model, system))]
 
@@ -88,6 +89,7 @@ def _context_sizes(workload: Training, n_chips: int) -> list[int]:
 
 def _serving_context_sizes(workload: Serving, system: System) -> list[int]:
     """Context ranks tried in inference: powers of two for a long context, else 1."""
+    # a short cache takes less time to read than its partial results take to add up
     long = workload.context if isinstance(workload, Decode) else workload.cached + workload.prompt
     return [1] if long < LONG_SEQUENCE else [cp for cp in _powers_of_two(MAX_CP) if system.n_chips % cp == 0]
 
@@ -103,6 +105,7 @@ def interleaves(per_stage: int, pp: int, n_micro: int) -> list[int]:
     """Virtual stages that divide a stage's layers; 1 alone without a pipeline or with a ragged one."""
     if pp == 1 or n_micro % pp:
         return [1]
+    # interleaving takes micro batches in groups of as many as stages, and whole layers
     return [v for v in range(1, MAX_INTERLEAVE + 1) if per_stage % v == 0]
 
 
@@ -132,6 +135,7 @@ def serving_sizes(workload: Serving, system: System) -> list[tuple[int, int, int
     contexts = _serving_context_sizes(workload, system)
     for tp, pp, cp in itertools.product(_tensor_sizes(model, system), _stage_sizes(model, system), contexts):
         dp, rest = divmod(system.n_chips, tp * pp * cp)
+        # replicas of unequal batches would wait for the fullest
         if rest == 0 and batch >= 1 and batch % dp == 0:
             found += [(tp, pp, dp, cp, ep) for ep in expert_sizes(model, dp)]
     return found

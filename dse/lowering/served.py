@@ -77,6 +77,7 @@ def served_demand(requests: Requests, plan: Plan, system: System, ref: Reference
     Assumes: engines of `plan` fill the system; a prompt at a time per rank.
     """
     n_chips = plan.tp * plan.cp * plan.dp
+    # an engine's own fabric: its groups are placed among its chips, not among those of the system
     part = part_of(system, n_chips)
     if part is None:
         raise PlanError(f"an engine of {n_chips} chips is no part of {system.name}")
@@ -86,9 +87,11 @@ def served_demand(requests: Requests, plan: Plan, system: System, ref: Reference
     stored = requests.weight_precision, requests.kv_precision
     for kind in requests.lengths:
         prefill = Prefill(requests.model, plan.dp, kind.prompt, *stored)
+        # each sequence ends after `n_decoded` passes, and a prompt takes its place
         due = plan.micro_batch / requests.n_decoded * kind.share_frac
         d = _followed(d, demand(prefill, shape.plan, part, ref, array), due)
     memory = writer_memory(requests, shape, plan.micro_batch, MEMORY_QUANTILE_FRAC)
+    # first tokens, which prompts make, are sold as well: hence output over decoded
     engines = system.n_chips / n_chips
     tokens = plan.micro_batch * plan.dp * engines * requests.n_output / requests.n_decoded
     return dataclasses.replace(d, memory_B=np.asarray(memory.total), tokens=np.asarray(tokens))

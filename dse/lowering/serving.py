@@ -17,7 +17,8 @@ from ..workload.transformer import (
     n_outputs,
     products_of,
 )
-from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
+from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all
+from .groups import spread
 from .memory import ACTIVATION_B, memory_B
 from .mixer_ops import result_width, ring_width
 from .plan import Plan, check_plan, layers_per_stage
@@ -25,6 +26,7 @@ from .serving_ops import Pass, n_groups, rank_pass, serving_ops
 from .step_demand import StepDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
 from .tiling import ArrayShape, RankOps, as_run, op_demand, rank_ops
+from .training_traffic import stage_message
 
 PARTIAL_B = 4.0
 """Partial outputs of attention over parts of a context are fp32, as sums in the array."""
@@ -50,6 +52,7 @@ def _tensor_traffic(workload: Serving, plan: Plan, p: Pass, system: System, laye
     model, fabric = workload.model, system.fabric
     split = 1 if isinstance(workload, Decode) else plan.cp
     tokens_B = p.tokens / split * ACTIVATION_B
+    # results of attention and of the MLP are partial sums of every rank's heads and columns
     total = across_all_reduce(*spread(fabric, 1, plan.tp), tokens_B * model.hidden, ref).times(
         n_branches(model) * layers
     )
@@ -71,6 +74,7 @@ def _context_traffic(workload: Serving, plan: Plan, p: Pass, system: System, lay
         return Traffic()
     model = workload.model
     width = sum(share * ring_width(m, plan.tp, latent=True) for m, share in model.working_mixers)
+    # cached positions go around too: every rank's queries meet all of them
     volume = p.sequences * p.n_context * width * ACTIVATION_B
     return across_gather(*spread(system.fabric, plan.tp, plan.cp), volume, ref).times(layers)
 
@@ -101,14 +105,16 @@ def pass_demand(
     model, p = workload.model, rank_pass(workload, plan, n_each)
     layers, decode = float(layers_per_stage(plan, model)), isinstance(workload, Decode)
     ops, head, shares, stream = _rank(workload, plan, array, n_lanes(system, array), ref.fixed_shapes, n_each)
+    # the last stage sets the pace: a head besides its layers, which are taken to be those of the fullest
     runs = np.where(head, 1.0, layers) * shares
     macs = runs @ ops.macs
-    # stages are outermost; where a domain holds two of them, messages count as inside, though every second one leaves
-    inside = plan.tp * plan.cp * plan.dp * 2 <= system.fabric.n_chips
-    hop = send(p.tokens / (1 if decode else plan.cp) * model.hidden * ACTIVATION_B, inside)
+    sent_B = p.tokens / (1 if decode else plan.cp) * model.hidden * ACTIVATION_B
+    hop = stage_message(sent_B, plan, system.fabric, ref, whole=True)
+    # a turn in decode takes all stages, each of which works once per group
     groups = n_groups(workload, plan)
     n_passes = float(groups if isinstance(workload, Decode) else groups * workload.n_chunks)
     new = n_each if isinstance(workload, Decode) else workload.prompt
+    # the newest token is one of the context, and attends to itself
     cached = workload.context - 1.0 if isinstance(workload, Decode) else workload.cached
     none = traffic_demand(Traffic())
     return host_record(
@@ -120,6 +126,7 @@ def pass_demand(
         data=none,
         n_host=0.0,
         n_micro=n_passes,
+        # what is missing to a full pipeline in every turn; a prompt fills and drains it once
         bubble_micro=float(plan.pp - (groups if decode else 1)),
         window_micro=0.5,  # no gradients to hide, so that any part of a pass gives the same time
         optimizer_B=0.0,

@@ -9,7 +9,7 @@ from ..workload.latent import Latent
 from ..workload.mixers import AbstractMixer, Attention
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, spread_B
 from ..workload.recurrences import Recurrence
-from ..workload.storage import format_of, n_element_bits, stored_B
+from ..workload.storage import cached_B, format_of, n_element_bits, stored_B
 from ..workload.transformer import Decode, Serving, n_outputs, products_of, state_B
 from .linears import Linear, Shard, block_linears, by_index, of_fixed_shape
 from .mixer_ops import absorbed_width, heads_of, index_op, recurrence_op, recurrence_step_op
@@ -53,6 +53,7 @@ def rank_pass(workload: Serving, plan: Plan, n_each: int = 1) -> Pass:
     sequences = workload.batch / plan.dp / n_groups(workload, plan)
     if isinstance(workload, Decode):
         return Pass(sequences * n_each, 1.0, workload.context - 1.0)
+    # the mean chunk begins in the middle of the prompt, less half of itself
     queries = workload.prompt / workload.n_chunks
     return Pass(sequences, queries, workload.cached + (workload.prompt - queries) / 2)
 
@@ -79,6 +80,7 @@ def _stored(workload: Serving, x: Linear, n_moves: float = 1.0) -> Op:
     """A linear layer on weights as they are stored, which are converted where the products are wider."""
     stored = format_of(workload.weight_precision, x.part)
     op = linear(x.name, x.tokens, x.inputs, x.outputs, products_of(workload, x.part), stored_B(stored), x.count, x.kind)
+    # few rows: memories split the weight and exchange the rest; many rows are split themselves and exchange nothing
     thin = isinstance(workload, Decode) and x.kind is Kind.LINEAR
     return dataclasses.replace(
         op, stored_elements=x.inputs * x.outputs * x.count, stored_bits=n_element_bits(stored),
@@ -101,7 +103,7 @@ def _decode_attention(mixer: Attention | Latent, workload: Serving, plan: Plan, 
         streams = entry / (2 * width)
     op = fused_attention(
         kv, streams, width, heads / kv, mixer.n_read(p.n_context) / plan.cp, p.sequences, n_products=2,
-        softmax_passes=passes()["softmax_forward"], kv_B=stored_B(workload.kv_precision),
+        softmax_passes=passes()["softmax_forward"], kv_B=cached_B(workload.kv_precision),
     )  # fmt: skip
     rows = heads * p.sequences
     return dataclasses.replace(op, vector_elements=op.vector_elements * padded(rows, lanes) / rows)
@@ -111,12 +113,13 @@ def _prefill_attention(mixer: Attention | Latent, workload: Serving, plan: Plan,
     """New tokens on cache and themselves; what any of them sees crosses the memory interface once."""
     heads, kv_heads = heads_of(mixer, plan.tp)
     width = (mixer.head_dim + mixer.value_dim) / 2
+    # each new token sees a window of its own: together they see one window and themselves
     read = p.n_context
     if isinstance(mixer, Attention) and mixer.window:
         read = min(mixer.n_kept(p.n_context) + p.queries, p.n_context)
     return fused_attention(
         heads, kv_heads, width, p.queries / plan.cp, read, p.sequences, n_products=2,
-        softmax_passes=passes()["softmax_forward"], kv_B=stored_B(workload.kv_precision),
+        softmax_passes=passes()["softmax_forward"], kv_B=cached_B(workload.kv_precision),
         attended=mixer.n_attended(p.cached, p.queries),
     )  # fmt: skip
 
@@ -133,7 +136,7 @@ def _mixer(mixer: AbstractMixer, workload: Serving, plan: Plan, p: Pass, lanes: 
     else:
         found = [_prefill_attention(mixer, workload, plan, p)]
     if mixer.indexer and not mixer.indexer.shared:
-        kv_B = stored_B(workload.kv_precision)
+        kv_B = cached_B(workload.kv_precision)
         if decode:
             seen = p.n_context / plan.cp
             found.append(index_op(mixer, 1.0, seen, seen, p.sequences, kv_B))
@@ -163,6 +166,7 @@ def serving_ops(
     shard = Shard(plan.tp, ep=plan.ep, sequence_parallel=False)
     small = block_elementwise(model, shard, tokens, "forward", partial(products_of, workload), not fixed)
     placed += [Placed(op, "forward") for op in small]
+    # a prompt needs logits of its last token alone, and so in its last chunk
     last = 1.0 if isinstance(workload, Decode) else 1.0 / workload.n_chunks
     vocab = n_outputs(model) / plan.tp
     head = _stored(workload, Linear("head", p.sequences, model.hidden, vocab, part="head"))

@@ -29,6 +29,7 @@ def usual_software(plan: Plan, lane_kind: str) -> str:
 
     Compilers serve chips other than GPUs; on GPUs ZeRO-3 is PyTorch's sharding, the rest is fused by hand.
     """
+    # by the kind of lanes, which lowering for a search knows, and not by a chip's name
     if lane_kind != "simt":
         return COMPILED
     return SHARDED if plan.zero >= 3 else FUSED

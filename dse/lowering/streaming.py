@@ -47,11 +47,13 @@ def streamed(placed: list[Placed], training: bool) -> tuple[list[Placed], Stream
     """
     ops = [dataclasses.replace(p, op=_without_traffic(p.op)) for p in placed]
     traffic = np.asarray([_traffic(p, training) for p in placed], dtype=float).T
+    # the head is read as it runs: nothing after it to read ahead for
     waits = np.asarray([p.share * (p.op.kind.has_weight and p.phase != "head") for p in placed])
     return ops, Stream(traffic, 0.0 if training else float(traffic[0] @ waits))
 
 
 def _without_traffic(op: Op) -> Op:
+    # what stays in SRAM runs inside the kernels beside it
     launches = 0.0 if op.kind is Kind.ELEMENTWISE else op.n_launches
     return dataclasses.replace(op, hbm_B=0.0, reuse_B=0.0, n_launches=launches)
 
@@ -74,5 +76,6 @@ def _traffic(p: Placed, training: bool) -> tuple[float, float, float, float]:
     (product,) = op.products
     activations = 2.0 * product.count * product.moving * (product.contract + product.stationary)
     weights = op.hbm_B - activations  # in decode activations never leave SRAM
+    # M rows in tiles of S / (2 K): every tile reads all weights again
     one = 2.0 * product.contract * product.macs * PRECISION_BITS[op.precision] / 8
     return (op.hbm_B, 0.0, one, MEAN_TILE_FRAC * weights) if training else (weights, 0.0, one, 0.0)

@@ -115,11 +115,14 @@ def product_cycles(product: Product, array: ArrayShape, executed: int) -> tuple[
     Either free dimension may stream, whichever is cheaper.
     Source: [aws2026nki] TensorE cost model: max(N, 64) cycles per (K <= 128 m_p) x (M <= 128) tile, N <= 512.
     """
+    # padding is in the volume, not here: an idle PE costs cycles, and no energy
     rate = array.rows * array.cols * array.rates[executed]
     m, n = product.moving, product.stationary
     g_n, g_m = array.granule_stationary, n_padded_to(min(m, n), array)
     contract = padded(product.contract, array.granules_contract[executed])
+    # what streams is padded to instructions, what stays to the array: kernels choose the better of the two ways
     volume = min(padded(m, g_m) * padded(n, g_n), padded(n, g_m) * padded(m, g_n)) * contract
+    # a small product is one piece: it cannot take longer than all of itself
     tile = min(min(contract, array.tile_contract) * g_n * max(g_m, min(array.tile_moving, m)), volume)
     return volume * product.count / rate, tile / rate
 
@@ -144,6 +147,7 @@ def rank_ops(ops: list[Op], array: ArrayShape) -> RankOps:
         attends = op.kind.meets_the_past
         # a block of sums in SRAM saves by its side, S^1/2; keys and values that stay for all queries by S itself
         half, one = (0.0, op.reuse_B) if attends else (op.reuse_B, 0.0)
+        # a kernel of small instructions holds the array longer; it multiplies no more, so MACs and energy stay
         cycles, tile = sum(c for c, _ in pieces) / op.rate, max((t for _, t in pieces), default=0.0)
         column = 2 if attends else int(PRECISION_BITS[PRECISIONS[executed]] < NARROW_BITS)
         split = [cycles * (column == k) for k in range(3)]
@@ -174,5 +178,6 @@ def as_run(workload: Asked, array: ArrayShape) -> Asked:
         return dataclasses.replace(workload, precision=array.runs_in(workload.precision))
     usual = array.runs_in(products_of(workload, ""))
     parts = {p: array.runs_in(products_of(workload, p)) for p in PARTS}
+    # only what differs is said, so that equal questions are one key of every cache
     others = [f"{p}={x}" for p, x in parts.items() if x != usual]
     return dataclasses.replace(workload, product_precision=",".join([usual, *others]))

@@ -12,7 +12,7 @@ from ..workload.latent import Latent
 from ..workload.mixers import AbstractMixer, Attention
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, repeated, stored_attention
 from ..workload.recurrences import Recurrence
-from ..workload.transformer import Model, Training, is_causal, n_outputs
+from ..workload.transformer import Model, Training, forward_FLOP_per_token, is_causal, mixing_FLOP_per_token, n_outputs
 from .linears import ADAPTER, Shard, adapters, block_linears
 from .mixer_ops import heads_of, index_op, mixer_elements, recurrence_op
 from .plan import Plan
@@ -58,6 +58,7 @@ def _attention(mixer: Attention | Latent, workload: Training, s: Shard, phase: s
     found = [dataclasses.replace(fused, rate=s.attention_rate_frac)]
     if mixer.indexer and not mixer.indexer.shared:
         seen = sequence / 2
+        # half of the sequence lies before a token on average; choosing is for causal attention alone
         one = index_op(mixer, workload.sequence / s.cp, seen, sequence, float(s.micro_batch), BF16_B)
         times = 1.0 if phase == "forward" else 2.0
         found.append(one if times == 1.0 else repeated(one, times))
@@ -108,6 +109,7 @@ def _feed_elements(feed: Feed, hidden: int, s: Shard, tokens: float, phase: str)
         inner = tokens * (feed.ffn / s.tp)
         return inner * n[f"activation_{phase}"], inner * crossed
     inner = tokens * ((feed.per_token * feed.ffn + feed.shared_ffn + feed.parallel_ffn) / s.tp)
+    # a tensor rank sorts its own part of the sequence, or all ranks all of it
     split = s.tp if s.sequence_parallel else 1
     permuted = tokens * feed.per_token * feed.routed_width(hidden) / split * n["permute"]
     return inner * n[f"activation_{phase}"] + permuted, inner * crossed + 2 * permuted
@@ -179,6 +181,7 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
     placed: list[Placed] = []
     for x in [*block_linears(model, s, tokens), *adapters(workload, s, tokens)]:
         t, k, n = x.tokens, x.inputs, x.outputs
+        # inputs' gradient: the result's times the turned weight; the weight's: turned inputs times the result's
         shapes = {"": (t, k, n), " dgrad": (t, n, k), " wgrad": (k, t, n)}
         if frozen and x.part != ADAPTER:
             del shapes[" wgrad"]
@@ -197,8 +200,9 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
 def _head(workload: Training, s: Shard, tokens: float) -> list[Op]:
     """The product with the vocabulary, its gradients and the loss."""
     model = workload.model
-    predicted = tokens if is_causal(model) else tokens * passes()["masked_frac"]
+    predicted = tokens * predicted_frac(model)
     vocab = n_outputs(model) / s.tp
+    # 16 bit whatever the blocks multiply in, as [deepseek2024v3] section 3.3.1 keeps the output head
     head = [
         linear("head", predicted, model.hidden, vocab, "bf16"),
         linear("head dgrad", predicted, vocab, model.hidden, "bf16"),
@@ -207,3 +211,26 @@ def _head(workload: Training, s: Shard, tokens: float) -> list[Op]:
     if not workload.adapter_rank:
         head.append(linear("head wgrad", model.hidden, predicted, vocab, "bf16"))
     return head
+
+
+def predicted_frac(model: Model) -> float:
+    """Share of positions that training predicts: all of a decoder's, the masked ones of an encoder's."""
+    return 1.0 if is_causal(model) else passes()["masked_frac"]
+
+
+def useful_FLOP_per_token(workload: Training) -> float:
+    """FLOP per token of a step that no plan saves, for MFU: without recomputation, and what nobody asks for.
+
+        F = 3 A + g (W + m H) + 3 D
+    with A products with earlier tokens, W with the blocks' weights, H with the vocabulary at a share m of positions, D
+    with adapters, each in a forward pass, and g 3, or 2 where the weights are frozen: gradients of inputs alone.
+    Source: [narayanan2021megatron] appendix for 3; [hu2022lora] section 4 for frozen weights.
+    """
+    model, sequence = workload.model, float(workload.sequence)
+    head = 2.0 * model.hidden * n_outputs(model)
+    mixing = mixing_FLOP_per_token(model, 0.0, sequence)
+    weights = forward_FLOP_per_token(model, 0.0, sequence) - mixing - head * (1.0 - predicted_frac(model))
+    each = sum(x.share * x.inputs * x.outputs * x.count for x in adapters(workload, Shard(1), 1.0))
+    trained = 2.0 * each * model.n_layers
+    # backward is twice forward, for gradients of inputs and of weights
+    return 3.0 * (mixing + trained) + (2.0 if workload.adapter_rank else 3.0) * weights

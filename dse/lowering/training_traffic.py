@@ -6,7 +6,8 @@ from ..core.provenance import number
 from ..hardware.system import Fabric
 from ..workload.transformer import Training, moe_share, n_branches
 from .activations import ACTIVATION_B
-from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
+from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send
+from .groups import spread, stage_way
 from .memory import (
     GRADIENT_B,
     WEIGHT_B,
@@ -25,29 +26,37 @@ def tensor_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float
     """Traffic of tensor and expert ranks per micro batch; full recomputation repeats the forward part.
 
     Tensor ranks gather and scatter activations four times per block and way (or all-reduce twice without sequence
-    parallelism). Source: [korthikanti2022] section 4.2.2; [lepikhin2020gshard] for experts, before and after, each way.
+    parallelism). Source: [korthikanti2022] section 4.2.2; [lepikhin2020gshard] for experts, before and after, each way;
+    [megatron2026dispatcher] `MoEAlltoAllTokenDispatcher` for visits that tensor ranks gather behind the exchange.
     """
     model = workload.model
     tokens = plan.micro_batch * workload.sequence / plan.cp
     forward = n_forward_runs(plan)
     volume = tokens * model.hidden * ACTIVATION_B
     across, n_each = (across_gather, 2.0) if plan.sequence_parallel else (across_all_reduce, 1.0)
-    once = across(*spread(fabric, 1, plan.tp), volume, ref)
+    ranks = spread(fabric, 1, plan.tp)
     # backward gathers where forward scatters and moves as much; each recomputation repeats the forward part
-    total = once.times(n_each * n_branches(model) * (forward + 1.0)).times(layers)
-    if model.experts is not None:
-        split = plan.tp if plan.sequence_parallel else 1
-        sent = tokens * model.experts.routed_width(model.hidden) * ACTIVATION_B * model.experts.per_token / split
-        moe_layers = layers * moe_share(model)
-        exchange = all_to_all(*spread(fabric, plan.tp, plan.ep), sent)
-        total += exchange.times(2.0 * (forward + 1.0) * moe_layers)
-    return total
+    n_ways = layers * (forward + 1.0)
+    branches = n_branches(model)
+    if model.experts is None:
+        return across(*ranks, volume, ref).times(n_each * branches * n_ways)
+    e, moe_ways = model.experts, moe_share(model) * n_ways
+    visits = volume * e.per_token * e.routed_width(model.hidden) / model.hidden
+    split = plan.tp if plan.sequence_parallel else 1
+    total = all_to_all(*spread(fabric, plan.tp, plan.ep), visits / split).times(2.0 * moe_ways)
+    if split > 1 and plan.ep > 1:
+        # a rank has sent its own part of the sequence alone, so that visits, not tokens, are gathered at the experts;
+        # tokens as well only for what every one of them passes beside
+        total += across(*ranks, visits, ref).times(n_each * moe_ways)
+        branches -= 0.0 if e.shared_ffn or e.parallel_ffn else moe_share(model)
+    return total + across(*ranks, volume, ref).times(n_each * branches * n_ways)
 
 
 def context_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float, ref: Reference) -> Traffic:
     """Traffic of context ranks per micro batch: keys, values, backward their gradients. Source: [liu2023ring]."""
     model = workload.model
     width = sum(share * ring_width(m, plan.tp, latent=False) for m, share in model.working_mixers)
+    # the whole sequence: every rank's queries meet all keys, whoever made them
     volume = plan.micro_batch * workload.sequence * width * ACTIVATION_B
     return across_gather(*spread(fabric, plan.tp, plan.cp), volume, ref).times(layers * (n_forward_runs(plan) + 2.0))
 
@@ -60,10 +69,13 @@ def pipeline_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Refere
     if plan.pp == 1:
         return Traffic()
     volume = plan.micro_batch * workload.sequence / plan.cp * workload.model.hidden * ACTIVATION_B
-    message = send(volume / plan.tp, inside=plan.tp * plan.cp * plan.dp * 2 <= fabric.n_chips)
-    if not plan.sequence_parallel:
-        message += across_gather(*spread(fabric, 1, plan.tp), volume, ref)
-    return message.times(2.0 * plan.interleave)
+    return stage_message(volume, plan, fabric, ref, not plan.sequence_parallel).times(2.0 * plan.interleave)
+
+
+def stage_message(volume_B: float, plan: Plan, fabric: Fabric, ref: Reference, whole: bool) -> Traffic:
+    """Tokens of `volume_B` to the next stage: a part from each tensor rank, gathered there if all need the `whole`."""
+    message = send(volume_B / plan.tp, stage_way(fabric, plan.tp * plan.cp * plan.dp))
+    return message + across_gather(*spread(fabric, 1, plan.tp), volume_B, ref) if whole else message
 
 
 def collectives(plan: Plan) -> list[tuple[int, float]]:
@@ -85,6 +97,7 @@ def data_traffic(
     model = workload.model
     if workload.adapter_rank:
         return _adapter_traffic(workload, plan, fabric, ref)
+    # experts apart: their replicas are fewer, and lie further apart
     n_all = chip_parameters(plan, model, n_layers)
     n_expert = chip_expert_parameters(plan, model, n_layers)
     per_micro, per_step, held = Traffic(), Traffic(), 0.0
@@ -100,8 +113,10 @@ def data_traffic(
         if plan.zero == 0:
             per_step += across_all_reduce(*where, n * GRADIENT_B / n_calls, ref).times(n_calls) + waits
             continue
+        # one copy is a group of one, which sends nothing
         between = spread(fabric, inner * shards, ranks // shards)
         per_step += across_all_reduce(*between, n / shards * GRADIENT_B, ref)
+        # bytes are the same in any number of calls, hops and waits are paid for each
         scatter = across_gather(*where, n * GRADIENT_B / n_calls, ref).times(n_calls)
         gather = across_gather(*where, n * WEIGHT_B / n_calls, ref).times(n_calls)
         if plan.zero >= 3:
@@ -122,6 +137,7 @@ def _adapter_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Refere
     where, gathers = spread(fabric, plan.tp, ranks), Traffic()
     if plan.zero >= 3:
         layers = workload.model.n_layers / plan.pp
+        # frozen weights travel as narrow as they are kept
         block_B = chip_parameters(plan, workload.model) * weight_B(workload) / layers
         gathers = across_gather(*where, block_B, ref).times(2.0 * layers)  # for forward and backward
     return gathers, across_all_reduce(*where, n * GRADIENT_B, ref), n

@@ -45,19 +45,19 @@ def block_areas(chip: Chip, tech: Technology) -> Area:
     lane = node.simt_lane_area_mm2 if chip.lane_kind == "simt" else node.simd_lane_area_mm2
     sram = node.cache_area_mm2_per_B if chip.sram_kind == "cache" else node.scratchpad_area_mm2_per_B
     pe = pe_area_mm2(core.tensor, node)
-    deeper = datapath_ratio(chip.pipeline_depth) / node.placement_frac
+    deeper = datapath_ratio(chip.pipeline_depth) / node.placement_frac  # SRAM and PHYs are measured as placed
     tensor = n * core.tensor.rows * core.tensor.cols * pe * deeper
     vector = n * core.vector_lanes * lane * deeper
+    # once per core whatever its size, so that a chip of many small cores pays for their ports
     control = n * (node.core_port_area_mm2 + core.dma_bandwidth_Bps * node.dma_area_mm2_per_Bps) / node.placement_frac
     tile_memory = n * core.scratchpad_B * sram
     # vector memory that holds tiles as well is scratchpad once, and has the ports of near-datapath memory besides
-    local_B = core.local_sram_B + core.near_sram_B * node.near_extra_frac
-    local = n * local_B * node.local_sram_area_mm2_per_B
+    local = n * (core.local_sram_B + core.near_sram_B * node.near_extra_frac) * node.local_sram_area_mm2_per_B
     hbm = chip.n_stacks * tech.memory.phy_area_mm2
     link = chip.scaleup_bandwidth_per_dir_Bps * tech.link.area_mm2_per_Bps
     # both ends of a die-to-die link stand on this package, each carries one direction of the bisection
     d2d = chip.die_to_die_bandwidth_Bps * tech.die_to_die.area_mm2_per_Bps
-    blocks = tensor + vector + control + tile_memory + local + hbm + link + d2d
+    blocks = tensor + vector + control + tile_memory + local + hbm + link + d2d  # the network reaches all of them
     return Area(
         tensor, vector, control, tile_memory, local, hbm, link, d2d,
         network_mm2=blocks * tech.package.noc_area_frac, misc_mm2=blocks * tech.package.misc_area_frac,
@@ -76,7 +76,9 @@ def pe_area_mm2(engine: TensorEngine, node: Node) -> FloatLike:
     """
     rates, one = engine.macs_per_cycle.stack(), node.pe_area_mm2.stack()
     summed = np.array([False, False, engine.narrow_products == "float", True])
+    # the first product of a cycle brings its own sum; below one a cycle a PE has that part of a MAC
     shared = one * (jnp.minimum(rates, 1.0) + jnp.maximum(rates - 1.0, 0.0) * node.product_area_frac)
+    # one datapath does all precisions, so that the largest decides and others add the fraction below
     widest = jnp.max(jnp.where(summed, shared, rates * one))
     return widest * extra_precisions(rates, node.extra_precision_area_frac)
 
@@ -101,6 +103,7 @@ def die_area_mm2(chip: Chip, tech: Technology) -> FloatLike:
 
 def shoreline_mm(chip: Chip, tech: Technology) -> FloatLike:
     """Edge of one die that HBM, scale-up links and die-to-die interfaces occupy [mm]."""
+    # by bandwidth: lanes are whole, and a free bandwidth is not
     links = chip.scaleup_bandwidth_per_dir_Bps * tech.link.shoreline_mm_per_Bps
     d2d = chip.die_to_die_bandwidth_Bps * tech.die_to_die.shoreline_mm_per_Bps
     return (chip.n_stacks * tech.memory.shoreline_mm + links + d2d) / chip.n_dies
@@ -112,6 +115,7 @@ def die_edge_mm(die_mm2: FloatLike, package: Package) -> FloatLike:
         L = u 2 (sqrt(r) + 1/sqrt(r)) sqrt(A)
     with A the area, r the aspect and u the usable fraction: a monomial in A.
     """
+    # sides are sqrt(A r) and sqrt(A / r); the longer a die, the more edge for its area
     aspect = jnp.sqrt(package.die_aspect)
     return package.shoreline_usable_frac * 2.0 * (aspect + 1.0 / aspect) * jnp.sqrt(die_mm2)
 

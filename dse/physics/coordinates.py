@@ -33,6 +33,7 @@ LEAST_DEVIATION = 0.1
 def to_free(name: str, value: float) -> float:
     """Logit of a fraction, log of a time, log of what an exponent exceeds 1 by."""
     if name.endswith("_frac"):
+        # a prior may say 0 or 1, whose logit is infinite
         f = min(max(value, LEAST_FRAC), 1 - LEAST_FRAC)
         return math.log(f / (1 - f))
     return math.log(max(value - 1.0, LEAST_EXCESS) if name == "overlap_p" else max(value, LEAST_S))

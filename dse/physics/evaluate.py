@@ -87,6 +87,7 @@ def silicon(chip: Chip, tech: Technology) -> Silicon:
     """Area, supply voltage, static power and package cost of `chip` in `tech`."""
     area = block_areas(chip, tech)
     die = die_area_mm2(chip, tech)
+    # a deeper pipeline meets its clock at the supply of a slower one
     volt = supply_V(chip.clock_Hz * cycle_ratio(chip.pipeline_depth), chip.nominal_clock_Hz, tech.node)
     return Silicon(
         area=area, die_mm2=die, interposer_mm2=interposer_mm2(chip, die, tech), supply_V=volt,
@@ -133,6 +134,7 @@ def evaluate_demand(
     dynamic = energy_J(energy)
     seconds = throttled_s(step.total_s, dynamic, s.static_W, chip.power_limit_W, tech)
     t = chip.core.tensor
+    # of the precision that runs, not of the one asked for: a chip without FP8 is measured against its BF16
     peak = 2.0 * chip.n_cores * t.rows * t.cols * d.rate * chip.clock_Hz
     return Evaluation(
         step=step,
@@ -151,6 +153,7 @@ def chip_technology(chip: Chip, package: str = "") -> Technology:
 
     SpecError: the clock is beyond what the node reaches at its highest supply voltage.
     """
+    # harvesting is a fact of the chip, and makes the package's critical area its own
     tech = technology(chip.node, chip.hbm, chip.link, package=package or chip.package)
     if not is_traced(chip):  # a traced clock has no value to compare
         _check_clock(chip, tech)
@@ -158,6 +161,7 @@ def chip_technology(chip: Chip, package: str = "") -> Technology:
 
 
 def _check_clock(chip: Chip, tech: Technology) -> None:
+    # the solver clips the supply: without this a clock beyond reach would cost no more than the highest voltage
     clock_Hz, most_Hz = float(chip.clock_Hz), float(most_clock_Hz(chip, tech.node))
     if clock_Hz > most_Hz * (1.0 + ROUNDING):
         asked, most, usual = (quantity_text("clock_Hz", f) for f in (clock_Hz, most_Hz, float(chip.nominal_clock_Hz)))

@@ -25,6 +25,7 @@ def mac_energy_J(chip: Chip, tech: Technology) -> FloatLike:
     node, rates = tech.node, chip.core.tensor.macs_per_cycle.stack()
     operands = operand_B(chip, node) * node.sram_energy_J_per_B
     each = node.mac_energy_J.stack() * datapath_ratio(chip.pipeline_depth) + operands
+    # its MACs are 0 as well, and 0 times anything finite stays out of the sum
     return jnp.where(rates > 0, each, 0.0)
 
 
@@ -36,13 +37,16 @@ def op_energy_J(
     scale = jnp.square(supply_V / node.nominal_V)
     hbm_B = op_traffic_B(ops, pool_B(chip) * c.tile_memory_frac)
     vector_J = node.vector_op_energy_J * datapath_ratio(chip.pipeline_depth)
+    # `wire_J_per_B` below has its own V^2
     on_die = ops.macs @ mac_energy_J(chip, tech) + ops.vector_elements * vector_J
+    # from memory to memory across the die, the same mean way as from HBM
     between = ops.spread_B * jnp.sqrt(chip.n_cores / chip.cores_per_pool) * wire_J_per_B(tech, supply_V, die_mm2)
     return on_die * scale + between + hbm_B * read_energy_J_per_B(chip, tech, supply_V, die_mm2)
 
 
 def read_energy_J_per_B(chip: Chip, tech: Technology, supply_V: FloatLike, die_mm2: FloatLike) -> FloatLike:
     """Energy to move a byte from HBM to a core: DRAM, on-die transport, and die-to-die link for its share [J/B]."""
+    # pages are spread evenly over the stacks of all dies
     foreign = foreign_frac(chip.n_dies) * tech.die_to_die.energy_J_per_B
     return tech.memory.energy_J_per_B + foreign + wire_J_per_B(tech, supply_V, die_mm2)
 
@@ -54,6 +58,7 @@ def sustained_J(
 
     The latter includes their HBM traffic, but no links, and is 0 without streaming.
     """
+    # operators of a stream share its time, so that only their sum has a power
     one = op_energy_J(d.ops, chip, tech, c, supply_V, die_mm2)
     read = stream_traffic_B(d.stream, chip, c) * read_energy_J_per_B(chip, tech, supply_V, die_mm2)
     return one, d.stream.share * jnp.sum(d.ops.runs * one) + read
@@ -67,10 +72,12 @@ def hottest_W(
 
     This is the load of regulators and cooling: operators of large models last longer than either averages over.
     """
+    # energies at full speed, times as they came out: an operator that waits draws less
     one, block = sustained_J(d, chip, tech, c, supply_V, die_mm2)
     # launches are taken off: nothing works meanwhile. What a stream leaves nothing to do but launch takes no time
     alone = jnp.max(one / jnp.maximum(step.ops.total_s - d.ops.n_launches * c.launch_s, SMALLEST))
     waits = step.host_exposed_s - d.n_calls * c.call_s - d.n_requests * c.request_s
+    # over messages and host waits too, behind which a stream goes on reading
     together = block * d.n_micro / (step.compute_s + step.tensor_exposed_s + waits)
     return (jnp.maximum(alone, together) + still_W) * (1.0 + tech.package.voltage_loss_frac)
 
@@ -85,5 +92,6 @@ def cooled_to(
 
 def cooled(energies: tuple[FloatLike, FloatLike], work_W: FloatLike) -> Cooled:
     """Shortest times for energies from `sustained_J` at dynamic power `work_W` (see `work_W`)."""
+    # an infinite limit gives times of 0, which a norm does not feel: one program with and without cooling
     one, block = energies
     return Cooled(one / work_W, block / work_W)

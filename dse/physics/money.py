@@ -56,10 +56,13 @@ def package_cost(chip: Chip, die_mm2: FloatLike, bond_loss: FloatLike, tech: Tec
     Memory on the board joins a package that works: it has no bond there and is not lost.
     """
     dies = chip.n_dies * die_cost_USD(die_mm2, tech)
+    # stacks are bought by the byte: their number costs bonds and area
     hbm = chip.hbm_capacity_B * tech.memory.price_USD_per_B
     package = interposer_cost_USD(interposer_mm2(chip, die_mm2, tech), tech.package)
     test = tech.package.test_assembly_USD
+    # a stack needs room on the interposer; memory without a footprint stands on the board
     inside = where(tech.memory.footprint_mm2 > 0, np.ones(()), np.zeros(()))
+    # 1/y^n - 1 as expm1(n (-ln y)), exact near y = 1 and log-log convex in the counts
     lost = jnp.expm1(bond_loss * (chip.n_dies + inside * chip.n_stacks)) * (dies + inside * hbm + package)
     return Money(dies, hbm, package, jnp.asarray(test, dtype=float), lost)
 
@@ -71,6 +74,7 @@ def interposer_cost_USD(area_mm2: FloatLike, package: Package) -> FloatLike:
 
 def bond_loss(tech: Technology) -> FloatLike:
     """-ln of the yield of bonding one die or stack."""
+    # the sign makes it a positive coefficient: what is lost grows with what is bonded
     return -jnp.log(tech.package.bond_yield_frac)
 
 

@@ -35,6 +35,7 @@ def register_load_frac(chip: Chip) -> FloatLike:
     Valid for: instructions whose depth is known; 0 for others, and for arrays fed at their edges.
     """
     t = chip.core.tensor
+    # an unknown size is 0: 1 keeps slopes finite, and the last line leaves the value out
     rows, cols = jnp.maximum(t.instruction_rows, 1.0), jnp.maximum(t.instruction_cols, 1.0)
     sum_B = jnp.where(rows * cols > 1, SUM_B, OPERAND_B)  # lanes without matrix unit add in the width of their operands
     read_B = OPERAND_B * (1.0 / rows + 1.0 / cols) + sum_B / jnp.maximum(t.instruction_depth, 1.0)
@@ -53,7 +54,9 @@ def shared_load_frac(chip: Chip) -> FloatLike:
     Valid for: large products. Thin ones read more per MAC, and wait for memory.
     """
     t = chip.core.tensor
+    # a square block has least border for its results: the port's load is at least this
     block = jnp.sqrt(jnp.maximum(t.instruction_results, 1.0))
+    # operands of a tile come in once and serve all blocks of it: it cannot be smaller than one
     tile = jnp.maximum(block, jnp.sqrt(t.granule_stationary * t.tile_moving))
     moved_B = _macs(chip) * OPERAND_B * (2.0 / block + 2.0 / tile)
     # the unknown is 0 after a division by 1: dividing by 0 first would leave NaN in gradients

@@ -23,6 +23,7 @@ def cycle_ratio(k: FloatLike) -> FloatLike:
     Source: [srinivasan2002] section 2, 2 to 3 FO4 of latch delay a stage.
     Assumes: work is divided evenly; nothing stalls, as in streams of matrix products. Valid for: depths of 0.6 to 2.
     """
+    # the floor o is why depth pays less and less; both terms are posynomials of k
     return (1.0 - OVERHEAD_FRAC) / k + OVERHEAD_FRAC
 
 
@@ -34,4 +35,5 @@ def datapath_ratio(k: FloatLike) -> FloatLike:
     Source: [srinivasan2002] for the form and the latch growth factor.
     Assumes: registers have the same share of energy and of area. Valid for: depths of about 0.6 to 2.
     """
+    # logic is only cut into more pieces; registers multiply faster than stages, since cuts meet wider logic
     return 1.0 - REGISTER_FRAC + REGISTER_FRAC * k**REGISTER_GROWTH

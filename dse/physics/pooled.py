@@ -90,6 +90,7 @@ NOVELTIES = ("pair", "stack", "family", "vendor")
 
 def novelty_of(kin: Kin, seen: Iterable[str]) -> str:
     """The one of `NOVELTIES` for a chip and stack, if the units `seen` were measured."""
+    # from the nearest kin to the furthest: the first that was measured tells how much is new
     known = set(seen)
     for unit, novelty in zip((kin.units[5], kin.units[2], kin.units[1]), NOVELTIES, strict=False):
         if unit in known:
@@ -119,6 +120,7 @@ def shift(pool: Pool, kin: Kin) -> list[float]:
 
 def values(pool: Pool, kin: Kin, prior: Receipts) -> dict[str, float]:
     """The numbers of the pooled calibration."""
+    # in units of the prior's range: an effect then means as much for a latency as for a fraction
     (x0, s), u = centre_and_deviation(prior), shift(pool, kin)
     x = [a + b * c for a, b, c in zip(x0, s, u, strict=True)]
     for i in FOLLOW:  # their own effects say only how they differ from other matrix work on this stack
@@ -134,6 +136,7 @@ def power_of_two(x: float) -> float:
 
 def deviations(pool: Pool, kin: Kin) -> list[float]:
     """Posterior standard deviation of each number's coordinate, in prior standard deviations."""
+    # a unit that no fit saw has the effect 0 and the spread of any new one
     spread, known = pool["deviation"], pool["units"]
     family = kin.family if kin.units[2] in known else "new"
     stack = kin.stack if kin.units[3] in known else "new"
@@ -170,6 +173,7 @@ DETERMINED = 0.5
 
 def _around(name: str, value: float, half: float) -> tuple[float, float]:
     if name == "overlap_p":
+        # the exponent serves as a power of two: its neighbours are the next values it can take
         return power_of_two(value / 2), power_of_two(value * 2)
     x = to_free(name, value)
     return number_at(name, x - half), number_at(name, x + half)

@@ -1,4 +1,4 @@
-"""Energy of a step by block, static power, supply voltage (V-f law), throttling, and full-load power."""
+"""Energy of a step by block, static power, supply voltage (V-f law), and throttling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..core.frames import AbstractShown
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
-from ..technology.node import PRECISION_BITS, PRECISIONS, Node, rate_name
+from ..technology.node import PRECISION_BITS, PRECISIONS, Node
 from ..technology.presets import Technology
 from .area import Area, total_area_mm2
 from .pipeline import cycle_ratio, datapath_ratio
@@ -40,12 +40,14 @@ def voltage_limit(
     with f the clock, f_n the nominal clock and `overdrive_V` = V_n - V_th: a posynomial, as the convex core needs.
     Source: [sakurai1990] alpha-power law, with k set so that the pipeline runs at f_n at nominal voltage V_n.
     """
+    # V stands on the left as well, to the powers 1/a - 1 and -1: one limit in V and f, both free, without solving for V
     speed = clock_Hz * supply_V / (nominal_clock_Hz * node.nominal_V)
     return (speed ** (1.0 / node.alpha) * overdrive_V + node.threshold_V) / supply_V
 
 
 def supply_V(clock_Hz: FloatLike, nominal_clock_Hz: FloatLike, node: Node) -> FloatLike:
     """Supply voltage at which a pipeline reaches `clock_Hz`, clipped to the node's range [V]; fixed-point iteration."""
+    # the law has no closed form for V; its own left side, times V, is the next guess and contracts
     overdrive = node.nominal_V - node.threshold_V
 
     def better(_: FloatLike, v: FloatLike) -> FloatLike:
@@ -65,6 +67,7 @@ def most_clock_Hz(chip: Chip, node: Node) -> FloatLike:
     with V `maximum_V` and T the cycle time at the chip's pipeline depth over that at depth 1.
     Source: [sakurai1990] as in `voltage_limit`, solved for the clock.
     """
+    # both sides of the law over those at nominal voltage, so that k drops out
     reach = (node.maximum_V - node.threshold_V) / (node.nominal_V - node.threshold_V)
     speed = reach**node.alpha * node.nominal_V / node.maximum_V
     return chip.nominal_clock_Hz * speed / cycle_ratio(chip.pipeline_depth)
@@ -89,7 +92,9 @@ def operand_B(chip: Chip, node: Node) -> FloatLike:
     rates = t.macs_per_cycle.stack()
     bits = jnp.asarray([float(PRECISION_BITS[p]) for p in PRECISIONS])
     some = jnp.maximum(rates, LEAST_RATE)  # `where` hides the value of a missing precision, but not a gradient of 1/0
+    # 8: a partial sum of 4 B is written and read; m products of a PE share it, as do all rows above
     at_edges = bits / (8.0 * t.cols) + 8.0 / (t.rows * some)
+    # 0 stands for an array without instructions: 1 keeps the side that `where` drops finite, slopes too
     rows, cols = jnp.maximum(t.instruction_rows, 1.0), jnp.maximum(t.instruction_cols, 1.0)
     from_registers = node.register_energy_frac * bits / 8.0 * (1.0 / rows + 1.0 / cols)
     return jnp.where(rates > 0, jnp.where(t.instruction_rows > 0, from_registers, at_edges), 0.0)
@@ -108,9 +113,10 @@ def step_energy(
     Assumes: no energy for padding; all bytes cross the die once; the same energy per byte for all traffic.
     """
     node = tech.node
-    scale = jnp.square(supply_V / node.nominal_V)
+    scale = jnp.square(supply_V / node.nominal_V)  # on the die; memory and links have supplies of their own
     deeper = datapath_ratio(chip.pipeline_depth)
-    n_vector = d.n_micro * jnp.sum(d.ops.runs * d.ops.vector_elements)
+    n_vector = d.n_micro * jnp.sum(d.ops.runs * d.ops.vector_elements)  # a bubble burns static power alone
+    # `spread_B` is over sqrt(n): a finer grid of memories has more borders
     between_B = d.n_micro * jnp.sum(d.ops.runs * d.ops.spread_B) * jnp.sqrt(chip.n_cores / chip.cores_per_pool)
     # bytes on the wire: `up_B` counts those of a partly used domain several times, as if all links had carried them
     sent = sum((n * (t.sent_B + t.out_B) for n, t in d.traffics.values()), start=jnp.zeros(()))
@@ -128,12 +134,14 @@ def step_energy(
 
 def wire_J_per_B(tech: Technology, supply_V: FloatLike, die_mm2: FloatLike) -> FloatLike:
     """On-die transport energy over the mean distance, a fixed fraction of the die's side [J/B]."""
+    # a share of the side, as places of blocks are unknown; the root of an area is a monomial, a layout is not
     distance = tech.package.noc_reach_frac * jnp.sqrt(die_mm2)
     return distance * tech.node.wire_energy_J_per_B_per_mm * jnp.square(supply_V / tech.node.nominal_V)
 
 
 def work_W(limit_W: FloatLike, still_W: FloatLike, tech: Technology) -> FloatLike:
     """Dynamic power left by a power limit: P_max / (1 + loss) - P_static [W]; negative if static power exceeds it."""
+    # a difference, so not for the convex core, which limits the power of a free time instead
     return limit_W / (1.0 + tech.package.voltage_loss_frac) - still_W
 
 
@@ -144,6 +152,7 @@ def crossing_B(hbm_B: FloatLike, chip: Chip) -> FloatLike:
 
 def foreign_frac(n_dies: FloatLike) -> FloatLike:
     """Share of evenly interleaved memory that is attached to another die."""
+    # no posynomial, and need not be one: dies are chosen, never free
     return (n_dies - 1.0) / n_dies
 
 
@@ -161,6 +170,7 @@ def static_W(chip: Chip, tech: Technology, area: Area, supply_V: FloatLike) -> F
     Assumes: 85 C; spare cores leak as logic, their memory is off.
     """
     node = tech.node
+    # memory of enabled cores, area of all: what is fused off keeps leaking logic
     sram_B = chip.n_cores * (chip.core.scratchpad_B + chip.core.local_sram_B)
     leakage = total_area_mm2(area) * node.logic_leakage_W_per_mm2 + sram_B * node.sram_leakage_W_per_B
     # a quotient, not exp(k (V - V_n)): a difference would hide from the proof of convexity that V itself is in there
@@ -170,6 +180,7 @@ def static_W(chip: Chip, tech: Technology, area: Area, supply_V: FloatLike) -> F
 
 def power_W(dynamic_J: FloatLike, step_s: FloatLike, still_W: FloatLike, tech: Technology) -> FloatLike:
     """Mean package power of a step that takes `step_s`, delivery losses included [W]."""
+    # conversion loses a share of whatever passes, at rest as at work
     return (dynamic_J / step_s + still_W) * (1.0 + tech.package.voltage_loss_frac)
 
 
@@ -185,63 +196,3 @@ def throttled_s(
     room = work_W(limit_W, still_W, tech)
     # both `where` are needed: the gradient of the side that is not taken must be finite too
     return jnp.where(room > 0, jnp.maximum(step_s, dynamic_J / jnp.where(room > 0, room, 1.0)), jnp.inf)
-
-
-def full_load_W(
-    chip: Chip, tech: Technology, precision: str, area: Area, die_mm2: FloatLike, supply_V: FloatLike
-) -> FloatLike:
-    """Package power with all engines, HBM and links at full rate in `precision` [W], to compare with a TDP.
-
-        P = (P_cores + P_wire + P_hbm + P_links + P_static) (1 + loss)
-    with P_cores = P_tensor + P_sram + P_vector in an NPU, whose engines run at once, and max(P_tensor + P_sram,
-    P_vector) in a multithreaded core, whose engines share registers and issue slots: it runs the one or the other.
-    `area` (of the package), `die_mm2` and `supply_V` as from `silicon`.
-    """
-    engines = _engine_loads_W(chip, tech, precision, supply_V)
-    around = _other_loads_W(chip, tech, area, die_mm2, supply_V)
-    matrix = engines["tensor"] + engines["sram"]
-    cores = jnp.maximum(matrix, engines["vector"]) if chip.lane_kind == "simt" else matrix + engines["vector"]
-    return (cores + sum(around.values(), start=jnp.zeros(()))) * (1.0 + tech.package.voltage_loss_frac)
-
-
-def full_load_power_W(
-    chip: Chip, tech: Technology, precision: str, area: Area, die_mm2: FloatLike, supply_V: FloatLike
-) -> dict[str, FloatLike]:
-    """`full_load_W` by block [W]; of a multithreaded core's lanes what they draw beyond its matrix unit."""
-    engines = _engine_loads_W(chip, tech, precision, supply_V)
-    around = _other_loads_W(chip, tech, area, die_mm2, supply_V)
-    if chip.lane_kind == "simt":
-        engines["vector"] = jnp.maximum(engines["vector"] - engines["tensor"] - engines["sram"], 0.0)
-    parts = {**engines, **around}
-    delivered = sum(parts.values(), start=jnp.zeros(()))
-    return {**parts, "delivery": delivered * tech.package.voltage_loss_frac}
-
-
-def _engine_loads_W(chip: Chip, tech: Technology, precision: str, supply_V: FloatLike) -> dict[str, FloatLike]:
-    """Power of the arrays, of the SRAM that feeds them and of the vector lanes, each at full rate [W]."""
-    node, t = tech.node, chip.core.tensor
-    scale = jnp.square(supply_V / node.nominal_V)
-    deeper = datapath_ratio(chip.pipeline_depth)
-    array_rate = chip.n_cores * chip.clock_Hz
-    macs = array_rate * t.rows * t.cols * t.macs_per_cycle.of(precision)
-    moved_B = jnp.asarray(operand_B(chip, node))[PRECISIONS.index(rate_name(precision))]
-    lanes = array_rate * chip.core.vector_lanes * chip.core.vector_clock_frac
-    return {
-        "tensor": macs * node.mac_energy_J.of(precision) * scale * deeper,
-        "sram": macs * moved_B * node.sram_energy_J_per_B * scale,
-        "vector": lanes * node.vector_op_energy_J * scale * deeper,
-    }
-
-
-def _other_loads_W(
-    chip: Chip, tech: Technology, area: Area, die_mm2: FloatLike, supply_V: FloatLike
-) -> dict[str, FloatLike]:
-    """Power of HBM and links at full rate, of the wires between HBM and cores, and of a chip at rest [W]."""
-    sent = chip.scaleup_bandwidth_per_dir_Bps + chip.scaleout_bandwidth_per_dir_Bps
-    between = crossing_B(chip.hbm_bandwidth_Bps, chip) * tech.die_to_die.energy_J_per_B
-    return {
-        "wire": chip.hbm_bandwidth_Bps * wire_J_per_B(tech, supply_V, die_mm2),
-        "hbm": chip.hbm_bandwidth_Bps * tech.memory.energy_J_per_B,
-        "links": sent * tech.link.energy_J_per_B + between,
-        "static": static_W(chip, tech, area, supply_V),
-    }

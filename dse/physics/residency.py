@@ -14,4 +14,5 @@ def ahead_frac(d: StepDemand, chip: Chip, prefetch_frac: FloatLike) -> FloatLike
     with f `prefetch_frac` the share of n scratchpads of S bytes that may hold bytes for later.
     Source: [yuzuguler2025preserve] section 4: the next layer's weights are prefetched while this one communicates.
     """
+    # a monomial of what is free, so that `at most 1` is a limit of the convex core
     return d.stream.ahead_B / (prefetch_frac * chip.n_cores * chip.core.scratchpad_B)

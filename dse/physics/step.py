@@ -66,6 +66,7 @@ def op_traffic_B(ops: OpDemand, tile_B: FloatLike) -> FloatLike:
         Q = q + c_1/2 S^-1/2 + c_1 S^-1
     Source: [hong1981] and [kwasniewski2019] for S^-1/2; [dao2022] for S^-1.
     """
+    # negative powers alone: posynomial terms, so that more SRAM never costs time and the limit of all of it is q
     return ops.hbm_B + ops.reuse_half / tile_B**0.5 + ops.reuse_one / tile_B
 
 
@@ -78,13 +79,15 @@ def op_times(ops: OpDemand, chip: Chip, c: Calibration, cooled_s: FloatLike | No
     Source: [williams2009] for the bounds; [aws2026nki] for eviction and DMA as separate engines.
     Assumes: all limits except launches overlap by the exponent `overlap_p`.
     """
-    core = chip.core
+    core = chip.core  # work over monomials of what is free: sums of such are posynomials, and so is their norm
+    # cycles of one array; what a kernel reaches of its peak differs by kind of product
     work = (
         ops.linear_cycles / c.matmul_frac + ops.narrow_cycles / c.narrow_frac + ops.attention_cycles / c.attention_frac
     ) / chip.clock_Hz
-    tile = ops.tile_cycles / (chip.clock_Hz * c.matmul_frac)
+    tile = ops.tile_cycles / (chip.clock_Hz * c.matmul_frac)  # one rate: of which kind it is, the demand leaves out
     traffic = op_traffic_B(ops, pool_B(chip) * c.tile_memory_frac)
     n_pools = chip.n_cores / chip.cores_per_pool
+    # lanes may have a clock of their own, a fixed share of the array's: the rate stays a monomial of what is free
     vector_rate = chip.n_cores * core.vector_lanes * core.vector_clock_frac * chip.clock_Hz * c.vector_frac
     parts = (
         work / chip.n_cores + LAST_TILE_FRAC * tile,
@@ -93,7 +96,7 @@ def op_times(ops: OpDemand, chip: Chip, c: Calibration, cooled_s: FloatLike | No
         ops.vector_elements / vector_rate,
         (slow_start(chip) * traffic + ops.spread_B * jnp.sqrt(n_pools)) / (chip.n_cores * core.dma_bandwidth_Bps),
     )
-    bounds = parts if cooled_s is None else (*parts, cooled_s)
+    bounds = parts if cooled_s is None else (*parts, cooled_s)  # one more lower bound, and a posynomial as well
     # launches come on top: until the last kernel has drained, the next reads and multiplies nothing
     total = p_norm_max(jnp.stack(bounds, axis=-1), c.exponent) + ops.n_launches * c.launch_s
     return OpTimes(*parts, total)
@@ -106,11 +109,13 @@ def slow_start(chip: Chip) -> FloatLike:
     with S the scratchpad of a core, to which the transfer length is proportional, and b_0 `transfer_start_B`.
     Source: [aws2026dma]: 2 KiB per partition reach some 80 % and 4 KiB 90 % of a DMA engine.
     """
+    # start and bytes take turns on an engine; written as 1 + b/S a cache, with b = 0, is the plain bandwidth
     return 1.0 + chip.core.transfer_start_B / chip.core.scratchpad_B
 
 
 def stream_traffic_B(s: StreamDemand, chip: Chip, c: Calibration) -> FloatLike:
     """HBM traffic of a micro batch of streamed blocks [B]; 0 without streaming."""
+    # every pool streams the same weights past its own tile: more pools, more reads
     tile_B = pool_B(chip) * c.tile_memory_frac
     n_pools = chip.n_cores / chip.cores_per_pool
     return s.hbm_B + s.reuse_half / jnp.sqrt(tile_B) + s.reuse_one / tile_B + s.core_B * n_pools
@@ -118,6 +123,7 @@ def stream_traffic_B(s: StreamDemand, chip: Chip, c: Calibration) -> FloatLike:
 
 def traffic_time_s(t: TrafficDemand, chip: Chip, c: Calibration) -> FloatLike:
     """Alpha-beta time of communication [s]: bytes over achievable bandwidth, plus start, hop and switch latencies."""
+    # a message's first byte waits for its start and hops: latencies and bytes add up, and no norm hides one
     up = t.up_B / (chip.scaleup_bandwidth_per_dir_Bps * c.scaleup_frac) + t.up_hops * c.scaleup_hop_s
     up = up + t.n_starts * c.collective_s + t.n_exchanges * c.exchange_s + t.upper_s
     return up + t.out_B / (chip.scaleout_bandwidth_per_dir_Bps * c.scaleout_frac) + t.out_hops * c.scaleout_hop_s
@@ -141,8 +147,10 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
     # launches are queued, so that the slower of host and device sets the pace and the other is hidden
     work = p_norm_max(jnp.stack([device, d.n_host * c.host_s + d.wait_s]), c.exponent)
     t_tensor = traffic_time_s(d.tensor, chip, c)
+    # software waits for a share w of what overlap (eta) leaves open: hidden is the rest, 1 - (1 - eta) w
     with_tensor = overlapped(work, t_tensor, 1.0 - (1.0 - c.tp_overlap_frac) * d.tensor_waits_frac, c.exponent)
     read_B = stream_traffic_B(d.stream, chip, c)
+    # one pass of the weights is another lower bound on the block; it is 0 in the norm where nothing streams
     streams = (
         with_tensor,
         slow_start(chip) * read_B / (chip.hbm_bandwidth_Bps * c.hbm_frac),
@@ -150,13 +158,16 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
     )
     streamed = p_norm_max(jnp.stack(streams if cooled is None else (*streams, cooled.stream_s)), c.exponent)
     t_pipeline = traffic_time_s(d.pipeline, chip, c)
+    # weights of the next block arrive while this one works, and may hide behind all of it
     with_shard = overlapped(streamed, traffic_time_s(d.shard, chip, c), c.dp_overlap_frac, c.exponent)
+    # not overlapped: a stage cannot begin with what has not arrived
     micro = with_shard + t_pipeline
     t_data = traffic_time_s(d.data, chip, c)
     window = d.window_micro * micro
     # gradients are whole in the last micro batch alone, so that only its backward pass hides their reduction
     hidden = p_norm_max(jnp.stack([window, c.dp_overlap_frac * t_data]), c.exponent)
     tail = (1.0 - c.dp_overlap_frac) * t_data + hidden
+    # states pass once with a few operations a number: bandwidth alone binds
     optimizer = d.optimizer_B / (chip.hbm_bandwidth_Bps * c.hbm_frac)
     loop = d.n_calls * c.call_s + d.n_requests * c.request_s
     n_whole = d.n_micro + d.bubble_micro - d.window_micro  # the window is in `tail`; it is below 1: no term is negative
@@ -195,5 +206,6 @@ def request_s(r: Request, chip: Chip, c: Calibration) -> FloatLike:
     Source: [agrawal2023sarathi] section 2 for the two phases.
     Assumes: time per token is linear in the context, so the mean context represents all steps.
     """
+    # each phase by itself: messages of one can hide behind its own work alone
     first, each = (step_time(d, chip, c).total_s for d in (r.prefill, r.decode))
     return r.n_prefill * first + r.n_decode * each

@@ -19,6 +19,7 @@ def good_frac(area_mm2: FloatLike, defects_per_mm2: FloatLike, clustering: Float
     with A the area, D the defects, a `clustering`: small for strong clusters; exp(-A D), independent ones, as it grows.
     Source: [stapper1983], a Gamma mixture of Poisson laws; [feng2022actuary] eq. 1 with a = 10.
     """
+    # falls with the area: its reciprocal, not this, is the posynomial that costs are made of
     return (1.0 + area_mm2 * defects_per_mm2 / clustering) ** (-clustering)
 
 
@@ -53,7 +54,9 @@ def harvested_frac(
     Source: [feng2022actuary] eq. 1 for every block; spare blocks by the binomial tail.
     Assumes: the rest of the die has no redundancy; groups are independent.
     """
+    # what has no spare: a defect there kills whatever else works
     fixed = 1.0 - sum((g.area_share_frac for g in groups), start=jnp.zeros(()))
+    # groups and the rest fail independently: shares multiply
     good = good_frac(die_mm2 * fixed, defects_per_mm2, clustering)
     for g in groups:
         unit = good_frac(die_mm2 * g.area_share_frac / g.n_units, defects_per_mm2, clustering)
@@ -69,5 +72,6 @@ def n_dies_per_wafer(die_mm2: FloatLike, radius_mm: FloatLike, edge_mm: FloatLik
     Valid for: dies well below the wafer; a difference, so outside the convex core, which uses `money.die_cost_USD`.
     """
     site = die_mm2 + 2.0 * scribe_mm * jnp.sqrt(die_mm2) + jnp.square(scribe_mm)
+    # the second term below takes off dies that the rim cuts: its length over the diagonal of a die
     usable = radius_mm - edge_mm
     return jnp.pi * jnp.square(usable) / site - jnp.pi * 2.0 * usable / jnp.sqrt(2.0 * site)

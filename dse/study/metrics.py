@@ -20,8 +20,8 @@ from ..economy.job import Economy, Job, Upkeep, owned, upkeep
 from ..hardware.chip import Chip, peak_FLOPps
 from ..physics.area import Area, interposer_mm2
 from ..physics.evaluate import Silicon, chip_technology, silicon
+from ..physics.full_load import full_load_W
 from ..physics.money import Money, inverse_yield, total_USD
-from ..physics.power import full_load_W
 from ..technology.presets import Technology
 from .design import FREE
 

@@ -12,7 +12,7 @@ from .blocks import Block, Experts, Feed, Run, block_text
 from .latent import Latent
 from .mixers import AbstractMixer, Attention
 from .recurrences import Recurrence, state_elements
-from .storage import format_of, n_element_bits, own_products
+from .storage import cached_B, format_of, n_element_bits, own_products
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -229,8 +229,8 @@ def moe_share(model: Model) -> float:
 
 
 def kv_B_per_token(model: Model, precision: str) -> float:
-    """KV-cache bytes per token of context over all layers (latent attention: latent vector and rotary key) [B]."""
-    return sum(r.n * m.n_kv for r in model.runs for m in r.block.mixers) * n_element_bits(precision) / 8
+    """KV-cache bytes per token of context over all layers, with scales (of latents: latent and rotary key) [B]."""
+    return sum(r.n * m.n_kv for r in model.runs for m in r.block.mixers) * cached_B(precision)
 
 
 def state_B(mixer: AbstractMixer) -> float:
@@ -253,9 +253,13 @@ def forward_FLOP_per_token(model: Model, cached: float, queries: float) -> float
     with N visited weights, a heads, d and d_v head widths of query and value, c mean positions attended to.
     Source: [narayanan2021megatron] appendix for the terms; [deepseek2024v2] section 2.1 for d_v other than d.
     """
-    h, total = model.hidden, 2.0 * model.hidden * n_outputs(model)  # the head; the input embedding is a look-up
-    for r in model.runs:
-        if not r.block.rests:
-            macs = sum(m.n_product_macs(cached, queries) for m in r.block.mixers)
-            total += 2.0 * r.n * (r.block.product_weights(h) + macs)
-    return total
+    working = [r for r in model.runs if not r.block.rests]
+    weights = sum(r.n * r.block.product_weights(model.hidden) for r in working)
+    head = model.hidden * n_outputs(model)  # the input embedding is a look-up
+    return 2.0 * (weights + head) + mixing_FLOP_per_token(model, cached, queries)
+
+
+def mixing_FLOP_per_token(model: Model, cached: float, queries: float) -> float:
+    """The part of `forward_FLOP_per_token` in products with cached keys, values or state."""
+    working = [r for r in model.runs if not r.block.rests]
+    return 2.0 * sum(r.n * m.n_product_macs(cached, queries) for r in working for m in r.block.mixers)

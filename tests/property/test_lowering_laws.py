@@ -12,11 +12,21 @@ import pytest
 
 import dse
 from dse.core.errors import PlanError
-from dse.lowering.collective import Reference
+from dse.hardware.chip import peak_FLOPps
+from dse.hardware.system import Fabric
+from dse.lowering.collective import Reference, across_all_reduce, across_gather, all_to_all
 from dse.lowering.demand import demand
-from dse.lowering.memory import chip_parameters, memory_B
+from dse.lowering.groups import spread
+from dse.lowering.memory import chip_expert_parameters, chip_parameters, memory_B
 from dse.lowering.plan import Plan
-from dse.workload.transformer import Decode, Prefill, Training, forward_FLOP_per_token, total_parameters
+from dse.lowering.serving_ops import serving_ops
+from dse.lowering.training_ops import predicted_frac
+from dse.lowering.training_traffic import stage_message, tensor_traffic
+from dse.physics.calibration import calibration
+from dse.physics.step import step_time
+from dse.workload.mixers import Attention
+from dse.workload.op import passes
+from dse.workload.transformer import Decode, Prefill, Training, forward_FLOP_per_token, moe_share, total_parameters
 
 MODELS = dse.model_names()
 REF = Reference(1e11, 1e10, 1e-6, 1e-5)
@@ -177,3 +187,223 @@ def test_replicas_of_a_decode_share_nothing(n):
     same = dataclasses.replace(many, tokens=one.tokens)
     for (path, a), b in zip(jax.tree_util.tree_flatten_with_path(one)[0], jax.tree.leaves(same), strict=True):
         np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
+
+
+WORKS = {
+    "tensor": Plan(tp=4, dp=2), "context": Plan(tp=2, cp=2, dp=2), "experts": Plan(tp=2, dp=4, ep=4),
+    "experts over context": Plan(cp=2, dp=4, ep=8), "pipeline": Plan(tp=2, pp=2, dp=2), "zero": Plan(dp=8, zero=3),
+    "no sequence parallelism": Plan(tp=4, dp=2, sequence_parallel=False), "stream": Plan(tp=4, dp=2, order="stream"),
+}  # fmt: skip
+"""Plans of eight chips, one for each way to share out training."""
+
+
+def trained(name, plan, rank=0, fused=True, batch=16, n_chips=8):
+    """Workload and demand of a step of training, or None where the plan does not divide this model."""
+    w = Training(dse.model(name), batch, 512, fused_attention=fused, adapter_rank=rank)
+    return w, lowered(w, plan, n_chips)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_training_plan_does_less_than_the_useful_work(name):
+    """With everything trained or adapters alone, of decoders and of encoders, whose masked positions alone have logits.
+
+    Before frozen weights were left out of what is useful, adapters reached 1.5 times the peak.
+    """
+    for (way, plan), recompute, rank in itertools.product(WORKS.items(), ("none", "full"), (0, 16)):
+        _, d = trained(name, dataclasses.replace(plan, recompute=recompute), rank)
+        if d is not None:
+            done = 2.0 * float(np.sum(d.macs) * d.n_micro)
+            assert done >= float(d.model_FLOP) * (1 - 1e-9), (way, recompute, rank)
+
+
+@pytest.mark.parametrize("recompute", ["none", "selective", "full"])
+@pytest.mark.parametrize("way", [w for w in WORKS if w not in ("experts", "experts over context", "pipeline")])
+def test_all_chips_together_multiply_what_the_step_asks_for(way, recompute):
+    """Llama 3.1 8B, 16 sequences of 512: 3 runs of every weight, 4 where layers are run again; scores 3.5 or 4.5 times.
+
+    A token sees 256 others on average: forward two products (scores, values), backward five (scores again, and the
+    gradients of values, scores, queries and keys), each of 32 heads of 128.
+    """
+    layer = 2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336
+    again = int(recompute == "full")
+    attention = (2 * (1 + again) + 5) * 32 * 128 * 256
+    tokens = 16 * 512
+    hand = tokens * (32 * ((3 + again) * layer + attention) + 3 * 4096 * 128256)
+    _, d = trained(DENSE, dataclasses.replace(WORKS[way], recompute=recompute))
+    assert 8 * float(np.sum(d.macs) * d.n_micro) == pytest.approx(hand, rel=1e-12)
+
+
+@pytest.mark.parametrize("rank", [1, 16, 64])
+def test_adapters_on_frozen_weights_by_hand(rank):
+    """Llama 3.1 8B: weights twice (forward, gradients of inputs), adapters three times, of 4096 + 6144 and 4096 + 4096.
+
+    One matrix makes queries, keys and values, 4096 + 2 x 1024 wide; another, 4096 x 4096, the result.
+    """
+    layer = 2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336
+    beside = rank * (4096 + 6144 + 4096 + 4096)
+    useful = 32 * (2 * layer + 3 * beside + 3 * 2 * 32 * 128 * 256) + 2 * 4096 * 128256
+    w, d = trained(DENSE, Plan(tp=4, dp=2), rank)
+    assert float(d.model_FLOP) == pytest.approx(2 * useful * 16 * 512 / 8, rel=1e-12)
+    assert w.adapter_rank == rank
+
+
+def test_an_encoder_predicts_masked_positions_alone():
+    """BERT: 15 % of the positions, and the head is 1024 x vocabulary."""
+    w, d = trained("bert-large", Plan(dp=8))
+    m, tokens = w.model, 16 * 512
+    whole = 3 * forward_FLOP_per_token(m, 0.0, 512.0) * tokens / 8
+    left_out = 3 * 2 * m.hidden * m.vocab * (1 - predicted_frac(m)) * tokens / 8
+    assert float(d.model_FLOP) == pytest.approx(whole - left_out, rel=1e-12) and predicted_frac(m) < 0.2
+
+
+@pytest.mark.parametrize("way", WORKS)
+@pytest.mark.parametrize("name", [DENSE, "mixtral-8x7b", "deepseek-v2-lite", "jamba-v0.1", "bert-large"])
+def test_twice_the_replicas_and_the_batch_are_the_same_step(name, way):
+    """Only what replicas send each other for the whole step may differ, and what they share of states and memory."""
+    plan = WORKS[way]
+    wide = dataclasses.replace(plan, dp=2 * plan.dp)
+    (_, a), (_, b) = trained(name, plan), trained(name, wide, batch=32, n_chips=16)
+    if a is None or b is None:
+        return
+    assert float(b.tokens) == 2 * float(a.tokens)
+    for field in ("ops", "tensor", "n_micro", "model_FLOP", "bubble_micro", "window_micro", "macs", "n_host", "stream"):
+        for x, y in zip(jax.tree.leaves(getattr(a, field)), jax.tree.leaves(getattr(b, field)), strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-12, err_msg=field)
+    assert float(b.optimizer_B) <= float(a.optimizer_B) and float(b.memory_B) <= float(a.memory_B)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_replicas_hold_every_weight_as_often_as_they_say(name):
+    """Routed experts once per dp cp / ep copies, all else at least once per replica: nothing is lost among ranks."""
+    m = dse.model(name)
+    for plan in WORKS.values():
+        experts = m.experts.n_experts if m.experts else 1
+        if experts % plan.ep or plan.pp > 1:
+            continue
+        chips = plan.tp * plan.cp * plan.dp
+        routed = sum(r.n * r.block.expert_weights(m.hidden) for r in m.runs)
+        held = chips * chip_expert_parameters(plan, m)
+        assert held == pytest.approx(routed * plan.cp * plan.dp / plan.ep, rel=1e-12)
+        rest = chips * (chip_parameters(plan, m) - chip_expert_parameters(plan, m))
+        assert rest >= (total_parameters(m) - routed) * plan.cp * plan.dp * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("kv", ["bf16", "fp8", "nvfp4"])
+def test_attention_reads_the_cache_that_memory_holds(name, kv):
+    """A decode over full contexts reads each cached byte once: what `memory_B` counts, less the half-empty last block.
+
+    Windows, chunks and sparse attention read less than they hold, a recurrent state is read and written.
+    """
+    m = dse.model(name)
+    plain = all(type(x) is Attention and x.causal and not (x.window or x.indexer) for x, _ in m.mixers)
+    w = Decode(m, 8, 4096, kv_precision=kv)
+    held = memory_B(Plan(micro_batch=8), w).kv_B
+    # blocks of 16 tokens round 4,096 up to itself
+    placed = [p for p in serving_ops(w, Plan(micro_batch=8)) if p.op.name == "attention"]
+    read = sum(m.n_layers * p.share * p.op.hbm_B for p in placed)
+    if plain:
+        queries = 8 * sum(m.n_layers * share * 2 * x.n_heads * (x.head_dim + x.value_dim) for x, share in m.mixers)
+        own = sum(x.own_kv * share for x, share in m.mixers)
+        assert (read - queries) * own == pytest.approx(held, rel=1e-9)
+    assert read < 1.2 * held + 1e9
+
+
+@pytest.mark.parametrize("tokens", [1, 3, 17, 256, 4096])
+@pytest.mark.parametrize("name", ["mixtral-8x7b", "deepseek-v3", "gpt-oss-120b"])
+def test_visits_of_experts_are_conserved(name, tokens):
+    """Rows over all experts of a rank and all ranks: k visits a token, times the imbalance of the fullest rank."""
+    m = dse.model(name)
+    for ep in (1, 2, 4):
+        plan = Plan(dp=4, ep=ep, micro_batch=tokens)
+        ops = {p.op.name: p.op for p in serving_ops(Decode(m, 4 * tokens, 1024), plan)}
+        (up,) = ops["expert up"].products
+        visits = 4 * up.moving * up.count
+        assert visits == pytest.approx(4 * tokens * m.experts.per_token * passes()["expert_imbalance"], rel=1e-9)
+
+
+def fabrics():
+    return [dse.system(n).fabric for n in ("dgx-h100", "trn2-ultraserver", "trn3-gen2-144", "tpu-v5e-256")]
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 8, 16, 64, 256])
+@pytest.mark.parametrize("inner", [1, 2, 4, 16])
+def test_every_rank_gets_what_it_lacks_and_no_more_arrives_than_was_sent(inner, size):
+    """All-gather of V: (n - 1)/n V to each of n ranks; all-reduce twice that, or V once through switches that add.
+
+    An even exchange: (n - 1)/n of each rank's V. Bytes on links are at least those, more where chips pass them on.
+    """
+    for fabric in fabrics():
+        g, n_out = spread(fabric, inner, size)
+        assert g.size * n_out == size
+        lacks = (size - 1) / size
+        for f in (across_gather, across_all_reduce):
+            t = f(g, n_out, 1.0, REF)
+            assert t.sent_B + t.out_B >= lacks * (1 - 1e-12)
+        gathered, exchanged = across_gather(g, n_out, 1e12, REF), all_to_all(g, n_out, 1e12)
+        for t in (gathered, exchanged):
+            assert t.sent_B + t.out_B >= lacks * 1e12 * (1 - 1e-12)
+            if g.switched or (t is gathered and g.n_links == 1.0):  # nobody stands between
+                assert t.sent_B + t.out_B == pytest.approx(lacks * 1e12, rel=1e-12)
+        # what a rank sends to others of its domain takes at least all links of a chip at once
+        assert exchanged.up_B >= (g.size - 1) / size * 1e12 * (1 - 1e-12)
+        assert gathered.up_B >= (g.size - 1) / g.size * 1e12 * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("phase", [Training, Prefill, Decode])
+@pytest.mark.parametrize("way", [w for w in WORKS if w not in ("zero", "no sequence parallelism")])
+def test_no_step_beats_its_bounds(phase, way):
+    """Useful FLOP over the peak of all chips; in decode also the weights and cache of a chip over its bandwidth."""
+    plan, name = WORKS[way], "mixtral-8x7b" if "experts" in way else DENSE
+    w = phase(dse.model(name), 16, 4096)
+    plan = plan if phase is Training else dataclasses.replace(plan, micro_batch=16 // plan.dp, sequence_parallel=True)
+    d = lowered(w, plan)
+    if d is None:
+        return
+    chip, c = on(8).chip, calibration("prior-neuron")
+    step = step_time(d, chip, c)
+    assert float(step.total_s) >= float(d.model_FLOP) / float(peak_FLOPps(chip, "bf16"))
+    if phase is Decode and plan.order != "stream":
+        memory = memory_B(plan, w)
+        # of a token's mixture of experts some are not read, and the table of embeddings is looked up
+        moved = memory.kv_B + 0.5 * (memory.weights_B - 2 * w.model.vocab * w.model.hidden / plan.tp)
+        assert float(step.total_s) >= moved / float(chip.hbm_bandwidth_Bps)
+    assert float(step.hbm_B) <= float(step.total_s) * float(chip.hbm_bandwidth_Bps)
+
+
+@pytest.mark.parametrize("sequence_parallel", [True, False])
+@pytest.mark.parametrize(("tp", "ep"), [(1, 4), (2, 1), (2, 4), (4, 2), (4, 4)])
+@pytest.mark.parametrize("name", ["mixtral-8x7b", "deepseek-v2-lite", "qwen3-30b-a3b"])
+def test_experts_get_every_row_they_multiply(name, tp, ep, sequence_parallel):
+    """Each tensor rank of an expert multiplies all of its rows with a part of its weights.
+
+    T tokens of a group of tensor ranks make k T visits, over all experts as many rows at every rank. Of these it has
+    made 1/(tp ep) itself with sequence parallelism, else 1/ep; the rest must arrive. What it has by gathering tokens
+    for a router or a shared expert comes on top.
+    """
+    m, plan = dse.model(name), Plan(tp=tp, dp=16 // tp, ep=ep, sequence_parallel=sequence_parallel, recompute="none")
+    fabric, rings = Fabric("switched", (64,), (1.0,)), dataclasses.replace(REF, has_direct=False)
+    w = Training(m, 16, 512)
+    t = tensor_traffic(w, plan, fabric, 1.0, rings)
+    e, tokens = m.experts, 512.0
+    rows_B = tokens * e.per_token * e.routed_width(m.hidden) * 2.0
+    shared = bool(e.shared_ffn or e.parallel_ffn)
+    tensor_rows_B = tokens * m.hidden * 2.0 * (tp - 1) / tp
+    if ep == 1:  # the rows are there once tokens are gathered
+        routed_B, gathers = 0.0, 2.0
+    elif sequence_parallel:
+        routed_B, gathers = rows_B * (1 - 1 / (tp * ep)), 1.0 + shared
+    else:
+        routed_B, gathers = rows_B * (1 - 1 / ep), 2.0
+    # forward in and out, backward out and in; attention gathers and scatters in every block, other MLPs in the rest
+    moe = moe_share(m)
+    tensor_B = tensor_rows_B * (moe * gathers + (1 - moe) * 2.0)
+    assert t.sent_B + t.out_B == pytest.approx(4.0 * (moe * routed_B + tensor_B), rel=1e-9)
+
+
+def test_stages_send_each_token_once_to_each_rank():
+    """A slice from every tensor rank, gathered there unless it stays split: 4 MB from four ranks to a next node."""
+    fabric = dse.system("dgx-h100", 16).fabric
+    t = stage_message(4e6, Plan(tp=4, pp=2, dp=2), fabric, REF, whole=True)
+    assert (t.out_B, t.sent_B) == (1e6, pytest.approx(3e6))
+    assert stage_message(4e6, Plan(tp=4, pp=2, dp=2), fabric, REF, whole=False).sent_B == 0.0

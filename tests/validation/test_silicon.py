@@ -12,7 +12,7 @@ from dse.hardware.presets import chip
 from dse.physics.area import total_area_mm2
 from dse.physics.calibration import default_calibration
 from dse.physics.evaluate import chip_technology, silicon
-from dse.physics.power import full_load_power_W
+from dse.physics.full_load import full_load_power_W
 from dse.workload.op import linear
 
 BYTES = Path(__file__).parents[1] / "data" / "trainium3_gemm_bytes.csv"

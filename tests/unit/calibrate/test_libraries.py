@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from dse.calibrate.libraries import PROTOCOLS, as_library_runs, levels_at_once, library_all_reduce
-from dse.lowering.collective import Group, Reference, Traffic, across_all_reduce
+from dse.lowering.collective import Reference, Traffic, across_all_reduce
+from dse.lowering.groups import Group
 
 REF = Reference(up_Bps=360e9, out_Bps=40e9, up_hop_s=2e-6, out_hop_s=10e-6, start_s=8e-6, exchange_s=4e-6)
 NODE = Group(size=8, share=1.0, switched=True, reduces_in_network=False, ring_hops=7.0)

@@ -13,10 +13,9 @@ from dse.lowering.collective import (
     all_gather,
     all_reduce,
     all_to_all,
-    group,
     send,
-    spread,
 )
+from dse.lowering.groups import group, spread, stage_way
 
 SWITCH = Fabric("switched", (8,), (1.0,))
 SHARP = Fabric("switched", (8,), (1.0,), in_network_reduction=True)
@@ -84,8 +83,43 @@ def test_achieved_bandwidth_never_exceeds_the_configured_one():
 
 
 def test_messages_between_stages():
-    assert send(5e6, inside=True).up_B == 5e6
-    assert send(5e6, inside=False).out_B == 5e6
+    assert send(5e6, group(SWITCH, 1, 2)).up_B == 5e6
+    assert send(5e6, None).out_B == 5e6
+
+
+@pytest.mark.parametrize(
+    # a message to the next chip of a 4 x 4 x 4 torus has one of two directions of one axis; after 2 ranks of an axis
+    # it passes two links either way around, which the two ranks share: 0.4/2; the last axis has a fifth of the links
+    ("n_stage", "share", "links"),
+    [(1, 0.2, 1.0), (2, 0.2, 2.0), (4, 0.2, 1.0), (16, 0.1, 1.0), (32, 0.1, 2.0)],
+)
+def test_stages_on_a_torus_have_the_links_between_them_alone(n_stage, share, links):
+    t = send(5e6, stage_way(TRN2, n_stage))
+    assert t.up_B == pytest.approx(5e6 / share)
+    assert t.sent_B == pytest.approx(5e6 * links)
+
+
+def test_a_stage_that_fills_its_domain_sends_over_the_network():
+    assert stage_way(TRN2, 64) is None and stage_way(SWITCH, 8) is None
+    assert send(5e6, stage_way(SWITCH, 4)).up_B == 5e6
+
+
+def test_an_even_exchange_on_a_torus_passes_chips_between():
+    """1 MB a rank. Rings of 4: n/4 = 1 link a byte and axis, so that 2.5 and 2.5 and 5 times the bytes at 40, 40, 20 %.
+
+    Half an axis is a line of 2, whose one link half of the bytes cross, with 20 % of the speed.
+    """
+    for size, up, sent in ((2, 2.5, 0.5), (4, 2.5, 1.0), (16, 2.5, 2.0), (64, 5.0, 3.0)):
+        t = all_to_all(group(TRN2, 1, size), 1, 1e6)
+        assert (t.up_B, t.sent_B) == (pytest.approx(up * 1e6), pytest.approx(sent * 1e6))
+    behind = all_to_all(group(SWITCH, 1, 8), 1, 1e6)
+    assert behind.up_B == behind.sent_B == pytest.approx(7 / 8 * 1e6)
+
+
+def test_ranks_further_apart_share_links():
+    """Rings of 16, ranks of 4 inside: the next is 4 links away and 4 groups share them, so a quarter of 50 %."""
+    g = group(Fabric("torus", (16, 16), (0.5, 0.5)), 4, 4)
+    assert (g.share, g.n_links) == (pytest.approx(0.125), 4.0)
 
 
 RING = Fabric("torus", (8,), (1.0,))

@@ -368,3 +368,16 @@ def test_frozen_weights_need_no_states_and_half_recomputed_layers_lie_between():
 def test_copies_hold_more_of_the_sharded_states():
     one, four = (memory_B(Plan(dp=64, zero=3, n_copies=c), TRAIN_8B) for c in (1, 4))
     assert four.optimizer_B == pytest.approx(4 * one.optimizer_B)
+
+
+def test_a_weight_of_an_adapter_takes_what_any_trained_weight_takes():
+    """2 B in 16 bit, 4 B of gradient and 12 B of Adam, beside a base of 2 B; one of rank 16 on Llama 3.1 8B.
+
+    32 layers x 16 x (4096 + 6144 + 4096 + 4096) = 9,437,184 weights.
+    """
+    n = 32 * 16 * (4096 + 6144 + 4096 + 4096)
+    m = model("llama-3.1-8b")
+    one = memory_B(Plan(), Training(m, 1, 512, adapter_rank=16))
+    two = memory_B(Plan(), Training(m, 1, 512, adapter_rank=32))
+    assert two.weights_B - one.weights_B == 2 * n
+    assert (two.gradients_B - one.gradients_B, two.optimizer_B - one.optimizer_B) == (4 * n, 12 * n)

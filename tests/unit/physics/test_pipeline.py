@@ -8,8 +8,8 @@ import pytest
 
 from dse.hardware.presets import chip
 from dse.physics.evaluate import chip_technology, silicon
+from dse.physics.full_load import full_load_power_W
 from dse.physics.pipeline import cycle_ratio, datapath_ratio
-from dse.physics.power import full_load_power_W
 
 
 def test_ratios_by_hand():

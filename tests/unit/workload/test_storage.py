@@ -5,6 +5,7 @@ import pytest
 from dse.core.errors import SpecError
 from dse.workload.grouped import group_receipts
 from dse.workload.storage import (
+    cached_B,
     check_cache,
     check_storage,
     n_element_bits,
@@ -46,5 +47,10 @@ def test_a_cache_has_one_format():
 
 
 def test_every_format_has_its_receipts():
-    assert len(storage_receipts()) == 3 * len(storage_names())
+    assert len(storage_receipts()) == 3 * len(storage_names()) + 1  # caches in fp8 have scales of their own
     assert len(group_receipts()) == 3 * 3
+
+
+@pytest.mark.parametrize(("name", "bits"), [("bf16", 16), ("fp8", 8), ("fp4", 4.25), ("nvfp4", 4.5), ("int8", 8)])
+def test_caches_of_8_bit_floats_have_a_scale_per_tensor(name, bits):
+    assert cached_B(name) == bits / 8

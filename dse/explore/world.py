@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -95,6 +96,13 @@ class Given(eqx.Module):
             baseline_s=xp.stack([e.step_s for e in found]) if found else self.data.baseline_s,
             overdrive_V=node.nominal_V - node.threshold_V, bond_loss=bond_loss(world.tech),
         )  # fmt: skip
+
+    def slowed(self, place: int, way: float, shares: Sequence[float]) -> float:
+        """How much slower the baseline gets with number `place` moved by `way`, mean over workloads [log units]."""
+        values, form = flat_world(self.world)
+        moved = values * np.exp(way * (np.arange(values.size) == place))
+        before, after = (np.asarray(self.under(form.world(v)).baseline_s) for v in (values, moved))
+        return float(np.average(np.log(after / before), weights=list(shares) or None))
 
 
 def labels(space: Space, c: Candidate, world: World) -> list[tuple[str, Sourced | None]]:

@@ -21,6 +21,7 @@ from ..physics.evaluate import Silicon, chip_technology
 from ..study.convex import (
     AHEAD,
     MEMORY,
+    TIMES,
     ConvexCore,
     Data,
     Kind,
@@ -282,7 +283,8 @@ WORTH = 1e-2
 def limit_reports(search: Search, best: Candidate, continuous: Candidate, state: State) -> tuple[LimitReport, ...]:
     """Value of every limit at the design, and its price at the continuous optimum, summed over workloads.
 
-    Technology limits, memory, and binding bounds of free numbers follow, as fractions of their limits.
+    Promised latencies follow, then technology limits and memory, as fractions of their limits, and binding bounds of
+    free numbers.
     """
     core, goal = search.core, float(np.exp(continuous.log_goal))
     multipliers, ratios = continuous.optimum.multipliers, np.exp(best.optimum.limits)
@@ -294,6 +296,7 @@ def limit_reports(search: Search, best: Candidate, continuous: Candidate, state:
         price = limit_price(search, k, multipliers)
         unit = goal * price / limit.value
         reports.append(LimitReport(limit.metric, limit.sense, worst, limit.value, price, unit, Kind.USER))
+    reports += _promise_reports(search, continuous, goal, state)
     for i, row in enumerate(ratio_rows(core)):
         if row.kind is Kind.TECHNOLOGY or row.what in (MEMORY, AHEAD):
             # a ratio is limited to 1: loosening it by a log unit gains its multiplier
@@ -308,16 +311,28 @@ def limit_price(search: Search, k: int, multipliers: Vector) -> float:
     return float(sum(multipliers[i] for i in rows_of_limit(search.core, k))) * (-1.0 if sense == "at_most" else 1.0)
 
 
+def _promise_reports(search: Search, continuous: Candidate, goal: float, state: State) -> list[LimitReport]:
+    """Every promised latency: the user's limit too, though the solver knows it as the upper bound of a step time."""
+    out, first = [], len(coordinates(search.core)) - len(state.loads)
+    for i, (load, promised_s) in enumerate(zip(state.loads, search.space.study.deadlines_s, strict=True)):
+        if np.isfinite(promised_s):
+            name, price = f"{TIMES}{search.core.workloads[i]}", -float(continuous.optimum.upper_multipliers[first + i])
+            unit = goal * price / promised_s
+            out.append(LimitReport(name, "at_most", float(load.step_s), promised_s, price, unit, Kind.USER))
+    return out
+
+
 def _bound_reports(search: Search, continuous: Candidate, goal: float) -> list[LimitReport]:
     """Binding bounds of free numbers, which the user may not have intended."""
     lower, upper = (np.exp(b) for b in search.box)
     o, out = continuous.optimum, []
     for i, name in enumerate(coordinates(search.core)):
-        value = float(np.exp(o.z[i]))
+        value, promised = float(np.exp(o.z[i])), name.startswith(TIMES)
         for sense, bound, price in (
             ("at_least", float(lower[i]), float(o.lower_multipliers[i])),
             ("at_most", float(upper[i]), -float(o.upper_multipliers[i])),
         ):
-            if abs(price) > SMALLEST_PRICE:
+            # the upper end of a step time is a promise, which has a row already; without one it is too far to bind
+            if abs(price) > SMALLEST_PRICE and not (promised and sense == "at_most"):
                 out.append(LimitReport(name, sense, value, bound, price, goal * price / bound, Kind.BOUND))
     return out

@@ -34,6 +34,8 @@ WORK = "work_W"
 """Auxiliary where operators are cooled: power that the hottest of them may turn into work, static power left out."""
 PROVISIONED = "provisioned_W"
 """Auxiliary where workloads share a paid rack: power per chip that it is sized for, the largest of theirs."""
+TIMES = "step_s:"
+"""How the coordinates that are step times begin; the name of their workload follows."""
 FLOOR = 1e-3
 """What rows begin at that may be 0, which has no logarithm."""
 
@@ -164,7 +166,7 @@ def power_auxiliaries(core: ConvexCore) -> tuple[str, ...]:
 
 def coordinates(core: ConvexCore) -> tuple[str, ...]:
     """All coordinates in order: free chip numbers, auxiliaries, one step time per workload."""
-    return (*core.free, *AUXILIARY, *power_auxiliaries(core), *(f"step_s:{w}" for w in core.workloads))
+    return (*core.free, *AUXILIARY, *power_auxiliaries(core), *(f"{TIMES}{w}" for w in core.workloads))
 
 
 def ratio_rows(core: ConvexCore) -> tuple[Row, ...]:
@@ -274,7 +276,7 @@ def chip_at(core: ConvexCore, chip: Chip, x: Mapping[str, FloatLike], data: Data
     hottest = power_W(x[WORK], jnp.ones(()), static, tech) if cools(core) else jnp.asarray(jnp.nan)
     loads, ratios = [], []
     for i, (name, d, c) in enumerate(zip(core.workloads, data.demands, data.calibrations, strict=True)):
-        seconds = x[f"step_s:{name}"]
+        seconds = x[f"{TIMES}{name}"]
         step, energy = full_speed(d, chip, tech, c, volt, die, cooled_times(core, d, chip, x, data, c))
         power = power_W(energy_J(energy), seconds, static, tech)
         # in service a design may choose another batch: the baseline's time for as many tokens is what counts

@@ -223,3 +223,24 @@ def test_it_shows_itself_as_tables(answer):
 def test_names_that_a_user_wrote_are_inert_in_a_page(answer):
     hostile = dataclasses.replace(answer, study=dataclasses.replace(answer.study, name="<script>alert(1)</script>"))
     assert "<script>" not in hostile._repr_html_()
+
+
+def test_a_promise_has_a_price_and_a_what_if(tiny, answer):
+    """The cheapest package within a promised time costs less where the promise is looser, and least without.
+
+    Before, `--what-if` had no row of it, and a promise with room to spare no row at all.
+    """
+    slow_s = 2.0 * float(answer.workloads[0].evaluation.step_s)
+    decode = {**tiny.written.tables["workloads"]["decode"], "tpot": f"{1e3 * slow_s} ms"}
+    study = tiny.changed(workloads={"decode": decode}, minimise="package_cost")
+    s = solve(study, limit_s=LIMIT_S)
+    (row,) = [x for x in s.limits if x.name == "step_s:decode"]
+    assert row.kind.value == "user" and row.limit == pytest.approx(slow_s) and row.value <= slow_s * (1 + 1e-6)
+    found = {w.name: w for w in what_if(study, s.limits)}["step_s:decode"]
+    assert found.limit == pytest.approx(slow_s) and found.dropped < found.moved < found.goal
+    # the price is the slope at the promise: goal (1.1)^price to first order, and a convex goal falls more slowly
+    assert found.moved >= found.goal * 1.1**row.price * (1 - 1e-6) and row.price < -1e-3
+    later = tiny.changed(workloads={"decode": {**decode, "tpot": f"{1.1e3 * slow_s} ms"}}, minimise="package_cost")
+    assert found.moved == pytest.approx(solve_continuous(later).goal, rel=1e-5)
+    loose = {x.name: x for x in solve(tiny.changed(workloads={"decode": decode}), limit_s=LIMIT_S).limits}
+    assert loose["step_s:decode"].price == pytest.approx(0.0, abs=1e-6) and loose["step_s:decode"].margin > 0.4

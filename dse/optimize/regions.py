@@ -13,9 +13,9 @@ import numpy as np
 from ..study.convex import model_of, ratio_rows
 from .batch import WIDTH
 from .counts import fixed_boxes, neighbours, steps_of_choice
+from .elastic import least_violations
 from .hull import PlanTable, worth_a_proof
 from .interior import Optimum
-from .loosen import least_violations
 from .newton import ROUNDING
 from .search import Candidate, Search
 from .space import element, valid_in

@@ -30,7 +30,7 @@ from ..study.design import Choice
 from ..study.metrics import METRICS, chip_state
 from ..study.study import Study
 from ..technology.node import PRECISION_BITS, PRECISIONS
-from .readings import Problem, limits_of, opened, solve_problems
+from .readings import Problem, check_speeds, limits_of, opened, solve_problems
 
 OLD_SPEED = {"N7": 1.0, "N5": 1.15, "N3P": 1.425, "N2": 1.527}
 """Clock at equal power over N7, which was once spent beside the energy at equal speed."""
@@ -134,6 +134,7 @@ def ablation(
     deadline: Deadline | None = None,
 ) -> list[Variant]:  # fmt: skip
     """Every variant of a study: TDP as mean or full load, blocks in turn or streaming; no limits on power."""
+    check_speeds(study)
     space = space_of(dataclasses.replace(opened(study, tdp_W), streams=True))
     found = []
     for label, on in variants():

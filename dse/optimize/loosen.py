@@ -16,11 +16,10 @@ from jaxtyping import Bool
 from ..study.convex import TIMES, Kind, ratio_rows, rows_of_limit
 from .counts import around, beside, fixed_boxes
 from .elastic import Loosened
-from .pricing import Plans
 from .promises import Broken, late_plans, relaxed, total
-from .search import Candidate, Search, n_choices
+from .search import Candidate, Search
 from .solution import Relaxation
-from .space import element, every_plan
+from .space import element, leanest
 
 BEGUN = 16
 """Choices and plans, those that need the least, whose neighbouring whole counts are relaxed too."""
@@ -54,24 +53,17 @@ def broken(search: Search, candidates: list[Candidate], loose: Bool[np.ndarray, 
     """Least relaxation of each choice with plans for continuous counts, smallest first."""
     # where fractions do meet the limits, only whole counts do not: nothing is broken yet, and the way begins at 0
     if able := [c for c in candidates if c.log_goal < np.inf]:
-        lean = dict(leanest(search))
+        lean = dict(leanest(search.space))
         each = [(c.choice_index, plans, c.optimum.z) for c in able for plans in (c.plan_index, lean[c.choice_index])]
         return [Broken(i, plans, np.asarray(z), 0.0) for i, plans, z in each]
     own = [(c.choice_index, c.plan_index) for c in candidates]
     # every choice is asked, since any may need the least; of other plans that were seen, only so many
-    every = dict.fromkeys([*own, *late_plans(search, loose), *leanest(search)])
+    every = dict.fromkeys([*own, *late_plans(search, loose), *leanest(search.space)])
     points = list({**every, **dict.fromkeys(itertools.islice(search.seen, MOST))})
     lower, upper = (np.repeat(b[None], len(points), axis=0) for b in search.box)
     found = relaxed(search, points, lower, upper, loose)
     each = zip(points, np.asarray(found.z), total(found), strict=True)
     return sorted((Broken(i, plans, z, float(t)) for (i, plans), z, t in each), key=lambda b: b.total)
-
-
-def leanest(search: Search) -> list[tuple[int, Plans]]:
-    """Every choice with the plans that need the least memory of a chip."""
-    choices = range(n_choices(search))
-    each = [np.argmin(np.asarray(d.memory_B), axis=1) for d in every_plan(search.space, list(choices))]
-    return [(i, tuple(int(best[i]) for best in each)) for i in choices]
 
 
 def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) -> Way:

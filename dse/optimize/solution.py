@@ -64,7 +64,10 @@ class Status(enum.Enum):
     """Outcome of a solve; the value explains it."""
 
     OPTIMAL = "optimal: every term is log-log convex and the gap to the lower bound is closed"
-    LOCAL = "local: no certificate, since some term is not proved log-log convex or the solve did not close its gap"
+    LOCAL = (
+        "local: no certificate, since some term is not proved log-log convex, the solve did not close its gap, or the "
+        "chip as built misses a limit"
+    )
     UNFINISHED = "unfinished: it ended before the best design that can be built was proved; the gap says what is left"
     INFEASIBLE = "infeasible: no design meets all limits; see the cheapest relaxation"
 
@@ -96,6 +99,11 @@ class LimitReport:
     def binds(self) -> bool:
         """Whether the limit binds: its margin is at most `TIGHT`."""
         return self.margin <= TIGHT
+
+    @property
+    def misses(self) -> bool:
+        """Whether the chip as built breaks a limit of the user's, beyond rounding."""
+        return self.kind is Kind.USER and self.margin < -TIGHT
 
     def gain_frac(self, moved: float) -> float:
         """First-order improvement of the goal if the limit is loosened by `moved`, as a fraction of the goal."""

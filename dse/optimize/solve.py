@@ -194,16 +194,19 @@ def report_of(
         n_plans=tuple(len(p) for p in space.plans),
         overall=proved,
     )
+    limits = limit_reports(search, best, continuous, state)
+    # supply, die and times are what a chip needs, so that a floor under one of them can be met in the model alone
+    missed = any(x.misses for x in limits)
     return Solution(
         study=study,
-        status=status_of(certificate),
+        status=Status.LOCAL if missed else status_of(certificate),
         goal=float(np.exp(best.log_goal)),
         choice=choice,
         chip=chip,
         continuous=dict(zip(coordinates(search.core), np.exp(continuous.optimum.z).tolist(), strict=True)),
         silicon=parts,
         workloads=tuple(workloads),
-        limits=limit_reports(search, best, continuous, state),
+        limits=limits,
         rack=rack_report(choice, state, tuple(study.workloads)),
         delivered_range=delivered_range(space, demands, chip, tech),
         certificate=certificate,

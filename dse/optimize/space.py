@@ -190,6 +190,13 @@ def every_plan(space: Space, choices: Sequence[int]) -> tuple[StepDemand, ...]:
     return tuple(jax.tree.map(lambda x: x[space.structure_of_choice[choices]], d) for d in space.demands)
 
 
+def leanest(space: Space) -> list[tuple[int, tuple[int, ...]]]:
+    """Every choice with the plans that need the least memory of a chip."""
+    choices = range(len(space.study.choices))
+    each = [np.argmin(np.asarray(d.memory_B), axis=1) for d in every_plan(space, list(choices))]
+    return [(i, tuple(int(best[i]) for best in each)) for i in choices]
+
+
 def batch_of(space: Space, choices: Sequence[int], plan_indices: Sequence[tuple[int, ...]]) -> Data:
     """Coefficients of several choices, each under one plan per workload: leading axis over the pairs."""
     rows = np.asarray(choices)

@@ -100,7 +100,8 @@ def _limit_rows(limits: list[Answer]) -> list[tuple[Cell, ...]]:
         sense = "at most" if x.sense == "at_most" else "at least"
         price: Cell = Markup(f"<b>{x.price:+.2g} %</b>") if is_priced(x.price, x.margin) else "-"
         value, limit = (bound_text(x, v) for v in (x.value, x.limit))
-        rows.append((label(x.name), value, f"{sense} {limit}", "binds" if x.binds else percent(x.margin), price))
+        room = "missed" if x.misses else "binds" if x.binds else percent(x.margin)
+        rows.append((label(x.name), value, f"{sense} {limit}", room, price))
     return rows
 
 

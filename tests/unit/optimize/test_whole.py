@@ -280,7 +280,7 @@ def test_a_promise_has_a_price_and_a_what_if(tiny, answer):
 
 
 def test_a_floor_that_the_chip_as_built_misses_is_not_optimal(tiny):
-    """Supply follows from the clock: 0.75 V here. Before, a floor of 0.85 V was "optimal", and 12 % below it "binds"."""
+    """Supply follows from the clock: 0.75 V here. Before, a floor of 0.85 V was "optimal", 12 % below it "binds"."""
     s = solve(tiny.changed(limits=["supply >= 0.85 V"]), limit_s=LIMIT_S)
     (x,) = [x for x in s.limits if x.name == "supply_V" and x.kind.value == "user"]
     assert x.misses and x.value == pytest.approx(0.75) and s.status is Status.LOCAL
@@ -292,7 +292,7 @@ def test_a_floor_that_the_chip_as_built_misses_is_not_optimal(tiny):
 
 def test_fractions_try_the_leanest_plans_where_speed_is_not_the_goal(tiny):
     """The fastest plan of a free batch fills the time that is promised. Before, the least full load with fractions of
-    cores was 370 W, "optimal", above the 327 W of whole ones: one sequence at a time needs half the memory.
+    cores was 360 W, "optimal", where one sequence at a time needs 235 W, also with whole ones.
     """
     decode = {**tiny.written.tables["workloads"]["decode"], "batch": "free", "chips": 1, "tpot": "40 ms"}
     study = tiny.changed(

@@ -66,7 +66,7 @@ SPELT = {
         w.lower(): w
         for w in (
             *("BF16", "FP4", "FP8", "FP32", "DMA", "GLU", "HBM", "HW", "KV", "MAC", "MACs", "NIC", "NoC", "PE", "PHY"),
-            *("PHYs", "PUE", "SIMD", "SIMT", "SRAM", "DP", "TP"),
+            *("PHYs", "PUE", "SIMD", "SIMT", "SRAM", "DP", "TP", "PEs"),
         )
     },
     "scaleup": "scale-up",

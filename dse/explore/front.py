@@ -136,6 +136,7 @@ def front(
 def checked_metrics(study: Study, metrics: tuple[str, ...]) -> tuple[str, ...]:
     """Canonical names of metrics, economic ones as means over workloads; SpecError as `front`."""
     names = tuple(full_name(m, tuple(METRICS), "metric") for m in metrics)
+    # one number per design is traded; of several workloads that is their mean
     names = tuple(f"mean_{m}" if m in ECONOMIC else m for m in names)
     if not 2 <= len(set(names)) == len(names) <= 4:
         raise SpecError(f"metrics {', '.join(metrics)}: give two to four different ones")
@@ -162,6 +163,7 @@ def front_of(rays: Rays, every: list[Point], n: int | None = None, *, whole: boo
     certified = np.asarray([float(p.optimum.gap) <= GAP for p in solved], dtype=bool)
     # two that differ by the solver's rounding alone must not both count, nor beat each other in turn
     best = is_unbeaten(np.exp(np.round(np.log(values), TIE))) & certified
+    # thinned after the filter: a neighbour that is beaten must not hide one that is not
     best[best] = is_worth_showing(np.log(values[best]), NEAR / n if n else 0.0)
     order = sorted(np.flatnonzero(best), key=lambda i: tuple(values[i]))
     points = tuple(solved[i] for i in order)

@@ -32,6 +32,7 @@ def anchors_of(rays: Rays, progress: Callable[[str], None]) -> np.ndarray:
         caps = tuple(1.0 if i == j else c for i, c in enumerate(rays.widest))
         weights = tuple(float(i == j) for i in range(k))
         rows.append([(c, caps, weights) for c in range(len(rays.study.choices))])
+    # choice by choice: where time ends early, some choices have all of their ends, rather than all one of theirs
     points = rays.solve([r for of_choice in zip(*rows, strict=True) for r in of_choice])
     found = []
     for group in rows:
@@ -61,6 +62,7 @@ def sweep(rays: Rays, anchors: np.ndarray, n: int, progress: Callable[[str], Non
         scores = [_uncertainty(best[a], best[b]) for a, b in itertools.pairwise(known)]
         room = min(max(math.ceil(ROUND_FRAC * n), 1), n - len(known))
         widest = [i for i in np.argsort(scores)[::-1][:room] if scores[i] > 0.0]
+        # halfway in logs: wherever the two tangents meet, what is uncertain is cut in two
         rows = [_capped(k, (known[i] + known[i + 1]) / 2) for i in widest for k in every]
         rows = promising(rays, rows)
         if not rows:
@@ -79,6 +81,7 @@ def fan(rays: Rays, anchors: np.ndarray, n: int, progress: Callable[[str], None]
     width = np.log(anchors.max(axis=0) / ideal)
     width = np.where(width > 0.0, width, 1.0)
     caps = tuple(float(x) for x in ideal)
+    # a few first: their multipliers prove of many choices that they cannot win in the other directions
     for size in (min(FIRST, n), n):
         directions = spread_directions(len(rays.metrics), size)
         for part in np.array_split(directions, math.ceil(len(directions) / FIRST)):
@@ -126,6 +129,7 @@ def promising(rays: Rays, rows: list[Row]) -> list[Row]:
         if any(p.choice_index == row[0] and _harder(row, p) for p in never):
             continue
         caps, w = np.log(row[1]), np.asarray(row[2])
+        # a small sum hardly holds the slack down, and dividing by it would turn rounding into a bound
         room = lam @ w
         of_row = np.where(room > LEAST_WEIGHT, bound - lam @ caps, -np.inf) / np.maximum(room, LEAST_WEIGHT)
         at_least = of_row[choice == row[0]].max(initial=-np.inf)

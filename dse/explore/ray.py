@@ -78,6 +78,7 @@ class Point:
 def along_ray(core: ConvexCore, z: Array, ray: RayData) -> tuple[Array, Array]:
     """Slack, and log ratios with the slack taken off."""
     _, g = core_logs(core, z[:-1], ray.data)
+    # linear in the slack, so that rows stay convex in both, and one bound holds for chip and slack together
     return z[-1], g - ray.weights * z[-1]
 
 
@@ -110,6 +111,7 @@ class Rays:
         caps = []
         for m in self.metrics:
             mine = [x.value for x in self.study.limits if x.metric == m and x.sense == "at_most"]
+            # a front over time ends at the baseline: what is slower trades away more than anybody has today
             caps.append(min([*mine, 1.0 if m == DELIVERED else FREE_CAP]))
         return tuple(caps)
 
@@ -182,6 +184,7 @@ class Rays:
     def _price(self, _: list[int], points: list[Point]) -> list[Plans]:
         """Fastest plan of every workload at each point's chip."""
         plans = [p.plan_index for p in points]
+        # a point's own metrics as caps: a cap on power then throttles every plan as the chip itself was
         data = self.data([(p.choice_index, p.values, p.weights) for p in points], plans).data
         structures = self.space.structure_of_choice[[p.choice_index for p in points]]
         z = np.stack([p.optimum.z[:-1] for p in points])

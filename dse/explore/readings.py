@@ -65,6 +65,7 @@ def opened(study: Study, tdp_W: float) -> Study:
     now = chip_state(study.baseline.chip)
     announced = {m: baseline_metric(m, lambda: now, m) for m in ANNOUNCED}
     # a baseline without FP4 would cap its peak at nothing
+    # far away, and there all the same: a row that is added later would be another program
     caps = [Limit(m, "at_most", OPEN * value) for m, value in announced.items() if value > 0]
     return dataclasses.replace(study, limits=(*(Limit(m, "at_most", tdp_W) for m in LOADS), *others, *caps))
 
@@ -198,6 +199,7 @@ def readings(
     if not tdps_W:
         raise SpecError("TDPs: give at least one, in watts")
     check_speeds(study)
+    # choices are picked once, in the middle: all of them at every point would take as many times as long
     middle = sorted(tdps_W)[len(tdps_W) // 2]
     search = search_of(space_of(opened(study, middle)), progress, deadline=deadline or Deadline())
     space, kept = search.space, _best_choices(search, middle, progress)

@@ -187,7 +187,7 @@ def _speeds_up(found: Sensitivity, given: Given, p: Parameter, end: float) -> bo
     # both chips share a calibration: where the baseline needs a fraction more than the design does, a lower one slows
     # both and raises the ratio, which makes no chip that does what was asked
     way = math.copysign(STRIDE, end - p.value)
-    return p.elasticity * way + given.slowed(p.place, way, found.study.shares) < 0.0
+    return p.elasticity * way + given.slowed_frac(p.place, way, found.study.shares) < 0.0
 
 
 def _moved(search: Search, c: Candidate, speedup: float, levers: list[Any]) -> Moved:

@@ -49,6 +49,7 @@ def what_if(
     def goal(changed: Study) -> float:
         return math.exp(run_search(search_of(relative(space, changed), deadline=deadline))[0].log_goal)
 
+    # from the same search with fractions as the moved goals: against the whole design every change would look better
     now, found = goal(study), []
     for kind, group in (("limits", _limits_moved(study)), ("bounds", _bounds_moved(study, reports))):
         for i, (name, sense, value, looser, without) in enumerate(group):
@@ -125,6 +126,7 @@ def end_logs(core: ConvexCore, z: FloatLike, end: End) -> tuple[Array, Array]:
     """Log of one number, and all log limits with the goal among them."""
     data, direction, most = end
     goal, limits = core_logs(core, z, data)
+    # a product of numbers is a straight line in logs: convex both ways, so that either end of its range has a proof
     return jnp.dot(direction, z), jnp.append(limits, goal - most)
 
 
@@ -138,7 +140,9 @@ def near(
     """
     search = search_of(space or space_of(study), progress, deadline=deadline or Deadline())
     run_search(search)
+    # the goal may be that of whole counts: designs with fractions reach it with room, so that the set has an interior
     most = math.log(goal) + math.log1p(share_frac)
+    # what misses the goal at its own optimum has no design in the set
     points = [c for c in search.seen.values() if c.log_goal <= most]
     directions = directions_of(search.core)
     progress(f"{len(points)} choices and plans reach {percent(share_frac)}: {2 * len(directions)} ends each")
@@ -178,6 +182,7 @@ def _ends(
     pairs = list(itertools.product(points, directions))
     batch = (data_of_each(search, [c for c, _ in pairs]), np.stack([d for _, d in pairs]), np.full(len(pairs), most))
     lower, upper = search.box
+    # the optimum is in the set: every end is sought from a design that meets everything
     starts = np.stack([c.optimum.z for c, _ in pairs])
     model = eqx.Partial(end_logs, search.core)
     o = jax.device_get(solve_batch(model, batch, lower, upper, starts, size=WIDTH))
@@ -191,6 +196,7 @@ def with_more(
     solution: Solution, what_ifs: bool, near_frac: float, limit_s: float, tell: Callable[[str], None]
 ) -> Solution:
     """The solution with both where asked; Ctrl-C ends that, but loses nothing that was found before."""
+    # time of its own: a long proof must not leave none for what was asked besides
     more, found = Deadline(limit_s), {}
     try:
         if what_ifs:

@@ -71,6 +71,7 @@ def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) 
 
     The sum is convex in the logs of counts: steps change one count at a time, or several where none alone helps.
     """
+    # whole counts are among the fractions: where no loosening helps those, none helps these
     able = [b for b in known[:BEGUN] if math.isfinite(b.total)]
     least: dict[Broken, tuple[float, Counts, Loosened]] = {}
     tried: set[tuple[Broken, Counts]] = set()
@@ -80,6 +81,7 @@ def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) 
         points = [(b.choice, b.plans) for b, _ in fresh]
         found = relaxed(search, points, *fixed_boxes(search, [v for _, v in fresh]), loose)
         for k, (t, (b, v)) in enumerate(zip(total(found).tolist(), fresh, strict=True)):
+            # a gain within rounding would lead along a flat valley for ever
             if t < (least[b][0] - DOWNHILL if b in least else math.inf):
                 least[b] = t, v, element(found, k)
         go_on = sorted(least, key=lambda b: least[b][0])[:TRIED]

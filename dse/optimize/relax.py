@@ -79,6 +79,7 @@ def _least_factors(search: Search, bounds: list[Bound], user: Bool[np.ndarray, "
     low, high = np.zeros(len(bounds)), np.full(len(bounds), math.log(FURTHEST))
     rows, best = np.arange(len(bounds)), high
     for _ in range(ZOOMS):
+        # a line search without slopes, all moves side by side: a batch takes little longer than its slowest problem
         logs = np.linspace(low, high, FACTORS, axis=1)
         left = _needed(search, [b for b in bounds for _ in range(FACTORS)], logs.ravel(), user)
         at = np.argmin(logs + left.reshape(logs.shape), axis=1)
@@ -104,6 +105,7 @@ def _whole(search: Search, bound: Bound, log_factor: float, user: Bool[np.ndarra
             return NONE
         log_factor = sign * (float(near[0 if bound.upper else -1]) - now)
     box = bound.moved(search, math.exp(log_factor))
+    # with the steps of the wider box, or the bound that moved would admit no new count
     wide = in_box(search, box)
     low, high = (b[None] for b in box)
     found = relaxed(wide, [(bound.of.choice, bound.of.plans)], low, high, user)

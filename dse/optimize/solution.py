@@ -107,6 +107,7 @@ class LimitReport:
 
     def gain_frac(self, moved: float) -> float:
         """First-order improvement of the goal if the limit is loosened by `moved`, as a fraction of the goal."""
+        # to first order: the price is per log of the limit, and d log x = dx / x
         return abs(self.price) * moved / self.limit
 
 
@@ -298,6 +299,7 @@ class Solution:
     def room_frac(self) -> float:
         """Largest possible relative improvement, over all choices with the plans found."""
         assert self.certificate is not None
+        # rounding can put a goal a hair below its own bound
         return max(self.goal / self.certificate.lower_bound - 1, 0.0)
 
     def frame(self, of: str = "design") -> pd.DataFrame:

@@ -80,21 +80,26 @@ def solve(
     """
     check_stop(gap_frac, limit_s)
     search = search_of(space or space_of(study), progress, deadline=Deadline(max(limit_s, LIMIT_S)))
+    # compiled in a thread while the search below keeps the host busy
     meanwhile(lambda: prepare_hulls(search))
     candidates = run_search(search)
     chips = [c for c in candidates if c.log_goal < np.inf]
+    # of all plans, not of those kept: a proof must cover what the search never looked at
     tables = tables_of(search)
     tree = Tree(tables, gap_frac, Deadline(limit_s), lambda p: progress(progress_text(p)), may_stop=may_stop)
     proof = tree.run(chips)
     if proof.best is None:
         return without_design(search, candidates, proof, every_coefficient(search.space, tables.every))
     plans = tuple(t.plans[k] for t, k in zip(proof.tables, proof.best.plan_index, strict=True))
+    # the proof may end at plans that the search had left out: they join behind the others, whose places stay
     search = dataclasses.replace(search, space=with_plans(search.space, plans), seen=dict(search.seen))
     index = tuple(kept.index(p) for kept, p in zip(search.space.plans, plans, strict=True))
     best = Candidate(proof.best.choice_index, index, proof.best.optimum)
+    # prices are slopes at the continuous optimum of the same choice and plans, which must be there
     if (best.choice_index, index) not in search.seen:
         solve_points(search, [(best.choice_index, index)])
     progress("proving that every term is log-log convex")
+    # convexity is proved of every coefficient that a bound rests on, not of the answer's alone
     every = every_coefficient(search.space, tables.every)
     found = report_of(search, best, search.seen[best.choice_index, index], every, overall(search, proof))
     return dataclasses.replace(found, stopped=proof.stopped)
@@ -139,6 +144,7 @@ def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> 
     study, core = search.space.study, search.core
     choice = study.choices[candidate.choice_index]
     x = named_numbers(core, candidate.optimum.z)
+    # a count that was held lies a hair beside the whole number: its log was fixed, not the number
     free = {n: np.float64(np.round(x[n]) if whole and n in STEPPED else x[n]) for n in core.free}
     chip = with_free(template(choice, study.baseline.chip, study.scaleout_Bps), free)
     chip = dataclasses.replace(chip, blank_mm2=study_blank_mm2(study, chip, choice_technology(choice, study.package)))
@@ -179,6 +185,7 @@ def report_of(
     for w, (name, d, c) in enumerate(zip(study.workloads, demands, space.ground.calibrations, strict=True)):
         evaluation = evaluated(d, chip, tech, c, cooling(study))
         own, own_s = space.ground.baselines[w]
+        # in service the design may run another batch: the baseline's time for as many tokens is what counts
         before = own_s * float(d.tokens) / space.ground.n_tokens[w]
         workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, before, own))
     state = design_state(search, choice, chip, tech, parts, tuple(workloads))
@@ -250,6 +257,7 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
     chip = dataclasses.replace(chip, power_limit_W=space.study.power_cap_W)  # a design that draws more is no breach
     base = space.study.baseline.chip
     base_tech, ends = chip_technology(base), []
+    # both chips at the same end: what is wrong for both cancels in the ratio, as far as it does in the goal
     for end in (lambda c: extreme(c.name, False), lambda c: c, lambda c: extreme(c.name, True)):
         speedups = []
         for d, mine, calibration in zip(demands, space.ground.own, space.ground.calibrations, strict=True):
@@ -290,11 +298,13 @@ def limit_reports(search: Search, best: Candidate, continuous: Candidate, state:
     free numbers.
     """
     core, goal = search.core, float(np.exp(continuous.log_goal))
+    # values of the whole design, prices of the continuous one: a price is a slope, which whole counts have none of
     multipliers, ratios = continuous.optimum.multipliers, np.exp(best.optimum.limits)
     reports = []
     for k, limit in enumerate(search.space.study.limits):
         value = metric_of(core.own, limit.metric)(state)
         ends = [float(v) for v in value] if isinstance(value, list) else [float(value)]
+        # a limit holds for every workload, so that the nearest to it, or beyond, is the one to tell
         worst = max(ends) if limit.sense == "at_most" else min(ends)
         price = limit_price(search, k, multipliers)
         unit = goal * price / limit.value

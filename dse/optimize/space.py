@@ -148,6 +148,7 @@ def _choices(study: Study, ground: Ground, chips: list[Chip]) -> Data:
 
 def coefficients(study: Study, ground: Ground, chip: Chip, tech: Technology, system: str = "") -> Data:
     """Coefficients of chips of one structure in a technology and a system, without demands."""
+    # differences and logarithms are formed here: a minus inside the core would break its convexity
     return Data(
         chip=chip,
         tech=tech,
@@ -224,6 +225,7 @@ def every_coefficient(space: Space, *more: tuple[StepDemand, ...]) -> Data:
 
 def stack(items: list[Any]) -> Any:
     """Records of equal structure as one record with a leading axis, without their names."""
+    # names differ between records and would make each a structure of its own
     return jax.tree.map(lambda *xs: np.stack(xs), *(unnamed(x) for x in items))
 
 

@@ -206,6 +206,7 @@ def cooled_W(core: ConvexCore, data: Data) -> FloatLike:
 
 def power_cap_W(core: ConvexCore, data: Data) -> FloatLike:
     """Lowest upper limit on mean power, to which a chip throttles; infinite without one [W]."""
+    # a floor on power throttles nothing: the sense belongs to the name
     caps = [data.limits[i] for i, form in enumerate(core.limits) if form == POWER_CAP]
     return jnp.min(jnp.stack(caps)) if caps else jnp.asarray(jnp.inf)
 
@@ -225,6 +226,7 @@ def separate(core: ConvexCore, x: Mapping[str, FloatLike], data: Data) -> tuple[
     state, of_workloads = chip_at(core, chip, x, data)
     tech, die = data.tech, x["die_mm2"]
     stages_Hz = chip.clock_Hz * cycle_ratio(chip.pipeline_depth)
+    # laws as inequalities: goal and limits press on one side of each, so that it holds exactly wherever it matters
     physics = [
         voltage_limit(stages_Hz, x["supply_V"], chip.nominal_clock_Hz, tech.node, data.overdrive_V),
         total_area_mm2(state.area) / (chip.n_dies * die),

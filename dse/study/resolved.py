@@ -62,6 +62,7 @@ def fields_of(raw: dict[str, Any], folder: Path, own: Own, asks: tuple[str, ...]
     if goal == SERVED and (spec.workloads or not services):
         raise SpecError("study.minimise: served_time needs a [portfolio] and no other workloads")
     built = built_state(spec.built.chip, head.package) if spec.built else None
+    # modelled only where some limit is a multiple of the baseline, and then once
     now = cache(lambda: chip_state(baseline.chip))
     limits = tuple(limit_of(x, i, now, built, names) for i, x in enumerate(spec.limits))
     check_said_once(limits)

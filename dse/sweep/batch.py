@@ -59,6 +59,7 @@ def evaluate_points(sweep: Sweep, points: Points) -> dict[str, np.ndarray]:
         plan[rows] = _plan_texts(chosen, which, best)
     ok = reason == ""
     keep = np.asarray([c == "memory_B" for c in sweep.record], dtype=bool)
+    # what a plan that does not fit would need is an answer, and says by how much
     values[np.ix_(~ok, ~keep)] = np.nan
     columns = dict(zip(sweep.record, values.T, strict=True))
     return {**columns, "plan": plan, "ok": ok, "reason": reason}
@@ -108,12 +109,14 @@ def _run(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Recorded values, best plan and its faults, of every row; rows go through in calls of one size."""
     n_plans = n_padded(len(settings[0].plans))
+    # one length of tables, whatever a group holds: another would be another program
     padded = settings + [settings[0]] * (settings_per_call(n_plans) - len(settings))
     table = jax.device_put(jax.tree.map(lambda *xs: np.stack(xs), *(s.coefficients for s in padded)))
     most = max(ROWS // n_plans, 1)
     parts = []
     for begin in range(0, which.size, most):
         rows = np.arange(begin, min(begin + most, which.size))
+        # the last call is filled with its first row, in vain, and cut off again
         full = np.concatenate([rows, np.full(most - rows.size, rows[0])])
         step = max(STEP // n_plans, 1)
         out = _evaluate(table, which[full], numbers[full], names, record, step)

@@ -69,6 +69,7 @@ def _row(sweep: Sweep, points: Points, i: int) -> dict[str, Any]:
 
 @lru_cache(maxsize=8)
 def _template(path: str, files: tuple[tuple[str, str], ...]) -> Space:
+    # part of the key alone: a file that was edited since is another template
     del files
     return space_of(load_study(path))
 

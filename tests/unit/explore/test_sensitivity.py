@@ -194,7 +194,9 @@ def test_a_lever_speeds_up_the_design_and_not_only_the_ratio(found, solved):
     """
     p = found.of("calibration fit-trainium3-neuronx: attention_frac")
     assert p.elasticity > 0.1  # less of it is a better ratio
-    assert Given.of(solved.space, found.candidate).slowed(p.place, -0.01, ()) > 0.01 * p.elasticity  # of slower chips
+    assert (
+        Given.of(solved.space, found.candidate).slowed_frac(p.place, -0.01, ()) > 0.01 * p.elasticity
+    )  # of slower chips
     assert p.name not in {x.name for x in remedy(found, 1e99, solved).levers}
 
 

@@ -24,7 +24,7 @@ from ..study.convex import coordinates
 from ..study.limits import full_name
 from ..study.metrics import ECONOMIC, METRICS, OF_WORKLOADS
 from ..study.study import Study
-from .front_problems import LEAST_WEIGHT, anchors_of, fan, sweep
+from .front_problems import LEAST_WEIGHT, anchors_of, cross, fan, sweep
 from .ray import LATE, Point, Rays, blank_of_points
 
 TIE = 6
@@ -130,6 +130,7 @@ def front(
         sweep(rays, anchors, n, progress)
     else:
         fan(rays, anchors, n, progress)
+    cross(rays)
     return collect(rays, n)
 
 

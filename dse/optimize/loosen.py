@@ -70,6 +70,7 @@ def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) 
     """The least loosening of the rows in `loose` with a whole-count design: local search from counts near `known`.
 
     The sum is convex in the logs of counts: steps change one count at a time, or several where none alone helps.
+    A limit over several workloads counts once for each that misses it, and is told once, as the most that one needs.
     """
     # whole counts are among the fractions: where no loosening helps those, none helps these
     able = [b for b in known[:BEGUN] if math.isfinite(b.total)]

@@ -12,7 +12,7 @@ from ..core.errors import SpecError
 from ..optimize.pricing import SAME, Plans
 from ..optimize.space import leanest
 from ..study.metrics import DELIVERED, SPEEDUPS
-from .ray import LATE, Point, Rays, Row
+from .ray import LATE, Point, Rays, Row, improve
 
 FIRST = 10
 """Points that are spread evenly, with all choices, before choices are left out."""
@@ -128,7 +128,7 @@ def cross(rays: Rays, every: bool = False) -> None:
             ways = [(q.choice_index, q.plan_index) for q in others[: BESIDE + 1]]
             ways += [(i, plans) for i, plans in lean if every or i == p.choice_index]
             tries |= dict.fromkeys(((i, caps, weights), plans) for i, plans in ways)
-        rays.improve([(r, plans) for r, plans in tries if r not in rays.solved or rays.solved[r].plan_index != plans])
+        improve(rays, [(r, plans) for r, plans in tries if r not in rays.solved or rays.solved[r].plan_index != plans])
 
 
 def _distance(p: Point, row: Row) -> float:

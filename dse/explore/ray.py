@@ -132,10 +132,6 @@ class Rays:
         lower, upper = bounds(self.space)
         return np.append(lower, -SLACK), np.append(upper, SLACK)
 
-    @property
-    def _model(self) -> eqx.Partial:
-        return eqx.Partial(along_ray, self.core)
-
     def point(self, row: Row, plans: Plans, o: Optimum) -> Point:
         """A solved problem with its metrics and their prices."""
         choice, caps, weights = row
@@ -169,25 +165,6 @@ class Rays:
             self._alternate(fresh[begin : begin + BATCH], starts or {})
         return [self.solved[r] for r in rows if r in self.solved]
 
-    def improve(self, tries: Sequence[tuple[Row, Plans]]) -> None:
-        """Solve problems under given plans, and keep what is better than the point that there is; until time is up."""
-        middle = (self.box[0] + self.box[1]) / 2
-        for begin in range(0, len(tries), BATCH):
-            if self.deadline.over(LATE):
-                return
-            rows, plans = (list(x) for x in zip(*tries[begin : begin + BATCH], strict=True))
-            known = [self.solved.get(r) for r in rows]
-            z = np.stack([middle if p is None else p.optimum.z for p in known])
-            found = solve_batch(self._model, self.data(rows, plans), *self.box, z, size=BATCH)
-            better = []
-            for i, (r, p) in enumerate(zip(rows, plans, strict=True)):
-                point = self.point(r, p, element(found, i))
-                # the same problem may stand in a batch under several plans: the least of all is kept
-                if r not in self.solved or point.slack < self.solved[r].slack - SAME:
-                    self.solved[r] = point
-                    better.append(point)
-            self.tell(better)
-
     def _alternate(self, rows: list[Row], starts: dict[Row, Point]) -> None:
         middle = (self.box[0] + self.box[1]) / 2
         plans = [starts[r].plan_index if r in starts else own_plans(self.space) for r in rows]
@@ -196,7 +173,8 @@ class Rays:
             some = [rows[i] for i in which]
             known = [best.get(i) or starts.get(rows[i]) for i in which]
             z = np.stack([middle if p is None else p.optimum.z for p in known])
-            found = solve_batch(self._model, self.data(some, plans_), *self.box, z, size=BATCH)
+            model = eqx.Partial(along_ray, self.core)
+            found = solve_batch(model, self.data(some, plans_), *self.box, z, size=BATCH)
             return [self.point(r, p, element(found, i)) for i, (r, p) in enumerate(zip(some, plans_, strict=True))]
 
         best = alternate(plans, solve, self._price, lambda p: p.slack)
@@ -211,6 +189,27 @@ class Rays:
         structures = self.space.structure_of_choice[[p.choice_index for p in points]]
         z = np.stack([p.optimum.z[:-1] for p in points])
         return fastest_plans(self.core, z, data, structures, self.space.demands, plans)
+
+
+def improve(rays: Rays, tries: Sequence[tuple[Row, Plans]]) -> None:
+    """Solve problems under given plans, and keep what is better than the point that there is; until time is up."""
+    middle = (rays.box[0] + rays.box[1]) / 2
+    for begin in range(0, len(tries), BATCH):
+        if rays.deadline.over("choices and plans that won beside a point"):
+            return
+        rows, plans = (list(x) for x in zip(*tries[begin : begin + BATCH], strict=True))
+        known = [rays.solved.get(r) for r in rows]
+        z = np.stack([middle if p is None else p.optimum.z for p in known])
+        found = solve_batch(eqx.Partial(along_ray, rays.core), rays.data(rows, plans), *rays.box, z, size=BATCH)
+        better = []
+        for i, (r, p) in enumerate(zip(rows, plans, strict=True)):
+            point = rays.point(r, p, element(found, i))
+            # the same problem may stand in a batch under several plans: the least of all is kept
+            if r not in rays.solved or point.slack < rays.solved[r].slack - SAME:
+                rays.solved[r] = point
+                better.append(point)
+        if better:
+            rays.tell(better)
 
 
 def blank_of_points(rays: Rays, points: Sequence[Point]) -> np.ndarray:

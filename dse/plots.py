@@ -3,7 +3,8 @@
     solution = dse.solve(study)
     dse.plots.area_power(solution)
 For your own figures use `with dse.plots.style(): ...` and the colours `BLOCKS`, `NODES`, `DESIGN` (the design) and
-`CONTEXT` (references for comparison); filled marks are measured or published, hollow ones estimated.
+`CONTEXT` (references for comparison); filled marks are measured or published, hollow ones estimated. `label` has the
+words for a canonical name, such as "HBM bandwidth" for `hbm_bandwidth_Bps`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from .calibrate.validate import Validation
+from .core.text import label as label
 from .evaluation.breakdown import find
 from .explore.designed import named_chips
 from .explore.front import Front

@@ -183,6 +183,7 @@ def chip_cost(chip_name: str) -> ChipCost:
     """Cost of a chip to its owner, in the largest system of it; UnknownNameError without economic facts of the chip."""
     d = deal(chip_system(chip_name))
     p, hour, rented = purchase(d), hour_USD(d), rents(chip_name)
+    # rents are per hour, all else here per second
     paid = {k: jnp.asarray(float(f.value) / HOUR_s) for k, f in rented.items()}
     return ChipCost(
         chip_name, d, p, capital_parts(p),

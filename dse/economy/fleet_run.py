@@ -163,9 +163,11 @@ def fleet_run(system: System, workload: Training, wall_s: float, plan: Plan | No
     plan, e = found.plan, found.result
     job = job_of(workload, system.n_chips, d.economy.reliability)
     u = token_upkeep(d, job, e.step_s, e.power_W)
+    # failures are in the wall time of a step already, so that no goodput is taken off again
     tokens = wall_s / float(u.wall_step_s) * float(job.tokens)
     held = system.n_chips * float(u.held) * wall_s
     o = racked(d, as_float(d.chip.power_limit_W))
+    # by the chip-seconds held: spares grow old as chips at work do
     made = float(embodied_kg(o.embodied)) / float(d.economy.ownership.life_s) * held
     energy = float(u.energy_per_token_J) * tokens
     return Run(
@@ -193,6 +195,7 @@ def simulated(run: Run, n_failures: int) -> Outcome:
     d = deal(run.system)
     lost = hardware_per_s(racked(d, as_float(d.chip.power_limit_W)).failures)
     taken = run.system.n_chips * float(lost)
+    # the simulation takes and repairs whole units, of as many chips as one failure takes
     block = n_spare_chips(job_of(run.workload, run.system.n_chips, d.economy.reliability), d.economy)
     spares = int(np.ceil(i.n_spare_chips / float(block)))
     cluster = Cluster(

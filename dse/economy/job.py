@@ -155,6 +155,7 @@ def n_spare_chips(job: Job, e: Economy) -> FloatLike:
 def held_over_used(o: Owned, job: Job, e: Economy) -> FloatLike:
     """Chips held over chips at work: the spares that failed hosts, or failed blocks of a torus, need."""
     r = e.reliability
+    # the larger the pool, the fewer spares per chip: small jobs share the usual one, a larger job is one by itself
     pool = jnp.maximum(e.n_pool_chips, r.n_pool_chips)
     spares = n_spare_units(hardware_per_s(o.failures), pool, r.repair_s, e.sparing)
     return provision(spares, n_spare_chips(job, e), pool)

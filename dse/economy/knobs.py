@@ -61,6 +61,7 @@ def knobs(d: Deal) -> list[Knob]:
     parts = {"node": d.chip.node, "memory": d.chip.hbm, "package": d.tech.package.name}
     for kind, wanted in TECHNOLOGY.items():
         found += [Knob(kind, parts[kind], f) for f in receipts(kind, parts[kind]) if f.name in wanted]
+    # a chip is bought or made: only one of price and margin enters its cost
     deciding, paid = ("price_USD", d.price_USD) if d.price_USD > 0 else ("margin", d.economy.margin)
     fact = chip_facts(d.chip.name).get(deciding)
     # a margin that was asked for, as at cost, is no guess: only what stands at its fact's value may be turned

@@ -99,6 +99,7 @@ def chip_hour_USD(rate: ChipRate) -> FloatLike:
 
 def owning_USD(capital_USD: FloatLike, rate: ChipRate, used_s: FloatLike) -> FloatLike:
     """Total cost of owning a chip for `used_s`, without resale value [USD]."""
+    # the capital is paid at once here, so that its recovery by the second is taken out
     running = rate_USD_per_s(rate) - rate.capital_USD_per_s
     return capital_USD + running * used_s
 

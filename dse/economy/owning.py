@@ -118,6 +118,7 @@ def purchase(d: Deal) -> Purchase:
     limit = jnp.asarray(d.chip.power_limit_W, dtype=float)
     rack = racked(d, limit)
     capital = capital_USD(rack.cost)
+    # without a workload there is no mean power: the owner's usual share of the limit stands in
     mean = limit * own.average_power_frac
     drawn = server_W(mean, host, switch_W(d.chip, d.economy.rack))
     rate = chip_rate(capital, rack.provisioned_W, drawn, own, d.economy.recovery)

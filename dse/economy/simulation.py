@@ -93,11 +93,13 @@ def _job(env: Any, cluster: Cluster, spares: Any, tally: _Tally) -> Generator[An
                 since = env.now
                 yield from _take(env, spares, tally, since)
                 lost -= 1
+            # the first segment starts from nothing lost
             if not begin:
                 yield env.timeout(cluster.restart_s)
             begin = True
             yield env.timeout(cluster.interval_s)
             yield env.timeout(cluster.write_s)
+            # only what a finished checkpoint holds counts: an interruption before it takes the segment away
             tally.useful_s += cluster.interval_s
             tally.n_checkpoints += 1
         except simpy.Interrupt as interruption:
@@ -114,6 +116,7 @@ def _take(env: Any, spares: Any, tally: _Tally, since: float) -> Generator[Any, 
         yield request
     finally:
         tally.waiting_s += env.now - since
+        # else the next spare would go to a request that nobody waits for
         if not request.triggered:
             request.cancel()
 

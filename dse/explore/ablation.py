@@ -30,7 +30,7 @@ from ..study.design import Choice
 from ..study.metrics import METRICS, chip_state
 from ..study.study import Study
 from ..technology.node import PRECISION_BITS, PRECISIONS
-from .readings import Problem, limits_of, opened, solve_problems
+from .readings import Problem, check_speeds, limits_of, opened, solve_problems
 
 OLD_SPEED = {"N7": 1.0, "N5": 1.15, "N3P": 1.425, "N2": 1.527}
 """Clock at equal power over N7, which was once spent beside the energy at equal speed."""
@@ -134,6 +134,7 @@ def ablation(
     deadline: Deadline | None = None,
 ) -> list[Variant]:  # fmt: skip
     """Every variant of a study: TDP as mean or full load, blocks in turn or streaming; no limits on power."""
+    check_speeds(study)
     space = space_of(dataclasses.replace(opened(study, tdp_W), streams=True))
     found = []
     for label, on in variants():
@@ -147,10 +148,13 @@ def ablation(
 def _variant(space: Space, label: str, on: Sequence[Correction], tdp_W: float, built: Chip | None) -> Variant:
     study, off = space.study, [c for c in CORRECTIONS if c not in on]
     world = _undone(space, off)
+    # what a correction brought, such as arrays beyond 256, is not on offer without it
     offered = [i for i, c in enumerate(study.choices) if all(o.offers(c) for o in off)]
     # a study that offers none of the old memories is asked about those that it has
     offered = offered or list(range(len(study.choices)))
+    # a back-test has its budget from a full load, which no other reading of it would respect
     reading = "power_W" if any(o.reading for o in off) and built is None else "full_load_fp8_W"
+    # class 0 is every workload in turn, without streams
     orders = [0] if any(o.orders for o in off) else list(range(len(space.classes)))
     limits = tuple(limits_of(study, reading, tdp_W))
     problems = [Problem(limits, i, k) for i, k in itertools.product(offered, orders)]
@@ -180,6 +184,7 @@ def _undone(space: Space, off: Sequence[Correction]) -> Space:
         demands = tuple(correction.demand(d) for d in demands)
         own = [(every, list(map(correction.demand, ds))) for every, ds in own]
     in_turn = any(o.orders for o in off)
+    # a correction moves both chips: the baseline is timed anew, or the ratio would mix two kinds of physics
     best = [_baseline(space, w, pairs, in_turn) for w, pairs in enumerate(own)]
     world = relative(dataclasses.replace(space, ground=rebased(study, ground, own, best), demands=demands), study)
     data = world.without_plans

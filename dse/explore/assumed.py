@@ -69,6 +69,7 @@ def worlds(a: Assumptions, n: int, seed: int) -> Worlds:
     """`n` draws of budgets, readings and the meaning of the announcement; reproducible by `seed`."""
     rng = np.random.default_rng(seed)
     n_each = len(BUDGETS) + 3 + len(SUPPLY)
+    # columns have a fixed meaning: a new assumption goes behind them, or every seed would tell another story
     cells = hypercube_frac(rng, n, n_each)
     spent = {b: at_score(a.budgets[b], cells[:, i]) for i, b in enumerate(BUDGETS)}
     reading = one_of(a.readings, cells[:, 3])
@@ -78,6 +79,7 @@ def worlds(a: Assumptions, n: int, seed: int) -> Worlds:
     columns = []
     for x in a.study.limits:
         if x.metric in LOADS:
+            # a reading binds its own power and all milder ones, which are never above it
             binds = np.asarray([LOADS.index(x.metric) <= LOADS.index(r) for r in reading])
             columns.append(np.where(binds, spent["tdp_W"], OPEN * x.value))
         elif x.sense == "at_most" and x.metric in ANNOUNCED:

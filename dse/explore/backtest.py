@@ -54,6 +54,7 @@ OF_FP8 = ("peak_fp8_FLOPps", "full_load_fp8_W")
 def quantities(chip: Chip, package: str) -> dict[str, float]:
     """`QUANTITIES` of a chip that it has, by this package's models where they need one."""
     state = chip_state(chip, chip_technology(chip, package))
+    # without the rate a peak is nothing, and a full load one without arrays: a ratio to either says nothing
     lacking = () if float(chip.core.tensor.macs_per_cycle.fp8) > 0 else OF_FP8
     found = {n: OWN[n](chip) if n in OWN else METRICS[n](state) for n in QUANTITIES if n not in lacking}
     # a chip without stacks or links has none of what they bring, and nothing can be a multiple of that
@@ -125,6 +126,7 @@ def rows_of(study: Study, design: Chip, built: Chip, flat: tuple[Near, ...] = ()
     set_by = given_by(study)
     found = {n.name: (n.lower, n.upper) for n in flat}
     return tuple(
+        # what the naive chip lacks, such as an FP8 rate, counts as foreseen: in its favour, not in ours
         Row(n, mine[n], theirs[n], naive.get(n, theirs[n]), n in set_by, found.get(n))
         for n in QUANTITIES
         if n in mine and n in theirs
@@ -154,6 +156,7 @@ def built_speedups(space: Space, built: Chip) -> dict[str, float]:
     """Speed-up of the built chip by workload, by its best plan in the study's world and power limit."""
     study = space.study
     limits = as_float(study.scaleout_Bps), as_float(mean_power_cap_W(study))
+    # it competes in the study's world: with the network and the power that designs have, not those it was sold with
     inside = eqx.tree_at(lambda c: (c.scaleout_bandwidth_per_dir_Bps, c.power_limit_W), built, limits)
     tech, found = chip_technology(inside, study.package), {}
     g = space.ground

@@ -52,6 +52,7 @@ def as_built(core: ConvexCore, free: Mapping[str, FloatLike], data: Data) -> dic
     with P_max the study's power limit, if any; infinite if static power exceeds it.
     """
     chip = with_free(data.chip, {n: free[n] for n in core.free})
+    # in this order: supply follows from the clock alone, the die from watts at that supply, times from both
     volt = least_supply_V(chip, data)
     die = least_die_mm2(core, chip, volt, data)
     x = {**{n: free[n] for n in core.free}, "supply_V": volt, "die_mm2": die}
@@ -71,5 +72,6 @@ def outcome(core: ConvexCore, free: Mapping[str, FloatLike], data: Data) -> tupl
     """
     x = as_built(core, free, data)
     goal, *ratios = separate(core, x, data)
+    # in the convex program the box keeps the supply below its highest; here nothing else does
     worst = jnp.maximum(jnp.max(jnp.stack(ratios)), x["supply_V"] / data.tech.node.maximum_V)
     return goal, jnp.where(jnp.isfinite(goal), worst - 1.0 - 10.0 * ROOM, jnp.inf)

@@ -152,6 +152,7 @@ def clouds(s: Solution, name: str) -> tuple[Cloud, Cloud]:
     own = phase_under(asked, in_turn)
     old = operators(before, own, in_turn, evaluate(before, own, in_turn, calibration=c).result, c)
     new = operators(after, workload, report.plan, report.evaluation, c)
+    # without work or bytes an operator has no place on logarithmic axes
     old, new = (tuple(o for o in ops if o.run_FLOP > 0 and o.run_B > 0) for ops in (old, new))
     return Cloud(before.chip, old), Cloud(s.chip, new)
 

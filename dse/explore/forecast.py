@@ -137,6 +137,7 @@ def forecast(
     rng = np.random.default_rng(seed + 1)  # the draws of the facts have used `seed` itself
     for name, spread in a.taste.items():
         if name in numbers:
+            # a maker's taste is no error of the model: it spreads what is built around what is best
             numbers[name] = numbers[name] * np.exp(spread * ndtri(rng.random(len(able))))
     chosen = [a.study.choices[kept[k].choice_index] for k in best[able]]
     words = {what: tuple(str(getattr(c, what)) for c in chosen) for what in WORDS}
@@ -182,6 +183,7 @@ def _answers(
     done = int(np.searchsorted(draws[order], n))
     o, data = jax.tree.map(lambda x: x[:done], (o, every[0]))
     values = in_batches(partial(solved_quantities, search.core), (o.z, data), CHUNK)
+    # a choice that supply does not offer in a draw keeps its infinity, and so cannot win there
     logs, where = logs[:, :n], tuple(np.asarray(places)[order[:done]].T)
     logs[where] = np.where(o.feasible, o.objective, np.inf)
     for name, x in (values | against(search.space, values)).items():

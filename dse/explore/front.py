@@ -24,7 +24,7 @@ from ..study.convex import coordinates
 from ..study.limits import full_name
 from ..study.metrics import ECONOMIC, METRICS, OF_WORKLOADS
 from ..study.study import Study
-from .front_problems import LEAST_WEIGHT, anchors_of, fan, sweep
+from .front_problems import LEAST_WEIGHT, anchors_of, cross, fan, sweep
 from .ray import LATE, Point, Rays, blank_of_points
 
 TIE = 6
@@ -130,12 +130,14 @@ def front(
         sweep(rays, anchors, n, progress)
     else:
         fan(rays, anchors, n, progress)
+    cross(rays)
     return collect(rays, n)
 
 
 def checked_metrics(study: Study, metrics: tuple[str, ...]) -> tuple[str, ...]:
     """Canonical names of metrics, economic ones as means over workloads; SpecError as `front`."""
     names = tuple(full_name(m, tuple(METRICS), "metric") for m in metrics)
+    # one number per design is traded; of several workloads that is their mean
     names = tuple(f"mean_{m}" if m in ECONOMIC else m for m in names)
     if not 2 <= len(set(names)) == len(names) <= 4:
         raise SpecError(f"metrics {', '.join(metrics)}: give two to four different ones")
@@ -162,6 +164,7 @@ def front_of(rays: Rays, every: list[Point], n: int | None = None, *, whole: boo
     certified = np.asarray([float(p.optimum.gap) <= GAP for p in solved], dtype=bool)
     # two that differ by the solver's rounding alone must not both count, nor beat each other in turn
     best = is_unbeaten(np.exp(np.round(np.log(values), TIE))) & certified
+    # thinned after the filter: a neighbour that is beaten must not hide one that is not
     best[best] = is_worth_showing(np.log(values[best]), NEAR / n if n else 0.0)
     order = sorted(np.flatnonzero(best), key=lambda i: tuple(values[i]))
     points = tuple(solved[i] for i in order)

@@ -9,9 +9,10 @@ from collections.abc import Callable
 import numpy as np
 
 from ..core.errors import SpecError
-from ..optimize.pricing import SAME
-from ..study.metrics import DELIVERED
-from .ray import LATE, Point, Rays, Row
+from ..optimize.pricing import SAME, Plans
+from ..optimize.space import leanest
+from ..study.metrics import DELIVERED, SPEEDUPS
+from .ray import LATE, Point, Rays, Row, improve
 
 FIRST = 10
 """Points that are spread evenly, with all choices, before choices are left out."""
@@ -21,6 +22,8 @@ MARGIN = 0.01
 """A choice is left out only if it is proved worse by more than this: its plans may not be the best yet [log units]."""
 LEAST_WEIGHT = 1e-3
 """Smallest weight of a metric on a ray, so that caps keep an interior."""
+BESIDE, PASSES = 4, 2
+"""Nearest problems whose choices and plans are tried, and how often, so that what wins can spread."""
 INSET = 1e-3
 """The very end of a front has no interior: the first cap lies this share of the range inside."""
 
@@ -32,7 +35,9 @@ def anchors_of(rays: Rays, progress: Callable[[str], None]) -> np.ndarray:
         caps = tuple(1.0 if i == j else c for i, c in enumerate(rays.widest))
         weights = tuple(float(i == j) for i in range(k))
         rows.append([(c, caps, weights) for c in range(len(rays.study.choices))])
+    # choice by choice: where time ends early, some choices have all of their ends, rather than all one of theirs
     points = rays.solve([r for of_choice in zip(*rows, strict=True) for r in of_choice])
+    cross(rays, every=True)
     found = []
     for group in rows:
         best = min((rays.solved[r] for r in group if r in rays.solved), key=lambda p: p.slack)
@@ -61,6 +66,7 @@ def sweep(rays: Rays, anchors: np.ndarray, n: int, progress: Callable[[str], Non
         scores = [_uncertainty(best[a], best[b]) for a, b in itertools.pairwise(known)]
         room = min(max(math.ceil(ROUND_FRAC * n), 1), n - len(known))
         widest = [i for i in np.argsort(scores)[::-1][:room] if scores[i] > 0.0]
+        # halfway in logs: wherever the two tangents meet, what is uncertain is cut in two
         rows = [_capped(k, (known[i] + known[i + 1]) / 2) for i in widest for k in every]
         rows = promising(rays, rows)
         if not rows:
@@ -79,6 +85,7 @@ def fan(rays: Rays, anchors: np.ndarray, n: int, progress: Callable[[str], None]
     width = np.log(anchors.max(axis=0) / ideal)
     width = np.where(width > 0.0, width, 1.0)
     caps = tuple(float(x) for x in ideal)
+    # a few first: their multipliers prove of many choices that they cannot win in the other directions
     for size in (min(FIRST, n), n):
         directions = spread_directions(len(rays.metrics), size)
         for part in np.array_split(directions, math.ceil(len(directions) / FIRST)):
@@ -100,6 +107,28 @@ def _solve(rays: Rays, rows: list[Row]) -> None:
         if r[0] in near:
             starts[r] = min(near[r[0]], key=lambda p: _distance(p, r))
     rays.solve(rows, starts)
+
+
+def cross(rays: Rays, every: bool = False) -> None:
+    """Solve every problem under choices and plans that won beside it, and under the leanest plans (of `every` choice).
+
+    Plans and chips improve in turn, which can settle where neither alone gets better. A plan that won beside is a way
+    out, and so is the leanest where more than time counts, since the fastest plans fill memory.
+    """
+    lean = [] if set(rays.metrics) <= set(SPEEDUPS) else leanest(rays.space)
+    for _ in range(PASSES):
+        best: dict[tuple[tuple[float, ...], tuple[float, ...]], Point] = {}
+        for (_, caps, weights), p in rays.solved.items():
+            if (caps, weights) not in best or p.slack < best[caps, weights].slack:
+                best[caps, weights] = p
+        tries: dict[tuple[Row, Plans], None] = {}
+        for (caps, weights), p in best.items():
+            row = (p.choice_index, caps, weights)
+            others = sorted((q for q in best.values() if math.isfinite(q.slack)), key=lambda q, r=row: _distance(q, r))
+            ways = [(q.choice_index, q.plan_index) for q in others[: BESIDE + 1]]
+            ways += [(i, plans) for i, plans in lean if every or i == p.choice_index]
+            tries |= dict.fromkeys(((i, caps, weights), plans) for i, plans in ways)
+        improve(rays, [(r, plans) for r, plans in tries if r not in rays.solved or rays.solved[r].plan_index != plans])
 
 
 def _distance(p: Point, row: Row) -> float:
@@ -126,6 +155,7 @@ def promising(rays: Rays, rows: list[Row]) -> list[Row]:
         if any(p.choice_index == row[0] and _harder(row, p) for p in never):
             continue
         caps, w = np.log(row[1]), np.asarray(row[2])
+        # a small sum hardly holds the slack down, and dividing by it would turn rounding into a bound
         room = lam @ w
         of_row = np.where(room > LEAST_WEIGHT, bound - lam @ caps, -np.inf) / np.maximum(room, LEAST_WEIGHT)
         at_least = of_row[choice == row[0]].max(initial=-np.inf)

@@ -106,6 +106,7 @@ class Risk:
     @cached_property
     def drivers(self) -> tuple[Driver, ...]:
         """Unknowns by absolute rank correlation with the outcome; samples without a design rank last."""
+        # ranks, so that samples without a design (a merit of 0) are the worst ones rather than left out
         outcome = rankdata(self.merit)
         error = 1.0 / math.sqrt(max(self.n - 1, 1))
         if outcome.min() == outcome.max():

@@ -66,6 +66,7 @@ class PointStore:
         pq.write_table(table, sink)
         content = sink.getvalue()
         self.folder.mkdir(parents=True, exist_ok=True)
+        # behind the last there is, so that a run that resumes never writes over what it read
         place = max(map(_number, self.parts()), default=-1) + 1
         path = self.folder / f"points-{place:05d}-{digest(content)[:NAMED]}.parquet"
         write_whole(path, lambda p: p.write_bytes(content))
@@ -148,6 +149,7 @@ def _solved(rays: Rays, places: list[int], tries: list[Try]) -> list[Point]:
     lower, upper = (np.repeat(b[None], len(tries), axis=0) for b in rays.box)
     lower[:, places] = upper[:, places] = np.asarray([v for _, v in tries])
     data = rays.data([(p.choice_index, p.caps, p.weights) for p, _ in tries], [p.plan_index for p, _ in tries])
+    # from the point with fractions, counts moved into their boxes: the rest of the chip hardly changes
     start = np.clip(np.stack([p.optimum.z for p, _ in tries]), lower, upper)
     solved = solve_batch(eqx.Partial(along_ray, rays.core), data, lower, upper, start, size=BATCH)
     return [

@@ -122,6 +122,7 @@ def question(
     for name, side in sides(study, table["by"]).items():
         progress(f"{study.name}: {name}")
         same = side.workloads.keys() == study.workloads.keys()
+        # fewer workloads have another baseline, so that nothing of the common ground holds for them
         known = relative(space, side) if same else None
         solved.append(Side(name, solve(side, progress, known, gap_frac=gap_frac, limit_s=limit_s)))
     return Question(study.name, table["asks"], table["by"], table.get("note", ""), tuple(solved))

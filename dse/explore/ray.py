@@ -24,7 +24,7 @@ from ..optimize.batch import solve_batch
 from ..optimize.blank import blank_mm2
 from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum
-from ..optimize.pricing import Plans, alternate, fastest_plans
+from ..optimize.pricing import SAME, Plans, alternate, fastest_plans
 from ..optimize.search import bounds
 from ..optimize.space import Space, batch_of, element, own_plans, space_of
 from ..study.convex import ConvexCore, Data, allowed_frac, core_logs, named_numbers, ratio_rows, rows_of_limit
@@ -78,6 +78,7 @@ class Point:
 def along_ray(core: ConvexCore, z: Array, ray: RayData) -> tuple[Array, Array]:
     """Slack, and log ratios with the slack taken off."""
     _, g = core_logs(core, z[:-1], ray.data)
+    # linear in the slack, so that rows stay convex in both, and one bound holds for chip and slack together
     return z[-1], g - ray.weights * z[-1]
 
 
@@ -110,6 +111,7 @@ class Rays:
         caps = []
         for m in self.metrics:
             mine = [x.value for x in self.study.limits if x.metric == m and x.sense == "at_most"]
+            # a front over time ends at the baseline: what is slower trades away more than anybody has today
             caps.append(min([*mine, 1.0 if m == DELIVERED else FREE_CAP]))
         return tuple(caps)
 
@@ -182,10 +184,32 @@ class Rays:
     def _price(self, _: list[int], points: list[Point]) -> list[Plans]:
         """Fastest plan of every workload at each point's chip."""
         plans = [p.plan_index for p in points]
+        # a point's own metrics as caps: a cap on power then throttles every plan as the chip itself was
         data = self.data([(p.choice_index, p.values, p.weights) for p in points], plans).data
         structures = self.space.structure_of_choice[[p.choice_index for p in points]]
         z = np.stack([p.optimum.z[:-1] for p in points])
         return fastest_plans(self.core, z, data, structures, self.space.demands, plans)
+
+
+def improve(rays: Rays, tries: Sequence[tuple[Row, Plans]]) -> None:
+    """Solve problems under given plans, and keep what is better than the point that there is; until time is up."""
+    middle = (rays.box[0] + rays.box[1]) / 2
+    for begin in range(0, len(tries), BATCH):
+        if rays.deadline.over("choices and plans that won beside a point"):
+            return
+        rows, plans = (list(x) for x in zip(*tries[begin : begin + BATCH], strict=True))
+        known = [rays.solved.get(r) for r in rows]
+        z = np.stack([middle if p is None else p.optimum.z for p in known])
+        found = solve_batch(eqx.Partial(along_ray, rays.core), rays.data(rows, plans), *rays.box, z, size=BATCH)
+        better = []
+        for i, (r, p) in enumerate(zip(rows, plans, strict=True)):
+            point = rays.point(r, p, element(found, i))
+            # the same problem may stand in a batch under several plans: the least of all is kept
+            if r not in rays.solved or point.slack < rays.solved[r].slack - SAME:
+                rays.solved[r] = point
+                better.append(point)
+        if better:
+            rays.tell(better)
 
 
 def blank_of_points(rays: Rays, points: Sequence[Point]) -> np.ndarray:

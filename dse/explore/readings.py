@@ -28,7 +28,18 @@ from ..optimize.space import Space, batch_of, element, space_of
 from ..study.convex import ConvexCore, Data, chip_at, coordinates, model_of, named_numbers
 from ..study.design import with_free
 from ..study.limits import baseline_metric
-from ..study.metrics import FULL_LOAD, HEAT, HOTTEST, LOADS, METRICS, POWER, Limit, chip_state
+from ..study.metrics import (
+    DELIVERED,
+    FULL_LOAD,
+    HEAT,
+    HOTTEST,
+    LOADS,
+    METRICS,
+    POWER,
+    SPEEDUPS,
+    Limit,
+    chip_state,
+)
 from ..study.study import Study
 from .samples import CHUNK, SETTINGS
 
@@ -54,8 +65,15 @@ def opened(study: Study, tdp_W: float) -> Study:
     now = chip_state(study.baseline.chip)
     announced = {m: baseline_metric(m, lambda: now, m) for m in ANNOUNCED}
     # a baseline without FP4 would cap its peak at nothing
+    # far away, and there all the same: a row that is added later would be another program
     caps = [Limit(m, "at_most", OPEN * value) for m, value in announced.items() if value > 0]
     return dataclasses.replace(study, limits=(*(Limit(m, "at_most", tdp_W) for m in LOADS), *others, *caps))
+
+
+def check_speeds(study: Study) -> None:
+    """SpecError for a study whose least goal is no highest speed-up, which is all that is told of a chip here."""
+    if study.goal not in SPEEDUPS:
+        raise SpecError(f"study '{study.name}' minimises {study.goal}; what is compared here is {DELIVERED}")
 
 
 def limits_of(study: Study, reading: str, tdp_W: float) -> list[float]:
@@ -180,6 +198,8 @@ def readings(
     """The best design at every TDP under every reading, counts continuous; SpecError where there is none at all."""
     if not tdps_W:
         raise SpecError("TDPs: give at least one, in watts")
+    check_speeds(study)
+    # choices are picked once, in the middle: all of them at every point would take as many times as long
     middle = sorted(tdps_W)[len(tdps_W) // 2]
     search = search_of(space_of(opened(study, middle)), progress, deadline=deadline or Deadline())
     space, kept = search.space, _best_choices(search, middle, progress)

@@ -102,8 +102,10 @@ def pilot(
     if search.deadline.over("choices and plans but the best at the receipts' values"):
         return known[:1], math.nan
     known = known[:n_candidates]
+    # other draws than those of the answer: what is judged by a sample must not be chosen by it
     drawn = draw(what, n, seed + 1)
     search.progress(f"pilot: {len(known)} choices under {n} draws")
+    # a draw without a design counts as very bad: as infinitely bad, one of them would decide alone
     logs = np.minimum(solve_all_draws(search, known, drawn).log_goals, LOST)
     kept: list[int] = []
     best = np.full(logs.shape[1], LOST)
@@ -146,6 +148,7 @@ def solve_all_draws(search: Search, candidates: list[Candidate], drawn: Draw) ->
 def reoptimise(search: Search, candidates: list[Candidate], drawn: Draw) -> Outcomes:
     """The best candidate's design under every draw, or the first draws if time was up."""
     solved = solve_all_draws(search, candidates, drawn)
+    # the maker sees the facts before choosing the chip: of `robust` designs one is built for all draws
     winner = np.argmin(solved.log_goals, axis=0)
     every = np.arange(len(winner))
     best = solved.log_goals[winner, every]

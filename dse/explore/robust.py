@@ -80,6 +80,7 @@ def robust_design(
     heuristic. At `deadline` the best so far; no program is begun after it; None where none was looked for.
     """
     share = share_frac(robust)
+    # a tenth of 200 comes out as 19.999..., which spares 20
     spare = math.floor((1.0 - share) * found.n + 1e-9)
     if deadline is not None and deadline.over(UNTRIED):
         return None
@@ -90,6 +91,7 @@ def robust_design(
         if not search.deadline.over():
             possible = max(possible, *(p.most_met_frac(found.outcomes.goals[i]) for i, (p, _) in enumerate(tried)))
         return Hopeless(share, possible, blocking(found))
+    # chosen on its own samples, a design looks better than it is: fresh ones say what it keeps
     fresh = Program(search, program.candidate, draw(found.draw.unknowns, found.n, found.seed + FRESH))
     logs = fresh.log_goals(design.shared)
     free = dict(zip(search.core.free, map(math.exp, design.shared), strict=True))

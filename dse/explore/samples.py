@@ -124,6 +124,7 @@ class Samples:
         world = self.technology(base.node, base.hbm, base.link, package)
         best = []
         for w, (every, demands) in enumerate(self.search.space.ground.lowered):
+            # the baseline changes its plan with the draw, as a design does: a fixed plan would flatter the design
             places = [every.index(p) for p in self.search.space.plans[w] if p in every]
             stacked = row_of(stack_records(demands), places)
             rooms = self.headroom("usable_frac"), self.headroom("prefetch_frac")
@@ -152,6 +153,7 @@ class Samples:
         """Structure of a choice with the baseline's pipeline under every draw; its own dies, network and stacks."""
         study = self.search.space.study
         like = template(choice, study.baseline.chip, study.scaleout_Bps)
+        # these are the design's own, so that the ranges of the baseline's facts do not concern them
         own = {n: np.broadcast_to(getattr(like, n), (self.draw.n,)) for n in OF_CHOICE}
         own["hbm_capacity_B"] = own["hbm_capacity_B"] * (tech.memory.stack_capacity_B / stack_B(choice))
         return jax.tree_util.tree_map_with_path(lambda path, x: own.get(fact_name(path), x), self.chip(like))
@@ -229,6 +231,7 @@ def solve_in_turn(
     """Optima of the first problems, at least a batch, and of how many draws all problems are solved."""
     draws, found = problems[0], []
     for first in range(0, len(draws), CHUNK):
+        # all draws before this one are done; the one that the last batch cut through may not be
         ready = int(draws[first])
         if found and deadline.over(f"{n - ready} of {n} draws"):
             return _joined(found), ready

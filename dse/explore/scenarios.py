@@ -89,6 +89,7 @@ class Program:
         """The best design if `spare` samples may fail, by alternation: drop the worst, solve, rank all again."""
         best = Design(np.zeros(len(self.search.core.free)), math.inf)
         for _ in range(RESELECTIONS if spare else 1):
+            # which samples may fail is a choice of many: the worst at the last design do, and are ranked anew after it
             keep = np.sort(np.argsort(known, kind="stable")[: self.drawn.n - spare])
             shared = self.cut(keep, known, fixed)
             known = self.log_goals(shared)
@@ -109,6 +110,7 @@ class Program:
 
     def cut(self, keep: np.ndarray, known: np.ndarray, fixed: np.ndarray | None) -> np.ndarray:
         """Log free numbers, shape (f,), feasible for all of `keep`: violated scenarios are added until none is."""
+        # the hardest sample first: often it alone decides, and few are added
         active = [int(keep[np.argmax(known[keep])])]
         shared = np.zeros(len(self.search.core.free))
         for _ in range(ROUNDS):
@@ -133,6 +135,7 @@ class Program:
             places = self.search.integer_places
             low[places] = high[places] = fixed
         own = [b[rows, n_free:].ravel() for b in self.box]
+        # the bound on the goal is a coordinate, which needs a box as all others do
         middle = float(self.candidate.optimum.objective)
         bounds = [
             np.concatenate([shared, own[i], [middle + sign * math.log(SPAN)]])

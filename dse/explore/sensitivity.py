@@ -123,6 +123,7 @@ def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
     undetermined = tuple(n for n, x in zip(coordinates(search.core), free, strict=True) if x)
     parameters = []
     for i, (name, fact) in enumerate(named):
+        # such as the capacity of a stack that the study names: its generation's fact moves nothing
         if name.rpartition(": ")[2] in chosen:
             continue
         if abs(by_goal[i]) > ACTIVE or np.abs(by_design[:, i]).max() > ACTIVE:
@@ -179,6 +180,7 @@ def derivatives(
     moves = ~(held | (search.box[0] == search.box[1]))
     n_moves, m = int(moves.sum()), int(binds.sum())
     rows = jac[binds][:, moves]
+    # symmetric but indefinite, and singular where a capacity costs nothing: least squares instead of a factor
     kkt = np.block([[hess[np.ix_(moves, moves)], rows.T], [rows, np.zeros((m, m))]])
     answer = np.linalg.lstsq(kkt, -np.vstack([cross[moves], by_limit[binds]]), rcond=RANK)[0]
     _, sizes, ways = np.linalg.svd(kkt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -86,8 +87,10 @@ class Given(eqx.Module):
     def under(self, world: World) -> Data:
         """Coefficients in another world; memory follows its stacks, the baseline's times follow its calibration."""
         each = tuple(world.calibrations[name] for name in self.calibration_names)
+        # timed anew, since a calibration is that of both chips: its elasticity is the ratio's
         found = [evaluated(d, self.base, self.base_tech, c) for d, c in zip(self.own, each, strict=True)]
         node, xp = world.tech.node, jnp if is_traced(world) else np
+        # the chip's bytes are those of its stacks, which another world may make larger
         larger = world.tech.memory.stack_capacity_B / self.data.tech.memory.stack_capacity_B
         chip = dataclasses.replace(self.data.chip, hbm_capacity_B=self.data.chip.hbm_capacity_B * larger)
         return dataclasses.replace(
@@ -95,6 +98,13 @@ class Given(eqx.Module):
             baseline_s=xp.stack([e.step_s for e in found]) if found else self.data.baseline_s,
             overdrive_V=node.nominal_V - node.threshold_V, bond_loss=bond_loss(world.tech),
         )  # fmt: skip
+
+    def slowed_frac(self, place: int, by_frac: float, shares: Sequence[float]) -> float:
+        """How much slower the baseline gets with number `place` moved by `by_frac`, mean over workloads [log units]."""
+        values, form = flat_world(self.world)
+        moved = values * np.exp(by_frac * (np.arange(values.size) == place))
+        before, after = (np.asarray(self.under(form.world(v)).baseline_s) for v in (values, moved))
+        return float(np.average(np.log(after / before), weights=list(shares) or None))
 
 
 def labels(space: Space, c: Candidate, world: World) -> list[tuple[str, Sourced | None]]:

@@ -131,8 +131,13 @@ def facts_of(thing: OwnThing) -> Receipts:
 
 
 def _followed(thing: OwnThing) -> Receipts:
-    """Facts implied by the file's number of cores: tile memory shared by all cores of the base stays shared by all."""
-    if "n_cores" not in thing.own or not thing.inherited:
+    """Facts implied by the file's number of cores and of stacks: shared tile memory, and what all stacks hold."""
+    return {**_pool_of(thing), **_capacity_of(thing)} if thing.inherited else {}
+
+
+def _pool_of(thing: OwnThing) -> Receipts:
+    """Tile memory shared by all cores of the base stays shared by all."""
+    if "n_cores" not in thing.own:
         return {}
     n_cores, pool, n_dies = (np.float64(number(thing.inherited, n)) for n in ("n_cores", "cores_per_pool", "n_dies"))
     if not shares_pool(pool, n_cores, n_dies):
@@ -140,6 +145,16 @@ def _followed(thing: OwnThing) -> Receipts:
     now = float(pool / n_cores) * number(thing.own, "n_cores")
     told = f"as {thing.base}: {pool:g} of its {n_cores:g} cores share tile memory"
     return {"cores_per_pool": Sourced("cores_per_pool", now, now, now, "derived", "dse2026", told)}
+
+
+def _capacity_of(thing: OwnThing) -> Receipts:
+    """As many bytes per stack as the base has."""
+    if "n_stacks" not in thing.own:
+        return {}
+    stack_B = number(thing.inherited, "hbm_capacity_B") / number(thing.inherited, "n_stacks")
+    now = stack_B * number(thing.own, "n_stacks")
+    told = f"as {thing.base}: {quantity_text('hbm_capacity_B', stack_B)} in each stack"
+    return {"hbm_capacity_B": Sourced("hbm_capacity_B", now, now, now, "derived", "dse2026", told)}
 
 
 _BY_PRECISION = {"macs_per_cycle": "macs"}

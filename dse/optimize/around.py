@@ -21,7 +21,7 @@ from jaxtyping import Array
 from ..core.free import Free
 from ..core.text import percent
 from ..core.types import FloatLike, Scalar, Vector
-from ..study.convex import ConvexCore, Data, Kind, coordinates, core_logs
+from ..study.convex import TIMES, ConvexCore, Data, Kind, coordinates, core_logs
 from ..study.metrics import Limit
 from ..study.study import Study
 from .batch import WIDTH, prepare_batch, solve_batch
@@ -40,7 +40,7 @@ def what_if(
     study: Study, reports: tuple[LimitReport, ...] = (), space: Space | None = None,
     progress: Callable[[str], None] = lambda _: None, deadline: Deadline | None = None,
 ) -> tuple[WhatIf, ...]:  # fmt: skip
-    """Goal of a study with each limit 10 % looser, and without it, over all choices, with continuous counts.
+    """Goal of a study with each limit and promise 10 % looser, and without it, over all choices, continuous counts.
 
     Of `reports`, bounds of free numbers that cost something are moved too, but not dropped.
     """
@@ -49,22 +49,46 @@ def what_if(
     def goal(changed: Study) -> float:
         return math.exp(run_search(search_of(relative(space, changed), deadline=deadline))[0].log_goal)
 
+    # from the same search with fractions as the moved goals: against the whole design every change would look better
     now, found = goal(study), []
-    for i, limit in enumerate(study.limits):
-        if deadline.over(f"{len(study.limits) - i} of {len(study.limits)} limits were not moved"):
-            return tuple(found)
-        progress(f"without {limit.name}")
-        # plans are searched anew, by a search that can miss some; what met the tighter limit meets the looser one too
-        moved = min(now, goal(with_limit(study, i, loosened(limit, MOVED))))
-        dropped = min(moved, goal(with_limit(study, i, loosened(limit, DROPPED))))
-        found.append(WhatIf(limit.metric, limit.sense, limit.value, now, moved, dropped))
-    bounds = [x for x in reports if x.kind is Kind.BOUND and x.name in {f.name for f in study.free}]
-    for k, x in enumerate(bounds):
-        if deadline.over(f"{len(bounds) - k} of {len(bounds)} bounds were not moved"):
-            break
-        progress(f"with a wider {x.name}")
-        found.append(WhatIf(x.name, x.sense, x.limit, now, min(now, goal(widened(study, x))), None))
+    for kind, group in (("limits", _limits_moved(study)), ("bounds", _bounds_moved(study, reports))):
+        for i, (name, sense, value, looser, without) in enumerate(group):
+            if deadline.over(f"{len(group) - i} of {len(group)} {kind} were not moved"):
+                return tuple(found)
+            progress(f"with a looser {name}")
+            # plans are searched anew, by a search that can miss some; what met the tighter limit meets the looser too
+            moved = min(now, goal(looser))
+            dropped = None if without is None else min(moved, goal(without))
+            found.append(WhatIf(name, sense, value, now, moved, dropped))
     return tuple(found)
+
+
+Move: TypeAlias = tuple[str, str, float, Study, Study | None]
+"""Name, sense and value of what is moved, and the study with it looser, and without it where that can be asked."""
+
+
+def _limits_moved(study: Study) -> list[Move]:
+    """Every limit of a study, then every promised latency."""
+    found: list[Move] = []
+    for i, x in enumerate(study.limits):
+        looser, without = (with_limit(study, i, loosened(x, factor)) for factor in (MOVED, DROPPED))
+        found.append((x.metric, x.sense, x.value, looser, without))
+    for name, promised_s in zip(study.workloads, study.deadlines_s, strict=True):
+        if math.isfinite(promised_s):
+            looser, without = (with_promise(study, name, promised_s * factor) for factor in (MOVED, math.inf))
+            found.append((f"{TIMES}{name}", "at_most", promised_s, looser, without))
+    return found
+
+
+def _bounds_moved(study: Study, reports: Sequence[LimitReport]) -> list[Move]:
+    """The bounds of free numbers that cost something; the models do not hold far beyond them."""
+    bounds = [x for x in reports if x.kind is Kind.BOUND and x.name in {f.name for f in study.free}]
+    return [(x.name, x.sense, x.limit, widened(study, x), None) for x in bounds]
+
+
+def with_promise(study: Study, workload: str, promised_s: float) -> Study:
+    """The study with another promised latency of a workload; the baseline keeps the plan that its own promise chose."""
+    return dataclasses.replace(study, longest_s={**study.longest_s, workload: promised_s})
 
 
 def loosened(limit: Limit, factor: float) -> Limit:
@@ -102,6 +126,7 @@ def end_logs(core: ConvexCore, z: FloatLike, end: End) -> tuple[Array, Array]:
     """Log of one number, and all log limits with the goal among them."""
     data, direction, most = end
     goal, limits = core_logs(core, z, data)
+    # a product of numbers is a straight line in logs: convex both ways, so that either end of its range has a proof
     return jnp.dot(direction, z), jnp.append(limits, goal - most)
 
 
@@ -115,7 +140,9 @@ def near(
     """
     search = search_of(space or space_of(study), progress, deadline=deadline or Deadline())
     run_search(search)
+    # the goal may be that of whole counts: designs with fractions reach it with room, so that the set has an interior
     most = math.log(goal) + math.log1p(share_frac)
+    # what misses the goal at its own optimum has no design in the set
     points = [c for c in search.seen.values() if c.log_goal <= most]
     directions = directions_of(search.core)
     progress(f"{len(points)} choices and plans reach {percent(share_frac)}: {2 * len(directions)} ends each")
@@ -155,6 +182,7 @@ def _ends(
     pairs = list(itertools.product(points, directions))
     batch = (data_of_each(search, [c for c, _ in pairs]), np.stack([d for _, d in pairs]), np.full(len(pairs), most))
     lower, upper = search.box
+    # the optimum is in the set: every end is sought from a design that meets everything
     starts = np.stack([c.optimum.z for c, _ in pairs])
     model = eqx.Partial(end_logs, search.core)
     o = jax.device_get(solve_batch(model, batch, lower, upper, starts, size=WIDTH))
@@ -168,6 +196,7 @@ def with_more(
     solution: Solution, what_ifs: bool, near_frac: float, limit_s: float, tell: Callable[[str], None]
 ) -> Solution:
     """The solution with both where asked; Ctrl-C ends that, but loses nothing that was found before."""
+    # time of its own: a long proof must not leave none for what was asked besides
     more, found = Deadline(limit_s), {}
     try:
         if what_ifs:

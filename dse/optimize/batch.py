@@ -30,6 +30,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 @cache
 def _cores() -> ThreadPoolExecutor:
+    # threads are enough: a compiled program lets go of the interpreter's lock while it runs
     return ThreadPoolExecutor(CORES, thread_name_prefix="solver")
 
 
@@ -79,6 +80,7 @@ def solve_batch(
     """
     arrays, shared = eqx.partition(data, lambda x: isinstance(x, (jax.Array, np.ndarray)))
     boxes = [np.asarray(x, dtype=float) for x in (lower, upper, start)]
+    # an array without this axis would be broadcast in silence, one problem's number in all of them
     axes = {np.shape(x)[:1] for x in [*jax.tree.leaves(arrays), *(x for x in boxes if x.ndim == 2)]}
     if len(axes) != 1 or () in axes:
         raise SpecError(f"a batch needs one leading axis, got {sorted(axes)}; give every array in data the same one")
@@ -88,6 +90,7 @@ def solve_batch(
     def solve(some: Any, box: list[Array | np.ndarray]) -> Optimum:
         return _solve_chunk(fun, eqx.combine(some, shared), box, loose, settings)
 
+    # powers of two: few sizes are compiled, and less than half of a call is padding
     size = size or min(WIDEST, 2 ** (n_batch - 1).bit_length())
     return in_batches(solve, (arrays, boxes), _at_once(size))
 
@@ -102,5 +105,6 @@ def prepare_batch(
 ) -> None:
     """Make the program by which `solve_batch` solves `WIDTH` problems side by side, where programs are kept."""
     rows = _at_once(WIDTH)
+    # a program depends on shapes alone, so that one row stands for all
     batch = jax.tree.map(lambda x: np.broadcast_to(x, (rows, *np.shape(x))), data)
     _solve_chunk.prepare(fun, batch, [np.zeros((rows, n))] * 3, loose, settings)

@@ -35,14 +35,17 @@ def study_blank_mm2(study: Study, chip: Chip, tech: Technology) -> float:
 
 def blank_mm2(forms: Forms, values: Vector, chip: Chip, tech: Technology) -> FloatLike:
     """Least blank silicon of a die, or 0, that meets limits on watts by area and on least areas; traced."""
+    # blank silicon that it has already would be counted twice
     s = chip_state(dataclasses.replace(chip, blank_mm2=0.0), tech)
     die = spread_mm2(forms, values, s)
+    # all that the blocks leave, white space that the edge asks for included: a chip's blank is measured from its blocks
     spare = jnp.maximum(die - total_area_mm2(s.area) / chip.n_dies, 0.0)
     return jnp.where(die > s.die_mm2, spare, 0.0)
 
 
 def spread_mm2(forms: Forms, values: Vector, s: State) -> FloatLike:
     """The die of a state, or one as much larger as its limits on watts by area, and on area at least, ask [mm2]."""
+    # heat falls with area, areas grow with it: of both, the side that more silicon helps
     asks_area = [m in ON_A_DIE and (sense == "at_most") == (m == HEAT) for m, sense in forms]
     held = [(m, jnp.asarray(values)[i]) for i, (m, _) in enumerate(forms) if asks_area[i]]
     if not held:

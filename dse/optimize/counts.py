@@ -19,6 +19,7 @@ def steps_of_choice(search: Search, choice_index: int) -> list[np.ndarray]:
 def fixed_boxes(search: Search, values: list[tuple[float, ...]]) -> tuple[np.ndarray, np.ndarray]:
     """The box once per entry of `values`, with stepped numbers fixed to it (an empty box fixes a coordinate)."""
     lower, upper = (np.repeat(b[None], len(values), axis=0) for b in search.box)
+    # a coordinate with equal ends is fixed: one program solves with any of the counts held
     lower[:, search.integer_places] = upper[:, search.integer_places] = np.asarray(values).reshape(len(values), -1)
     return lower, upper
 
@@ -35,6 +36,7 @@ def around(search: Search, choice_index: int, z: np.ndarray) -> list[tuple[float
         # a number on a step, but for rounding, is between that step and the next
         above = int(np.searchsorted(logs, float(z[i]) + SAME, side="right"))
         options.append(logs[max(above - 1, 0) : above + 1].tolist())
+    # two steps of each stepped number, and of those there are five: 32 corners at most
     near = itertools.product(*options)
     return sorted(near, key=lambda v: sum(abs(x - float(z[i])) for x, i in zip(v, places, strict=True)))
 
@@ -43,6 +45,7 @@ def beside(search: Search, choice_index: int, values: tuple[float, ...]) -> list
     """Logs of what can be built one step from `values` in each stepped number, `values` left out."""
     options = []
     for x, logs in zip(values, steps_of_choice(search, choice_index), strict=True):
+        # values are steps but for rounding, so that the nearest one is their own
         at = int(np.argmin(np.abs(logs - x)))
         options.append(logs[max(at - 1, 0) : at + 2].tolist())
     return [v for v in itertools.product(*options) if v != values]

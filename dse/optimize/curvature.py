@@ -69,10 +69,12 @@ def _entries(equation: Any) -> float:
 def _dot(equation: Any, terms: Sequence[Term]) -> Term:
     (axes, _), _ = equation.params["dimension_numbers"]
     n = int(np.prod([equation.invars[0].aval.shape[i] for i in axes]))
+    # a contraction is a sum of products, and `product` has seen to it that none is negative
     return algebra.repeated(algebra.product(*terms), n)
 
 
 def _reduced(reduce: Callable[[Sequence[Term]], Term]) -> Rule:
+    # of one entry there is nothing to reduce, so that a monomial stays one; more are two of the same kind
     return lambda equation, terms: terms[0] if _entries(equation) <= 1 else reduce([terms[0], terms[0]])
 
 
@@ -82,6 +84,7 @@ def _reduced_product(equation: Any, terms: Sequence[Term]) -> Term:
         return t
     if t.verdict is Verdict.NEGATIVE:
         return broken("multiplies by a negative term")  # an even number of them is positive
+    # logs of the entries add, which keeps their curvature; of constants any power of the interval may come out
     return algebra.power(t, const(0.0, INF)) if t.is_const else t
 
 
@@ -91,6 +94,7 @@ def _to_the(exponent: float) -> Rule:
 
 def _integer_power(equation: Any, terms: Sequence[Term]) -> Term:
     y = float(equation.params["y"])
+    # the only power of a negative constant whose sign is known
     even = terms[0].is_const and terms[0].low < 0.0 and y % 2 == 0
     return const(0.0, INF) if even else algebra.power(terms[0], const(y, y))
 
@@ -106,6 +110,7 @@ def _compared(equation: Any, terms: Sequence[Term]) -> Term:
     if not all(t.is_const for t in terms):
         return broken("compares variables")
     a, b = (terms[1], terms[0]) if equation.primitive.name in ("gt", "ge") else (terms[0], terms[1])
+    # decided only where the intervals do not touch, for all coefficients of the class at once
     if a.high < b.low and equation.primitive.name not in ("eq", "ne"):
         return const(1.0, 1.0)
     return const(0.0, 0.0) if a.low > b.high and equation.primitive.name != "ne" else const(0.0, 1.0)
@@ -121,6 +126,7 @@ def _selected(_: Any, terms: Sequence[Term]) -> Term:
     which, *branches = terms
     if not which.is_const:
         return which if which.verdict is Verdict.UNKNOWN else broken("chooses by variables")
+    # decided for the whole class: the other branch is never taken, and may break every rule
     if which.low == which.high:
         return branches[int(which.low)]
     unknown = [t for t in branches if t.verdict is Verdict.UNKNOWN]
@@ -192,6 +198,7 @@ CALLS = (
 def _place(equation: Any, caller: str) -> str:
     """Source line of an equation; that of its caller if JAX knows none."""
     try:
+        # private, and so perhaps gone one day: messages then lose their line, and nothing else
         from jax._src.source_info_util import summarize
 
         line = summarize(equation.source_info)
@@ -204,6 +211,7 @@ def _apply(equation: Any, operands: list[Term], caller: str) -> list[Term]:
     name, params = equation.primitive.name, equation.params
     place = _place(equation, caller)
     if name in CALLS:
+        # of a `custom_jvp` this is the value, not the derivative rule, which may do as it likes
         inner = next(params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params)
         return _walk(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), operands, place)
     unknown = [t for t in operands if t.verdict is Verdict.UNKNOWN]
@@ -237,12 +245,14 @@ def sign_class(values: Any) -> Term:
     low, high = (float(array.min()), float(array.max())) if array.size else (1.0, 1.0)
     if np.asarray(values).dtype == bool:
         return const(0.0, 1.0)
+    # NaN compares as false, and belongs here too
     if not low >= 0.0:
         return const(-INF, INF)
     return const(1.0 if low >= 1.0 else 0.0, 1.0 if high <= 1.0 else INF, low > 0.0)
 
 
 def _verdict(t: Term) -> Curvature:
+    # what may be negative has no logarithm, however it is curved
     if t.verdict is Verdict.NEGATIVE or t.low < 0.0:
         return Curvature(Verdict.UNKNOWN, t.reason or "the output may be negative")
     return Curvature(t.verdict, t.reason)
@@ -280,6 +290,7 @@ def _prove(fn: Callable[..., Any], variables: Any, coefficients: Any, one: Calla
     """Walk `fn` traced with `one` of the coefficients."""
     arrays, program = eqx.partition(coefficients, _is_number)
     x = jax.tree.map(lambda leaf: np.asarray(leaf, dtype=float), variables)
+    # traced with one entry of a batch, judged by the classes of all of them: so that it holds for each
     example = jax.tree.map(lambda leaf: np.asarray(one(leaf)), arrays)
 
     def flat(x: Any, c: Any) -> list[Any]:

@@ -36,6 +36,7 @@ class Deadline:
 
     def over(self, undone: str = "") -> bool:
         """Whether time is up. To be asked after a batch, when more is left: `undone` then says what that is."""
+        # the clock starts with the first question: lowering and compiling come before it, and are no search
         if self.began_s is None:
             self.began_s = self.clock()
         if self.spent_s < self.limit_s:

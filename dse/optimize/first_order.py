@@ -55,6 +55,7 @@ def solve_first_order(
 
     def lagrangian(y: Array, lam: Array, rho: Array) -> Array:
         f, g = fun(place(y), data)
+        # its slope is continuous where a limit begins to count, at g = -lam / rho: Adam meets no kink
         return f + jnp.sum(jnp.maximum(lam + rho * g, 0.0) ** 2 - lam**2) / (2.0 * rho)
 
     def ascend(carry: tuple[Array, Array], schedule: tuple[Array, Array]):
@@ -70,6 +71,7 @@ def solve_first_order(
         decays = jnp.asarray(optax.cosine_decay_schedule(1.0, per_round, 0.01)(jnp.arange(per_round, dtype=float)))
         (y, _), _ = jax.lax.scan(descend, (y, adam.init(y)), decays)
         _, g = fun(place(y), data)
+        # with these multipliers the plain Lagrangian has the slope that the augmented one has here
         return (y, jnp.maximum(lam + rho * g, 0.0)), None
 
     # gentle first, so that multipliers find their size before limits get stiff; then small steps, where they are

@@ -77,8 +77,10 @@ def ground_of(study: Study) -> Ground:
     found = [lowered(system, w, c, study.streams) for w, system, c in each]
     own = Structure(array_shape(chip.core.tensor))
     known = {(w, own): ({p: i for i, p in enumerate(every)}, stack_records(d)) for w, (every, d) in enumerate(found)}
+    # the chip as sold, under its own TDP and none of the study's limits: a speed-up is over what can be bought
     tech, best = chip_technology(chip), []
     for (plans, demands), c, deadline_s in zip(found, calibrations, study.deadlines_s, strict=True):
+        # of a batch that is chosen the fastest per token may break the promise, which holds for the baseline too
         i = fastest(plans, demands, chip, tech, c, deadline_s)
         best.append((plans[i], float(evaluated(demands[i], chip, tech, c).step_s)))
     valid = valid_plans(study, systems, [plans for plans, _ in found])
@@ -106,7 +108,9 @@ def rates_of(
     served = [study.services.get(name) for name in study.workloads]
     tokens = np.asarray([x.traffic_frac * x.requests.n_output if x else 0.0 for x in served])
     chips = np.asarray([float(x.n_chips) for x in systems])
+    # chip-seconds of a request: a model that takes longer per token holds more of the fleet
     taken = tokens * chips * np.asarray([t for _, t in baselines]) / n_tokens
+    # without models in service nobody reads the shares: 0 then, since a NaN would spread through the traced state
     return n_tokens, taken / max(float(np.sum(taken)), np.finfo(float).tiny)
 
 
@@ -135,6 +139,7 @@ def valid_plans(
     """All valid plans of each workload in every system that a design may sit in; `own` are those in the baseline's."""
     found = {}
     for name in study.system_names:
+        # one fabric admits the same plans under any name
         if is_own(study, name):
             found[name] = [dict.fromkeys(every) for every in own]
         else:
@@ -184,6 +189,7 @@ def _lowered_on(
 ) -> dict[Structure, StepDemand]:
     """Stacked demands of plans on each structure, kept from earlier runs; a plan's structures share what it moves."""
     texts = {at: text_of(ground, w, at, plans) for at, plans in wanted.items() if len(plans) >= worth_keeping}
+    # written by this package under a digest of its own code, so that unpickling runs nobody else's
     found = {at: pickle.loads(body) for at, text in texts.items() if (body := kept("optimize", text)) is not None}
     rest: dict[Structure, dict[Plan, StepDemand]] = {at: {} for at in wanted if at not in found}
     asked = {at: set(wanted[at]) for at in rest}

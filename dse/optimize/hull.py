@@ -39,6 +39,7 @@ def with_signed_parts(tech: Technology, parts: Sequence[Any]) -> Technology:
 
 def declared_signs(demand: Any) -> Any:
     """The declared sign of every leaf of a demand, in its structure; TypeError where a field declares none."""
+    # neither converted nor checked: what is filled in are signs, no numbers with units
     signs = object.__new__(type(demand))
     for f in dataclasses.fields(demand):
         value = getattr(demand, f.name)
@@ -55,6 +56,7 @@ def declared_signs(demand: Any) -> Any:
 
 def undominated(rows: np.ndarray) -> np.ndarray:
     """Positions of the rows that no other row undercuts or equals in every column; of equal rows the first stays."""
+    # equal columns would ask the same question over and over
     columns = np.stack(list({x.tobytes(): x for x in rows.T}.values()), axis=1)
     order = np.lexsort(columns.T)  # whoever undercuts a row in every column comes before it
     kept, best, n = np.empty(len(rows), dtype=int), np.empty_like(columns), 0
@@ -116,6 +118,7 @@ def worth_a_proof(space: Space, table: Bought) -> list[np.ndarray]:
         same = (int(space.structure_of_choice[i]), *(np.asarray(x)[i].tobytes() for x in rest))
         alike.setdefault(same, []).append(i)
     # what tells choices apart beyond signed numbers (a node, dies) has no better side, so that it makes its own group
+    # a number of sign 0 is read by no row, so that it must not keep a beaten choice alive
     counted = table.rows[:, table.signs != 0.0]
     return [np.asarray(members)[undominated(counted[members])] for members in alike.values()]
 
@@ -145,6 +148,7 @@ class PlanTable:
 
     def hulls(self, arrays: np.ndarray, groups: Sequence[np.ndarray]) -> np.ndarray:
         """Smallest coefficients of each group of plans on its structure, shape (groups, coefficients)."""
+        # rows are turned so that less is better: the least of each undercuts all members, and so does its optimum
         return np.stack([self.rows[a, g].min(axis=0) for a, g in zip(arrays, groups, strict=True)])
 
     def flat(self, demands: StepDemand) -> np.ndarray:

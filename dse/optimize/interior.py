@@ -34,7 +34,25 @@ from .newton import (
 )
 
 N_TRIALS = 8
-"""Steps tried along one direction, each 0.4 of the one before; the last is taken as it is."""
+"""Steps tried along one direction, each `SHORTER` of the one before; the last is taken as it is."""
+SHORTER = 0.4
+"""Less than a half, so that eight trials span a factor of 600."""
+ARMIJO_FRAC = 1e-4
+"""Share of the predicted fall that a step must reach, the usual one [nocedal2006] section 3.1: nearly any fall."""
+STALL = 1e-11
+"""Rise of the merit, relative, that counts as none: its terms are rounded by less, all together."""
+KEEP_FRAC = 0.99
+"""Share of the way to a boundary that a step may go; closer still as the barrier falls, so that the end is fast."""
+WITHIN = 1e8
+"""How far multipliers of bounds may leave `mu / distance`: farther away steps stall, and closer ones need no help."""
+BARRIER_FRAC, BARRIER_POWER = 0.2, 1.5
+"""How the barrier falls: by a factor at first, then faster and faster [nocedal2006] section 19.3."""
+LAST_FRAC = 0.1
+"""Residual at the end over `tolerance`: what is reported, without the barrier, is rounded a little more."""
+LAST_PRODUCTS = 10.0
+"""Largest complementarity product at the end over `barrier_end`."""
+INSET = 0.01
+"""How far inside the unit box a start is kept: on a bound the barrier has no value."""
 
 
 class Optimum(eqx.Module):
@@ -91,12 +109,13 @@ class _Search(eqx.Module):
 def _land(c: _Search, at: Local, settings: Settings) -> Iterate:
     """The iterate at the end of the step tried, kept positive: slacks `max(u - g, mu / rho)` minimise the merit."""
     here, way = c.here, c.way
+    # primal and dual steps have lengths of their own: one that is near its boundary does not hold up the other
     unit, excess = here.unit + c.step * way.unit, here.excess + c.step * way.excess
     slack = jnp.maximum(excess - at.g - settings.margin, here.mu / c.rho)
 
     def safe(multiplier: Array, change: Array, distance: Array) -> Array:
         centred = here.mu / distance
-        return jnp.clip(multiplier + c.dual_step * change, 1e-8 * centred, 1e8 * centred)
+        return jnp.clip(multiplier + c.dual_step * change, centred / WITHIN, centred * WITHIN)
 
     low, high = safe(here.low, way.low, unit), safe(here.high, way.high, 1.0 - unit)
     return Iterate(unit, slack, excess, here.lam + c.dual_step * way.lam, low, high, here.mu)
@@ -105,11 +124,14 @@ def _land(c: _Search, at: Local, settings: Settings) -> Iterate:
 def _judge(problem: Problem, it: Iterate, at: Local, settings: Settings) -> tuple[Iterate, Array]:
     """The iterate with its barrier lowered if this one is solved, and whether all is solved or proved impossible."""
     error, products = residuals(it, at.g, problem.width * (at.slope_f + at.slope_g), settings)
+    # each barrier problem is solved only roughly, to a few times mu: the next one moves its solution by as much anyway
     solved = jnp.maximum(error, jnp.max(jnp.abs(products - it.mu))) <= settings.centring * it.mu
     # far away the barrier falls by a fixed factor, near the end faster and faster [nocedal2006] section 19.3
-    lower = jnp.maximum(jnp.minimum(0.2 * it.mu, it.mu**1.5), settings.barrier_end)
-    finished = (error <= 0.1 * settings.tolerance) & (jnp.max(products) <= 10.0 * settings.barrier_end)
+    lower = jnp.maximum(jnp.minimum(BARRIER_FRAC * it.mu, it.mu**BARRIER_POWER), settings.barrier_end)
+    finished = (error <= LAST_FRAC * settings.tolerance) & (jnp.max(products) <= LAST_PRODUCTS * settings.barrier_end)
+    # a limit that is missed by more than rounding is never an end; a model that is not finite is, with no answer
     finished = (finished & jnp.all((at.g <= ROUNDING) | problem.loose)) | jnp.isinf(error)
+    # where the box is proved to miss its limits, going on would only raise the price of the excess
     finished = finished | (~problem.relaxes & (_bounds(problem, it, at).violation > settings.margin))
     return eqx.tree_at(lambda x: x.mu, it, jnp.where(solved & ~finished, lower, it.mu)), finished
 
@@ -124,13 +146,14 @@ def _aim(problem: Problem, c: _Search, it: Iterate, at: Local, settings: Setting
     it, finished = _judge(problem, it, at, settings)
     width, nu = problem.width, settings.penalty
     way = direction(it, at, width, settings)
-    fraction = jnp.maximum(0.99, 1.0 - it.mu)
+    fraction = jnp.maximum(KEEP_FRAC, 1.0 - it.mu)
     primal = [(it.unit, way.unit), (1.0 - it.unit, -way.unit), (it.slack, way.slack), (it.excess, way.excess)]
     dual = [(it.lam, way.lam), (nu - it.lam, -way.lam), (it.low, way.low), (it.high, way.high)]
     steps = longest(primal, fraction), longest(dual, fraction)
     # the merit is exact, its minimum that of the problem, where missed limits cost more than every multiplier
     rho = 1.0 + 2.0 * jnp.max(jnp.maximum(it.lam, it.lam + way.lam), initial=0.0)
     slope = merit_slope(at, it, way, width, rho, settings)
+    # the step begins anew at every iterate, and so does the count of trials: both are part of what `vmap` carries
     return _Search(
         it, at, way, *steps, merit(at, it, rho, settings), slope, rho, jnp.asarray(0), c.n_iterations + 1, finished
     )
@@ -140,12 +163,14 @@ def _advance(problem: Problem, c: _Search, settings: Settings) -> _Search:
     """Evaluate the model at the step being tried; take it and aim anew, or try a shorter one."""
     lam = c.here.lam + c.dual_step * c.way.lam
     at = local(problem, c.here.unit + c.step * c.way.unit, lam)
+    # slacks at the end of the step follow from the limits found there, so that a poor prediction of them costs nothing
     there = _land(c, at, settings)
     # the last term: near the end a step gains less than the merit is rounded by. A poor step that is taken costs time,
     # never truth, since bounds hold at any point and for any multipliers.
-    enough = c.merit + 1e-4 * c.step * c.slope + 1e-11 * (1.0 + jnp.abs(c.merit))
+    enough = c.merit + ARMIJO_FRAC * c.step * c.slope + STALL * (1.0 + jnp.abs(c.merit))
     taken = (merit(at, there, c.rho, settings) <= enough) | (c.n_tried + 1 >= N_TRIALS)
-    shorter = eqx.tree_at(lambda x: (x.step, x.n_tried), c, (0.4 * c.step, c.n_tried + 1))
+    shorter = eqx.tree_at(lambda x: (x.step, x.n_tried), c, (SHORTER * c.step, c.n_tried + 1))
+    # both branches are computed and one is kept: under `vmap` every problem is in its own phase of one program
     return jax.tree.map(lambda new, old: jnp.where(taken, new, old), _aim(problem, c, there, at, settings), shorter)
 
 
@@ -175,8 +200,9 @@ def solve_convex(
     # at a price of 1 an excess is its own cost, and the goal is left out: the same program minimises their sum
     settings = eqx.tree_at(lambda s: s.penalty, settings, jnp.where(loose, 1.0, settings.penalty))
     problem = Problem(fun, data, lower, upper, loose)
+    # a fixed coordinate (no width) has gradient zero per unit box and stays where its bounds are
     width = problem.width
-    unit = jnp.clip((start - lower) / jnp.where(width > 0.0, width, 1.0), 0.01, 0.99)
+    unit = jnp.clip((start - lower) / jnp.where(width > 0.0, width, 1.0), INSET, 1.0 - INSET)
     first = _standing(problem, jnp.where(width > 0.0, unit, 0.5), settings)
     end = jax.lax.while_loop(
         lambda c: ~c.stop & (c.n_iterations < settings.max_iterations), lambda c: _advance(problem, c, settings), first
@@ -187,6 +213,7 @@ def solve_convex(
 def _standing(problem: Problem, unit: Array, settings: Settings) -> _Search:
     """A search that has not evaluated anything yet: its first trial is a step of length 0, always taken."""
     n = unit.shape[0]
+    # multipliers and excesses stand on the central path of the first barrier, so that no product starts far from mu
     free, held, one = jnp.zeros(n), jnp.zeros(problem.loose.shape), jnp.ones(())
     mu = settings.barrier_start * one
     lam = jnp.minimum(mu, 0.5 * settings.penalty)
@@ -207,6 +234,7 @@ def _report(problem: Problem, end: _Search, settings: Settings) -> Optimum:
     # a coordinate that is fixed has no bound to push against: the slope itself is what moving it would gain
     low = jnp.where(free, it.low * per_unit, jnp.maximum(bounds.slope, 0.0))
     high = jnp.where(free, it.high * per_unit, jnp.maximum(-bounds.slope, 0.0))
+    # the objective of a relaxation is what the limits are exceeded by at the point itself, not the slack variables' sum
     excess = jnp.sum(jnp.where(problem.loose, jnp.maximum(at.g, 0.0), 0.0))
     objective, feasible = at.f + excess, jnp.all((at.g <= ROUNDING) | problem.loose)
     close = objective - bounds.objective <= settings.gap_tolerance

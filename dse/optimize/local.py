@@ -109,6 +109,7 @@ def solve_local(
     SpecError: no design meets the limits, or the goal is not a positive finite scalar at such a design.
     """
     search = search_of(space_of(study), progress)
+    # chosen by the study's own goal, which is a stand-in: the certificate covers these choices and plans alone
     candidates = with_design(run_search(search))[: max(n_choices, 1)]
     if not candidates:
         raise SpecError(f"study '{study.name}' has no design that meets its limits; see dse optimize")
@@ -135,6 +136,7 @@ def convex_answer(search: Search, own: Own, candidates: list[Candidate], data: D
     o = solve_batch(own.logs, data, lower, upper, (lower + upper) / 2)
     goals = np.where(o.feasible, o.objective, np.inf)
     best = int(np.argmin(goals))
+    # the bound decides, not the solver's own word: it holds whether or not the solve converged
     closed = bool(o.feasible[best]) and float(np.expm1(np.asarray(o.gap)[best])) <= GAP
     status = Status.OPTIMAL if closed else Status.LOCAL
     return _answer(search, candidates[best], np.asarray(o.z[best]), status, (), (len(candidates), np.sort(goals)))
@@ -152,6 +154,7 @@ def local_answer(
     data = data_of_each(search, picked)
     search.progress(f"{len(picked)} starts of {STEPS} steps")
     rough = jax.device_get(_ascend(own, data, lower, upper, np.concatenate(points)))
+    # an end outside of the model's domain (NaN) ranks last: `argsort` must not let it win
     merit = np.nan_to_num(rough.objective + MISSED * rough.violation, nan=np.inf)
     order = np.argsort(merit)[:POLISHED]
     search.progress(f"polishing {len(order)} ends")

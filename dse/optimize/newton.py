@@ -36,6 +36,7 @@ def slope_of(
     fun: Callable[[Array], tuple[Array, Array]], z: Array, counts: Array, lam: Array
 ) -> tuple[tuple[Array, Array], Array]:
     """Objective and limits at z, and the gradient of `counts` times the objective plus `lam . limits`."""
+    # one reverse pass for any number of limits: their gradients are wanted as this sum only
     (f, g), pull = jax.vjp(fun, z)
     (slope,) = pull((counts * jnp.ones_like(f), lam))
     return (f, g), slope
@@ -182,6 +183,7 @@ def direction(state: Iterate, at: Local, width: Array, settings: Settings) -> It
     """
     t, s, u, lam, mu = state.unit, state.slack, state.excess, state.lam, state.mu
     spare = settings.penalty - lam  # what an excess costs beyond the multiplier: its own multiplier
+    # a limit far from binding (s / lam large) hardly stiffens the system, and one that gives way ever less
     stiffness = 1.0 / (s / lam + u / spare)
     aim = at.g + settings.margin + mu / lam - mu / spare
     matrix = at.hess + at.jac.T @ (stiffness[:, None] * at.jac) + jnp.diag(state.low / t + state.high / (1.0 - t))

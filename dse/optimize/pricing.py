@@ -50,6 +50,7 @@ def kept_plans(study: Study, ground: Ground) -> list[list[Plan]]:
     """
     kept = []
     for w, (every, (own, _)) in enumerate(zip(candidates(ground), ground.baselines, strict=True)):
+        # the baseline's best plan begins every search, even where no system of a design admits it
         every = every if own in every else [own, *every]
         if not isinstance(ground.workloads[w], Workload):
             kept.append(every)
@@ -72,6 +73,7 @@ def _winners(study: Study, ground: Ground, w: int, name: str) -> list[Plan]:
     tech, found = chip_technology(ground.chip), []
     for chip in probes(ground.chip):
         seconds = np.asarray(plan_steps_s(stacked, chip, tech, ground.calibrations[w]))
+        # infinite: it does not fit on this chip, and may on a larger one
         found += [every[int(i)] for i in np.argsort(seconds)[:KEPT] if np.isfinite(seconds[i])]
     return found
 
@@ -130,6 +132,7 @@ def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDema
         fits = d.memory_B <= data_.usable_frac * chip.hbm_capacity_B * (1 + 1e-9)
         fits &= ahead_frac(d, chip, data_.prefetch_frac) <= 1 + FITS
         taken = limited_s(d, chip, data_.tech, c, x["supply_V"], x["die_mm2"], power_cap_W(core, data_), allowed)
+        # per token, since plans of a batch that is chosen make different numbers of them
         return jnp.where(fits & (taken <= deadline_s * (1 + 1e-9)), taken / d.tokens, jnp.inf)
 
     per_plan = jax.vmap(jax.vmap(seconds, in_axes=(None, None, 0, None, None)))
@@ -178,6 +181,7 @@ def alternate(
         active = [i for i, p in enumerate(plans) if (i, p) not in tried]
         if not active:
             break
+        # never before the first solves: there must be an answer, however little the time
         if best and deadline is not None and deadline.over(f"plans of {len(active)} problems may not be the fastest"):
             break
         tried.update((i, plans[i]) for i in active)

@@ -13,9 +13,9 @@ import numpy as np
 from ..study.convex import model_of, ratio_rows
 from .batch import WIDTH
 from .counts import fixed_boxes, neighbours, steps_of_choice
+from .elastic import least_violations
 from .hull import PlanTable, worth_a_proof
 from .interior import Optimum
-from .loosen import least_violations
 from .newton import ROUNDING
 from .search import Candidate, Search
 from .space import element, valid_in
@@ -75,6 +75,7 @@ class Incumbent:
         for i, choice in enumerate(choices):
             if all(np.isfinite(s[i]).any() for s in seconds):
                 point = (choice, *(int(np.argmin(s[i])) for s in seconds))
+                # with the box of the counts, since the same plans in a smaller region round to other neighbours
                 key = (point, tuple(lower[i, counts]), tuple(upper[i, counts]))
                 fresh += [(i, point)] if key not in self.seen else []
                 self.seen.add(key)
@@ -120,6 +121,7 @@ def roots(tables: Tables) -> Iterator[Region]:
         i = int(choices[0])
         each = [groups_by_order(t, valid_in(space, w, t.plans, i)) for w, t in enumerate(tables.of_workloads)]
         ends = [(0, len(logs) - 1) for logs in steps_of_choice(tables.search, i)]
+        # a count without a whole number between its bounds: nothing can be built, and nothing is left to prove
         if all(last >= 0 for _, last in ends):
             yield from (Region((*groups, choices), tuple(ends), -math.inf) for groups in itertools.product(*each))
 
@@ -169,6 +171,7 @@ def children(search: Search, region: Region, z: np.ndarray, costs: list[np.ndarr
     broken = [float(np.min(np.abs(logs - v))) for logs, v in zip(every, values, strict=True)]
     worst = max(broken, default=0.0)
     decided = max(len(g) for g in region.groups) == 1
+    # plans are told apart first where their hull costs more than the fraction does: it loosens all bounds below
     if worst > WHOLE and (decided or FLAT * worst > max(missing)):
         k = int(np.argmax(broken))
         low, high = region.counts[k]
@@ -203,11 +206,13 @@ def halves(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     best, found = -1.0, (np.arange(len(costs) // 2), np.arange(len(costs) // 2, len(costs)))
     for column in capped.T:
         order = np.argsort(column, kind="stable")
+        # a cut between equal costs would tell nothing apart
         changes = np.flatnonzero(np.diff(column[order]) > 0.0) + 1
         if not changes.size:
             continue
         cut = int(changes[np.argmin(np.abs(changes - len(order) / 2))])
         parts = order[:cut], order[cut:]
+        # a product, since both halves must rise: else one of them is as loose as the whole was
         score = math.prod(max(float(capped[p].min(axis=0).sum()), SMALL) for p in parts)
         if score > best:
             best, found = score, parts

@@ -1,6 +1,6 @@
 """Relaxations of an infeasible study: the least change of user limits and bounds, or else of technology limits.
 
-Also by the bound of one free number or by a latency promise, perhaps together with looser limits.
+Also by the bound of one free number, perhaps together with looser limits and promises.
 """
 
 from __future__ import annotations
@@ -13,16 +13,14 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool
 
-from ..study.convex import Kind, coordinates, ratio_rows
+from ..study.convex import Kind, coordinates
 from ..study.design import STEPPED, steps
-from .counts import around, steps_of_choice
-from .loosen import MOST, NONE, SMALLEST, TRIED, Broken, Counts, Way, broken, named, relaxed, total, way
-from .search import Candidate, Search, in_box, n_choices, run_search
+from .counts import steps_of_choice
+from .loosen import NONE, SMALLEST, TRIED, Way, broken, way
+from .promises import FURTHEST, Broken, relaxed, rows_to_loosen, total
+from .search import Candidate, Search, in_box, n_choices
 from .solution import Relaxation
-from .space import element
 
-FURTHEST = 64.0
-"""How far beyond a box what can be built is looked for."""
 BESIDE = 8
 """Choices and plans whose bounds are widened."""
 FACTORS = 16
@@ -33,85 +31,43 @@ ZOOMS = 3
 
 @dataclasses.dataclass(frozen=True)
 class Bound:
-    """One bound of a free number, or promised times, of a choice under its plans."""
+    """One bound of a free number, of a choice under its plans."""
 
     of: Broken
-    places: tuple[int, ...]
-    """Positions among the coordinates; several are promises that move together."""
+    place: int
+    """Position among the coordinates."""
     upper: bool
-    counts: Counts | None = None
-    """Stepped numbers that are fixed; None where they may be broken."""
 
     def moved(self, search: Search, factor: float) -> tuple[np.ndarray, np.ndarray]:
         """The box with this bound moved outwards."""
         lower, upper = (b.copy() for b in search.box)
-        if self.counts is not None:
-            lower[search.integer_places] = upper[search.integer_places] = self.counts
         if self.upper:
-            upper[list(self.places)] += math.log(factor)
+            upper[self.place] += math.log(factor)
         else:
-            lower[list(self.places)] -= math.log(factor)
+            lower[self.place] -= math.log(factor)
         return lower, upper
 
 
-def promised(search: Search) -> tuple[int, ...]:
-    """Indices of the coordinates that are step times with an upper limit (promised latencies)."""
-    n = len(search.space.study.workloads)
-    first = len(coordinates(search.core)) - n
-    return tuple(first + i for i, s in enumerate(search.space.study.deadlines_s) if math.isfinite(s))
-
-
-def late(search: Search) -> list[Broken]:
-    """Choices with plans that meet all limits except latency promises, nearest first."""
-    if not (places := list(promised(search))):
-        return []
-    lower, upper = (b.copy() for b in search.box)
-    upper[places] += math.log(FURTHEST)
-    able = [c for c in run_search(in_box(search, (lower, upper))) if c.log_goal < np.inf]
-    able.sort(key=lambda c: float(np.max(np.asarray(c.optimum.z)[places] - search.box[1][places])))
-    return [Broken(c.choice_index, c.plan_index, np.asarray(c.optimum.z), math.inf) for c in able]
-
-
 def widened_way(search: Search, known: Sequence[Broken], user: Bool[np.ndarray, " m"]) -> Way:
-    """The least widening of one free number or promise, limits loosened beside it where that takes less in all."""
-    ways = [kept_way(search, late(search), user)]
-    if bounds := _that_help(search, known, user):
-        least = _least_factors(search, bounds, user)
-        ways += [_whole(search, b, x, user) for b, x in zip(bounds, least, strict=True)]
+    """The least widening of one free number, limits and promises loosened beside it where that takes less in all."""
+    if not (bounds := _that_help(search, known, user)):
+        return NONE
+    least = _least_factors(search, bounds, user)
+    ways = [_whole(search, b, x, user) for b, x in zip(bounds, least, strict=True)]
     return min(ways, key=lambda w: w.total)
 
 
-def kept_way(search: Search, able: Sequence[Broken], user: Bool[np.ndarray, " m"]) -> Way:
-    """The least increase of one promised time, or of all by one factor, with a whole-count design next to `able`."""
-    times = promised(search)
-    if not able:
-        return NONE
-    of_times = dict.fromkeys([*((i,) for i in times), times])
-    whole = [(b, v) for b in able[:TRIED] for v in around(search, b.choice, b.z)]
-    bounds = [Bound(b, places, True, v) for places in of_times for b, v in whole][:MOST]
-    least = _least_factors(search, bounds, user)
-    left = _needed(search, bounds, np.asarray(least), user)
-    # the same measure as for limits: the sum of all changes, so that promises that move together count each
-    sums = [x * len(b.places) + more for b, x, more in zip(bounds, least, left.tolist(), strict=True)]
-    best = int(np.argmin(sums))
-    if not math.isfinite(sums[best]):
-        return NONE
-    lower, upper = bounds[best].moved(search, math.exp(least[best]))
-    found = relaxed(search, [(bounds[best].of.choice, bounds[best].of.plans)], lower[None], upper[None], user)
-    return Way(sums[best], (*_moves(search, bounds[best], least[best]), *named(search, element(found, 0))))
-
-
-def _moves(search: Search, bound: Bound, log_factor: float) -> tuple[Relaxation, ...]:
-    """A bound that moves, or several, as limits that do."""
+def _move(search: Search, bound: Bound, log_factor: float) -> Relaxation:
+    """A bound that moves, as a limit that does."""
     sign, sense = (1.0, "at_most") if bound.upper else (-1.0, "at_least")
-    each = [(coordinates(search.core)[i], float(search.box[int(bound.upper)][i])) for i in bound.places]
-    return tuple(Relaxation(name, math.exp(now), math.exp(now + sign * log_factor), sense) for name, now in each)
+    name, now = coordinates(search.core)[bound.place], float(search.box[int(bound.upper)][bound.place])
+    return Relaxation(name, math.exp(now), math.exp(now + sign * log_factor), sense)
 
 
 def _that_help(search: Search, known: Sequence[Broken], user: Bool[np.ndarray, " m"]) -> list[Bound]:
     """The bounds without which limits have to be loosened least, those that help at all."""
     free = range(len(search.core.free))
-    asked = [Bound(b, (i,), up) for b, i, up in itertools.product(known[:BESIDE], free, (False, True))]
+    asked = [Bound(b, i, up) for b, i, up in itertools.product(known[:BESIDE], free, (False, True))]
     left = _needed(search, asked, np.full(len(asked), math.log(FURTHEST)), user)
     order = np.argsort(left, kind="stable")
     helps = [i for i in order if left[i] < asked[i].of.total - SMALLEST]
@@ -123,10 +79,10 @@ def _least_factors(search: Search, bounds: list[Bound], user: Bool[np.ndarray, "
     low, high = np.zeros(len(bounds)), np.full(len(bounds), math.log(FURTHEST))
     rows, best = np.arange(len(bounds)), high
     for _ in range(ZOOMS):
+        # a line search without slopes, all moves side by side: a batch takes little longer than its slowest problem
         logs = np.linspace(low, high, FACTORS, axis=1)
         left = _needed(search, [b for b in bounds for _ in range(FACTORS)], logs.ravel(), user)
-        n_moved = np.asarray([[len(b.places)] for b in bounds])
-        at = np.argmin(n_moved * logs + left.reshape(logs.shape), axis=1)
+        at = np.argmin(logs + left.reshape(logs.shape), axis=1)
         best = logs[rows, at]
         low, high = logs[rows, np.maximum(at - 1, 0)], logs[rows, np.minimum(at + 1, FACTORS - 1)]
     return best.tolist()
@@ -141,7 +97,7 @@ def _needed(search: Search, bounds: Sequence[Bound], log_factors: np.ndarray, us
 
 def _whole(search: Search, bound: Bound, log_factor: float, user: Bool[np.ndarray, " m"]) -> Way:
     """Least relaxation that moves one bound of a free number, with whole counts."""
-    (place,) = bound.places
+    place = bound.place
     sign, now = 1.0 if bound.upper else -1.0, float(search.box[int(bound.upper)][place])
     if coordinates(search.core)[place] in STEPPED:  # the next that can be built
         near = np.log(_buildable(search, bound, math.exp(now + sign * log_factor)))
@@ -149,18 +105,19 @@ def _whole(search: Search, bound: Bound, log_factor: float, user: Bool[np.ndarra
             return NONE
         log_factor = sign * (float(near[0 if bound.upper else -1]) - now)
     box = bound.moved(search, math.exp(log_factor))
+    # with the steps of the wider box, or the bound that moved would admit no new count
     wide = in_box(search, box)
     low, high = (b[None] for b in box)
     found = relaxed(wide, [(bound.of.choice, bound.of.plans)], low, high, user)
     beside = way(wide, [dataclasses.replace(bound.of, z=np.asarray(found.z[0]), total=float(total(found)[0]))], user)
-    return Way(log_factor + beside.total, (*_moves(search, bound, log_factor), *beside.moves))
+    return Way(log_factor + beside.total, (_move(search, bound, log_factor), *beside.moves))
 
 
 def _buildable(search: Search, bound: Bound, least: float) -> np.ndarray:
     """Allowed values of a stepped number at `least` or further out."""
     n_dies = search.space.study.choices[bound.of.choice].n_dies
     ends = (least, 2.0 * least) if bound.upper else (least / 2.0, least)
-    return steps(coordinates(search.core)[bound.places[0]], n_dies, *ends)
+    return steps(coordinates(search.core)[bound.place], n_dies, *ends)
 
 
 DIE = "die_mm2"
@@ -172,20 +129,21 @@ STEP = "step"
 def relaxations(search: Search, candidates: list[Candidate]) -> tuple[Relaxation, ...]:
     """The least loosening found that gives a design with whole counts, of what the user set, or else of what is no law.
 
-    User limits come first, or the bound of one free number; then memory, reticle and shoreline, as shares of what is
-    allowed. Choices and plans are those that the search has seen and the plans that need the least memory.
+    User limits and promises come first, or the bound of one free number; then memory, reticle and shoreline, as shares
+    of what is allowed. Choices and plans are those that the search has seen, the plans that need the least memory, and
+    those that miss promises least.
     """
     if missing := without_steps(search):
         beside = relaxations(in_box(search, moved(search, missing)), candidates)
         again = {r.name for r in beside}  # a bound moved one way is not needed where the other is moved too
         return (*(r for r in missing if r.name not in again), *beside)
-    user = np.asarray([r.kind is Kind.USER for r in ratio_rows(search.core)])
+    user = rows_to_loosen(search, lambda r: r.kind is Kind.USER)
     known = broken(search, candidates, user)
     counted = known if len(buildable(search)) == n_choices(search) else built(search, candidates, user)
     found = min(way(search, counted, user), widened_way(search, known, user), key=lambda w: w.total)
     # what the user asked for cannot be had at any price: what the technology allows is in the way
     if not math.isfinite(found.total):
-        lawful = np.asarray([r.kind is not Kind.LAW and r.what != STEP for r in ratio_rows(search.core)])
+        lawful = rows_to_loosen(search, lambda r: r.kind is not Kind.LAW and r.what != STEP)
         reticle = math.exp(search.box[1][coordinates(search.core).index(DIE)])
         roomy = in_box(search, moved(search, [Relaxation(DIE, reticle, reticle * FURTHEST)]))
         found = way(roomy, built(roomy, candidates, lawful), lawful)

@@ -22,12 +22,12 @@ from ..study.convex import (
     power_auxiliaries,
 )
 from ..study.design import STEPPED, steps, with_free
-from ..study.metrics import metric_of
+from ..study.metrics import SPEEDUPS, metric_of
 from .batch import WIDTH, solve_batch
 from .deadline import Deadline
 from .interior import Optimum
 from .pricing import Plans, alternate, fastest_plans, prepare_pricing
-from .space import Space, batch_of, data_of, element, own_plans, valid_in
+from .space import Space, batch_of, data_of, element, leanest, own_plans, valid_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +188,10 @@ def run_search(search: Search) -> list[Candidate]:
     # plans and chips improve in turn, which can settle where neither alone gets better: a plan that won for one
     # choice is a way out for others
     winners = {c.plan_index for c in leaders(search)}
-    crossed = [(i, p) for p in winners for i in range(n_choices(search)) if (i, p) not in search.seen]
+    every = dict.fromkeys((i, p) for p in winners for i in range(n_choices(search)))
+    if search.core.goal not in SPEEDUPS:  # the fastest plans fill memory, which costs something where time does not
+        every |= dict.fromkeys(leanest(search.space))
+    crossed = [point for point in every if point not in search.seen]
     if crossed and not search.deadline.over(f"{len(crossed)} pairs of choice and plans were not tried"):
         solve_points(search, crossed)
     search.progress(f"{len(winners)} plans crossed with {n_choices(search)} choices: best {best_goal(search):.5g}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..core.errors import UnknownNameError
 from ..core.frames import table_of
 from ..core.text import label, percent, quantity_text, times, unit_of
 from ..hardware.chip import Chip
+from ..lowering.plan import Plan
 from ..study.design import FREE
 from ..study.metrics import METRICS, chip_state
 
@@ -73,6 +75,20 @@ def _workloads(s: Answer) -> pd.DataFrame:
 def _relaxations(s: Answer) -> pd.DataFrame:
     names = ["name", "limit", "needed", "sense"]
     return table_of([dataclasses.asdict(r) for r in s.relaxations], names, "name")
+
+
+def plan_words(plan: Mapping[str, Any]) -> str:
+    """A plan as in the JSON of a solution, in words: all that is not one rank, or not the usual way."""
+    usual, words = dataclasses.asdict(Plan()), []
+    for key, value in plan.items():
+        name = key.replace("_", " ")
+        if value == usual.get(key):
+            continue
+        if isinstance(value, bool):
+            words.append(name if value else f"no {name}")
+        else:
+            words.append(f"{name.removesuffix(' frac')} {percent(value) if key.endswith('_frac') else value}")
+    return ", ".join(words)
 
 
 def page(s: Answer) -> str:

@@ -64,7 +64,10 @@ class Status(enum.Enum):
     """Outcome of a solve; the value explains it."""
 
     OPTIMAL = "optimal: every term is log-log convex and the gap to the lower bound is closed"
-    LOCAL = "local: no certificate, since some term is not proved log-log convex or the solve did not close its gap"
+    LOCAL = (
+        "local: no certificate, since some term is not proved log-log convex, the solve did not close its gap, or the "
+        "chip as built misses a limit"
+    )
     UNFINISHED = "unfinished: it ended before the best design that can be built was proved; the gap says what is left"
     INFEASIBLE = "infeasible: no design meets all limits; see the cheapest relaxation"
 
@@ -97,8 +100,14 @@ class LimitReport:
         """Whether the limit binds: its margin is at most `TIGHT`."""
         return self.margin <= TIGHT
 
+    @property
+    def misses(self) -> bool:
+        """Whether the chip as built breaks a limit of the user's, beyond rounding."""
+        return self.kind is Kind.USER and self.margin < -TIGHT
+
     def gain_frac(self, moved: float) -> float:
         """First-order improvement of the goal if the limit is loosened by `moved`, as a fraction of the goal."""
+        # to first order: the price is per log of the limit, and d log x = dx / x
         return abs(self.price) * moved / self.limit
 
 
@@ -290,6 +299,7 @@ class Solution:
     def room_frac(self) -> float:
         """Largest possible relative improvement, over all choices with the plans found."""
         assert self.certificate is not None
+        # rounding can put a goal a hair below its own bound
         return max(self.goal / self.certificate.lower_bound - 1, 0.0)
 
     def frame(self, of: str = "design") -> pd.DataFrame:

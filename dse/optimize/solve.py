@@ -21,6 +21,7 @@ from ..physics.evaluate import Silicon, chip_technology
 from ..study.convex import (
     AHEAD,
     MEMORY,
+    TIMES,
     ConvexCore,
     Data,
     Kind,
@@ -79,21 +80,26 @@ def solve(
     """
     check_stop(gap_frac, limit_s)
     search = search_of(space or space_of(study), progress, deadline=Deadline(max(limit_s, LIMIT_S)))
+    # compiled in a thread while the search below keeps the host busy
     meanwhile(lambda: prepare_hulls(search))
     candidates = run_search(search)
     chips = [c for c in candidates if c.log_goal < np.inf]
+    # of all plans, not of those kept: a proof must cover what the search never looked at
     tables = tables_of(search)
     tree = Tree(tables, gap_frac, Deadline(limit_s), lambda p: progress(progress_text(p)), may_stop=may_stop)
     proof = tree.run(chips)
     if proof.best is None:
         return without_design(search, candidates, proof, every_coefficient(search.space, tables.every))
     plans = tuple(t.plans[k] for t, k in zip(proof.tables, proof.best.plan_index, strict=True))
+    # the proof may end at plans that the search had left out: they join behind the others, whose places stay
     search = dataclasses.replace(search, space=with_plans(search.space, plans), seen=dict(search.seen))
     index = tuple(kept.index(p) for kept, p in zip(search.space.plans, plans, strict=True))
     best = Candidate(proof.best.choice_index, index, proof.best.optimum)
+    # prices are slopes at the continuous optimum of the same choice and plans, which must be there
     if (best.choice_index, index) not in search.seen:
         solve_points(search, [(best.choice_index, index)])
     progress("proving that every term is log-log convex")
+    # convexity is proved of every coefficient that a bound rests on, not of the answer's alone
     every = every_coefficient(search.space, tables.every)
     found = report_of(search, best, search.seen[best.choice_index, index], every, overall(search, proof))
     return dataclasses.replace(found, stopped=proof.stopped)
@@ -138,6 +144,7 @@ def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> 
     study, core = search.space.study, search.core
     choice = study.choices[candidate.choice_index]
     x = named_numbers(core, candidate.optimum.z)
+    # a count that was held lies a hair beside the whole number: its log was fixed, not the number
     free = {n: np.float64(np.round(x[n]) if whole and n in STEPPED else x[n]) for n in core.free}
     chip = with_free(template(choice, study.baseline.chip, study.scaleout_Bps), free)
     chip = dataclasses.replace(chip, blank_mm2=study_blank_mm2(study, chip, choice_technology(choice, study.package)))
@@ -178,6 +185,7 @@ def report_of(
     for w, (name, d, c) in enumerate(zip(study.workloads, demands, space.ground.calibrations, strict=True)):
         evaluation = evaluated(d, chip, tech, c, cooling(study))
         own, own_s = space.ground.baselines[w]
+        # in service the design may run another batch: the baseline's time for as many tokens is what counts
         before = own_s * float(d.tokens) / space.ground.n_tokens[w]
         workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, before, own))
     state = design_state(search, choice, chip, tech, parts, tuple(workloads))
@@ -193,16 +201,19 @@ def report_of(
         n_plans=tuple(len(p) for p in space.plans),
         overall=proved,
     )
+    limits = limit_reports(search, best, continuous, state)
+    # supply, die and times are what a chip needs, so that a floor under one of them can be met in the model alone
+    missed = any(x.misses for x in limits)
     return Solution(
         study=study,
-        status=status_of(certificate),
+        status=Status.LOCAL if missed else status_of(certificate),
         goal=float(np.exp(best.log_goal)),
         choice=choice,
         chip=chip,
         continuous=dict(zip(coordinates(search.core), np.exp(continuous.optimum.z).tolist(), strict=True)),
         silicon=parts,
         workloads=tuple(workloads),
-        limits=limit_reports(search, best, continuous, state),
+        limits=limits,
         rack=rack_report(choice, state, tuple(study.workloads)),
         delivered_range=delivered_range(space, demands, chip, tech),
         certificate=certificate,
@@ -247,6 +258,7 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
     chip = dataclasses.replace(chip, power_limit_W=mean_power_cap_W(space.study))
     base = space.study.baseline.chip
     base_tech, ends = chip_technology(base), []
+    # both chips at the same end: what is wrong for both cancels in the ratio, as far as it does in the goal
     for end in (lambda c: extreme(c.name, False), lambda c: c, lambda c: extreme(c.name, True)):
         speedups = []
         for d, mine, calibration in zip(demands, space.ground.own, space.ground.calibrations, strict=True):
@@ -283,18 +295,22 @@ WORTH = 1e-2
 def limit_reports(search: Search, best: Candidate, continuous: Candidate, state: State) -> tuple[LimitReport, ...]:
     """Value of every limit at the design, and its price at the continuous optimum, summed over workloads.
 
-    Technology limits, memory, and binding bounds of free numbers follow, as fractions of their limits.
+    Promised latencies follow, then technology limits and memory, as fractions of their limits, and binding bounds of
+    free numbers.
     """
     core, goal = search.core, float(np.exp(continuous.log_goal))
+    # values of the whole design, prices of the continuous one: a price is a slope, which whole counts have none of
     multipliers, ratios = continuous.optimum.multipliers, np.exp(best.optimum.limits)
     reports = []
     for k, limit in enumerate(search.space.study.limits):
         value = metric_of(core.own, limit.metric)(state)
         ends = [float(v) for v in value] if isinstance(value, list) else [float(value)]
+        # a limit holds for every workload, so that the nearest to it, or beyond, is the one to tell
         worst = max(ends) if limit.sense == "at_most" else min(ends)
         price = limit_price(search, k, multipliers)
         unit = goal * price / limit.value
         reports.append(LimitReport(limit.metric, limit.sense, worst, limit.value, price, unit, Kind.USER))
+    reports += _promise_reports(search, continuous, goal, state)
     for i, row in enumerate(ratio_rows(core)):
         if row.kind is Kind.TECHNOLOGY or row.what in (MEMORY, AHEAD):
             # a ratio is limited to 1: loosening it by a log unit gains its multiplier
@@ -309,16 +325,28 @@ def limit_price(search: Search, k: int, multipliers: Vector) -> float:
     return float(sum(multipliers[i] for i in rows_of_limit(search.core, k))) * (-1.0 if sense == "at_most" else 1.0)
 
 
+def _promise_reports(search: Search, continuous: Candidate, goal: float, state: State) -> list[LimitReport]:
+    """Every promised latency: the user's limit too, though the solver knows it as the upper bound of a step time."""
+    out, first = [], len(coordinates(search.core)) - len(state.loads)
+    for i, (load, promised_s) in enumerate(zip(state.loads, search.space.study.deadlines_s, strict=True)):
+        if np.isfinite(promised_s):
+            name, price = f"{TIMES}{search.core.workloads[i]}", -float(continuous.optimum.upper_multipliers[first + i])
+            unit = goal * price / promised_s
+            out.append(LimitReport(name, "at_most", float(load.step_s), promised_s, price, unit, Kind.USER))
+    return out
+
+
 def _bound_reports(search: Search, continuous: Candidate, goal: float) -> list[LimitReport]:
     """Binding bounds of free numbers, which the user may not have intended."""
     lower, upper = (np.exp(b) for b in search.box)
     o, out = continuous.optimum, []
     for i, name in enumerate(coordinates(search.core)):
-        value = float(np.exp(o.z[i]))
+        value, promised = float(np.exp(o.z[i])), name.startswith(TIMES)
         for sense, bound, price in (
             ("at_least", float(lower[i]), float(o.lower_multipliers[i])),
             ("at_most", float(upper[i]), -float(o.upper_multipliers[i])),
         ):
-            if abs(price) > SMALLEST_PRICE:
+            # the upper end of a step time is a promise, which has a row already; without one it is too far to bind
+            if abs(price) > SMALLEST_PRICE and not (promised and sense == "at_most"):
                 out.append(LimitReport(name, sense, value, bound, price, goal * price / bound, Kind.BOUND))
     return out

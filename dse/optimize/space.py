@@ -148,6 +148,7 @@ def _choices(study: Study, ground: Ground, chips: list[Chip]) -> Data:
 
 def coefficients(study: Study, ground: Ground, chip: Chip, tech: Technology, system: str = "") -> Data:
     """Coefficients of chips of one structure in a technology and a system, without demands."""
+    # differences and logarithms are formed here: a minus inside the core would break its convexity
     return Data(
         chip=chip,
         tech=tech,
@@ -190,6 +191,13 @@ def every_plan(space: Space, choices: Sequence[int]) -> tuple[StepDemand, ...]:
     return tuple(jax.tree.map(lambda x: x[space.structure_of_choice[choices]], d) for d in space.demands)
 
 
+def leanest(space: Space) -> list[tuple[int, tuple[int, ...]]]:
+    """Every choice with the plans that need the least memory of a chip."""
+    choices = range(len(space.study.choices))
+    each = [np.argmin(np.asarray(d.memory_B), axis=1) for d in every_plan(space, list(choices))]
+    return [(i, tuple(int(best[i]) for best in each)) for i in choices]
+
+
 def batch_of(space: Space, choices: Sequence[int], plan_indices: Sequence[tuple[int, ...]]) -> Data:
     """Coefficients of several choices, each under one plan per workload: leading axis over the pairs."""
     rows = np.asarray(choices)
@@ -217,6 +225,7 @@ def every_coefficient(space: Space, *more: tuple[StepDemand, ...]) -> Data:
 
 def stack(items: list[Any]) -> Any:
     """Records of equal structure as one record with a leading axis, without their names."""
+    # names differ between records and would make each a structure of its own
     return jax.tree.map(lambda *xs: np.stack(xs), *(unnamed(x) for x in items))
 
 

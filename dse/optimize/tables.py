@@ -100,6 +100,7 @@ def hull_costs(
     costs = [(m - r) * s for m, r, s in zip(members, rows, slopes, strict=True)]
     for cost in costs:  # of a coefficient that is 0 in the hull, its slope alone could not tell by how much
         _check_none_gains(cost)
+    # by field: one coefficient of hundreds of operators tells little when a group is split
     by_leaf = [np.add.reduceat(c, _starts(t.shapes), axis=1) for c, t in zip(costs, tables.of_workloads, strict=False)]
     return [*by_leaf, costs[-1]]
 
@@ -113,6 +114,7 @@ def _check_none_gains(by_coefficient: np.ndarray) -> None:
 def data_of_rows(tables: Tables, choices: list[int], rows: Rows) -> Data:
     """Coefficients of choices with given rows of demands and of what is bought."""
     demands = tuple(t.demands(r) for t, r in zip(tables.of_workloads, rows[:-1], strict=True))
+    # choices of a group differ in what they buy alone: for all else the first stands for them
     base = jax.tree.map(lambda x: x[np.asarray(choices)], tables.search.space.without_plans)
     tech = with_signed_parts(base.tech, tables.bought.parts(rows[-1]))
     return dataclasses.replace(base, demands=demands, tech=tech)

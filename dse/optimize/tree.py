@@ -106,6 +106,7 @@ class Tree:
             np.asarray([c.optimum.z for c in chips]),
             *(np.repeat(b[None], len(chips), axis=0) for b in self.tables.search.box),
         )
+        # regions do not compare: of equal bounds the older one comes first
         ties = itertools.count()
         for region in roots(self.tables):
             heapq.heappush(self.open, (region.bound, next(ties), region))
@@ -115,8 +116,10 @@ class Tree:
             try:
                 for child in self._step(batch):
                     heapq.heappush(self.open, (child.bound, next(ties), child))
+            # bounds told before rest on hulls as well, so that none of them is used any more
             except HullError:
                 proves = False
+            # asked after the batch, whose parts are in the heap: the bound then covers all that is left
             up = self.deadline.over()
             self._tell(self.deadline.spent_s, n_regions, proves)
             if up or not proves:
@@ -169,6 +172,7 @@ class Tree:
         slopes = row_slopes(self.tables, [r.choice for r in regions], rows, optima)
         violated = violates(self.tables, regions, rows, optima)
         for i, region in enumerate(regions):
+            # proved empty: it is dropped for good, and the bound may rise
             if violated[i]:
                 continue
             # what bounds the parent bounds its parts; a solve that failed (NaN) takes nothing of that away

@@ -148,7 +148,8 @@ def limits_table(s: Solution) -> Table:
     for x in sorted(shown, key=lambda x: -abs(x.price)):
         mark, sign = "*" if x.kind is Kind.BOUND else "", "<=" if x.sense == "at_most" else ">="
         limit = escape(f"{label(x.name)}{mark} {sign} {bound_text(x, x.limit)}")
-        margin = "[bold]binds[/]" if x.binds else percent(max(x.margin, 0.0))
+        word = f"missed by {percent(-x.margin)}" if x.misses else "binds"
+        margin = f"[bold]{word}[/]" if x.binds else percent(max(x.margin, 0.0))
         t.add_row(limit, bound_text(x, x.value), margin, price_text(x, s.study))
     notes = [f"{label(x.name)} {percent(x.margin)}" for x in s.limits if x not in shown and not x.binds]
     captions = [f"not binding, margin: {', '.join(notes)}"] if notes else []

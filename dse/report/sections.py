@@ -9,6 +9,7 @@ from typing import Any
 from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.against_built import SHARE_FRAC
 from ..hardware.own_chip import short_name
+from ..optimize.shown import plan_words
 from ..optimize.solution import LimitReport, Relaxation, is_priced
 from ..study.design import Choice
 from ..study.rows import Kind
@@ -82,7 +83,7 @@ def _design_rows(design: Answer) -> list[tuple[Cell, ...]]:
 def _workload_rows(found: Answer) -> list[tuple[Cell, ...]]:
     rows: list[tuple[Cell, ...]] = []
     for name, w in found.items():
-        plan = ", ".join(f"{k} {v}" for k, v in w["plan"].items() if isinstance(v, int) and v > 1)
+        plan = plan_words(w["plan"])
         seconds = [quantity_text(k, w[k]) for k in ("step_s", "power_W")]
         rows.append(
             (name, times(w["speedup"]), *seconds, percent(w["mfu_frac"]), quantity_text("x_B", w["memory_B"]), plan)
@@ -98,7 +99,8 @@ def _limit_rows(limits: list[Answer]) -> list[tuple[Cell, ...]]:
         sense = "at most" if x.sense == "at_most" else "at least"
         price: Cell = Markup(f"<b>{x.price:+.2g} %</b>") if is_priced(x.price, x.margin) else "-"
         value, limit = (bound_text(x, v) for v in (x.value, x.limit))
-        rows.append((label(x.name), value, f"{sense} {limit}", "binds" if x.binds else percent(x.margin), price))
+        room = "missed" if x.misses else "binds" if x.binds else percent(x.margin)
+        rows.append((label(x.name), value, f"{sense} {limit}", room, price))
     return rows
 
 

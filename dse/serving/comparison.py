@@ -127,6 +127,7 @@ class Answer:
         """Whether the claimed 40 % holds over the range: "yes", "likely", "unlikely" or "no"; "unknown" without one."""
         if math.isnan(self.ratio):
             return "unknown"
+        # the claim is about the ratio: 40 % cheaper is at most 0.6 of the other's cost
         goal = 1.0 - claimed_frac()
         if self.high <= goal:
             return "yes"
@@ -217,6 +218,7 @@ def _owned(a: Priced, b: Priced, deals: tuple[Deal, Deal], name: str, paying: st
     def answer(first: Deal, second: Deal) -> float:
         return a.owned_USD(first) / b.owned_USD(second)
 
+    # facts that both share move both at once, so that what they have in common cancels
     parts = sorted([*turned(answer, *deals), *speeds(a, b)], key=lambda t: t.low / t.high)
     low, high = band(ratio, parts)
     factor = ratio / (1.0 - claimed_frac())

@@ -120,6 +120,7 @@ class Curve:
         """The fastest prefill engine for the slowest kind of prompt, and its time [s]: the floor of TTFT."""
         n, kinds = len(self.menu.writers), len(self.requests.lengths)
         passes = np.asarray([r.n_passes for r in self.menu.readers], dtype=float)
+        # a promise holds for every kind of prompt, so that the slowest one sets the floor
         slowest = (np.asarray(self.costs.pass_s)[n:].reshape(-1, kinds) * passes).max(axis=1)
         best = int(np.argmin(slowest))
         return best, float(slowest[best])
@@ -217,6 +218,7 @@ def _demands(menu: Menu) -> list[StepDemand]:
 def _chunks(requests: Requests) -> tuple[int, ...]:
     """Chunk sizes worth a try: those shorter than the longest prompt, and one that holds it."""
     longest = max(x.prompt for x in requests.lengths)
+    # a chunk beyond the longest prompt reads it whole: one of them is enough
     shorter = tuple(c for c in CHUNKS if c < longest)
     return (*shorter, *CHUNKS[len(shorter) : len(shorter) + 1])
 

@@ -78,6 +78,7 @@ def broken_promise(curve: Curve) -> str:
         r = curve.menu.readers[reader]
         return _floor_text("ttft", p.ttft_s, prompt_s, r.shape, r.demands[-1], curve)
     points, quantile = curve.points, percent(p.quantile_frac)
+    # an engine without a steady queue has no times that could be promised
     stable = curve.steady()
     if not stable.any():
         return f"every engine of up to {curve.system.n_chips} chips is busy with prompts ({where}): no queue settles"

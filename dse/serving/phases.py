@@ -72,6 +72,7 @@ class RankedPhase:
         price, rate, step = self.hour.chip_hour_USD, self.chip_tokens_per_s, self.step
         if price is None or rate is None or not self.keeps:
             return None
+        # no queue and no failures: a phase alone costs its chip-seconds
         if step is None or self.deal is None:
             return million_tokens_USD(rate, price)
         return step.owned_USD(self.deal) if self.hour.basis == OWNED else step.rented_USD(self.deal, price)

@@ -162,6 +162,7 @@ def sized(service: Service, curve: Curve, requests_per_s: float) -> Sized | None
     write_size = np.asarray([w.shape.system.n_chips for w in m.writers])[m.writer_index[where]]
     read_size = np.asarray([r.shape.system.n_chips for r in m.readers])[m.reader_index[where]]
     chips = _whole(busy * (1.0 - readers), write_size) + _whole(busy * readers, read_size)
+    # `lexsort` ranks by its last key first: chips, then tokens per joule
     best = int(np.lexsort((-np.asarray(p.tokens_per_J)[where], chips))[0])
     return Sized(service, curve.at(int(where[best])), float(busy[best]), int(chips[best]))
 

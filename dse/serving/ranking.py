@@ -89,6 +89,7 @@ def _ranked(curve: Curve, hour: Hour, requests_per_s: float | None) -> Ranked:
     best, p = curve.best, curve.promise
     if not best:
         return Ranked(curve.system, hour, None, None, None, curve, p, broken_promise(curve))
+    # the curve runs from fast to full: the last one within the promise makes most of a chip
     engine = best[-1]
     n_chips, rate = engine.writer.shape.system.n_chips, engine.chip_tokens_per_s
     if requests_per_s is not None:

@@ -125,12 +125,14 @@ def steady_state(
     mean_service = jnp.sum(e.share_frac * service)
     cv2 = jnp.sum(e.share_frac * jnp.square(service)) / jnp.square(mean_service) - 1.0
     tpot, worst = token_times_s(e, beat, service, quantile_frac)
+    # per rank: sequences that write, over how long each of them does
     requests = e.n_sequences / ((e.n_output - 1.0) * tpot)
     # shared chips are as loaded as their own requests make them; chips apart are bought for a load that is chosen
     load = jnp.where(e.apart_frac > 0, e.prompt_load_frac, requests * mean_service)
     # a prompt that arrives meets half of a decode pass on average, all of it at worst
     under_way = (1.0 - e.apart_frac) * beat
     last = service_quantile_s(service, jnp.asarray(e.share_frac), quantile_frac)
+    # Little's law once more: prompts under way, over what one prompt engine is to hold at its load
     engines = requests * e.n_ranks * mean_service / (load * e.n_prompt_ranks)
     apart_chips = e.apart_frac * engines * e.n_prompt_chips
     rate = e.n_ranks * requests * e.n_output / (e.n_chips + apart_chips)

@@ -34,6 +34,8 @@ WORK = "work_W"
 """Auxiliary where operators are cooled: power that the hottest of them may turn into work, static power left out."""
 PROVISIONED = "provisioned_W"
 """Auxiliary where workloads share a paid rack: power per chip that it is sized for, the largest of theirs."""
+TIMES = "step_s:"
+"""How the coordinates that are step times begin; the name of their workload follows."""
 FLOOR = 1e-3
 """What rows begin at that may be 0, which has no logarithm."""
 
@@ -118,7 +120,7 @@ def power_auxiliaries(core: ConvexCore) -> tuple[str, ...]:
 
 def coordinates(core: ConvexCore) -> tuple[str, ...]:
     """All coordinates in order: free chip numbers, auxiliaries, one step time per workload."""
-    return (*core.free, *AUXILIARY, *power_auxiliaries(core), *(f"step_s:{w}" for w in core.workloads))
+    return (*core.free, *AUXILIARY, *power_auxiliaries(core), *(f"{TIMES}{w}" for w in core.workloads))
 
 
 def ratio_rows(core: ConvexCore) -> tuple[Row, ...]:
@@ -158,6 +160,7 @@ def cooled_W(core: ConvexCore, data: Data) -> FloatLike:
 
 def power_cap_W(core: ConvexCore, data: Data) -> FloatLike:
     """Lowest upper limit on mean power, to which a chip throttles; infinite without one [W]."""
+    # a floor on power throttles nothing: the sense belongs to the name
     caps = [data.limits[i] for i, form in enumerate(core.limits) if form == POWER_CAP]
     return jnp.min(jnp.stack(caps)) if caps else jnp.asarray(jnp.inf)
 
@@ -177,6 +180,7 @@ def separate(core: ConvexCore, x: Mapping[str, FloatLike], data: Data) -> tuple[
     state, of_workloads = chip_at(core, chip, x, data)
     tech, die = data.tech, x["die_mm2"]
     stages_Hz = chip.clock_Hz * cycle_ratio(chip.pipeline_depth)
+    # laws as inequalities: goal and limits press on one side of each, so that it holds exactly wherever it matters
     physics = [
         voltage_limit(stages_Hz, x["supply_V"], chip.nominal_clock_Hz, tech.node, data.overdrive_V),
         total_area_mm2(state.area) / (chip.n_dies * die),
@@ -228,7 +232,7 @@ def chip_at(core: ConvexCore, chip: Chip, x: Mapping[str, FloatLike], data: Data
     hottest = power_W(x[WORK], jnp.ones(()), static, tech) if cools(core) else jnp.asarray(jnp.nan)
     loads, ratios = [], []
     for i, (name, d, c) in enumerate(zip(core.workloads, data.demands, data.calibrations, strict=True)):
-        seconds = x[f"step_s:{name}"]
+        seconds = x[f"{TIMES}{name}"]
         step, energy = full_speed(d, chip, tech, c, volt, die, cooled_times(core, d, chip, x, data, c))
         power = power_W(energy_J(energy), seconds, static, tech)
         # in service a design may choose another batch: the baseline's time for as many tokens is what counts

@@ -59,6 +59,7 @@ def evaluate_points(sweep: Sweep, points: Points) -> dict[str, np.ndarray]:
         plan[rows] = _plan_texts(chosen, which, best)
     ok = reason == ""
     keep = np.asarray([c == "memory_B" for c in sweep.record], dtype=bool)
+    # what a plan that does not fit would need is an answer, and says by how much
     values[np.ix_(~ok, ~keep)] = np.nan
     columns = dict(zip(sweep.record, values.T, strict=True))
     return {**columns, "plan": plan, "ok": ok, "reason": reason}
@@ -108,12 +109,14 @@ def _run(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Recorded values, best plan and its faults, of every row; rows go through in calls of one size."""
     n_plans = n_padded(len(settings[0].plans))
+    # one length of tables, whatever a group holds: another would be another program
     padded = settings + [settings[0]] * (settings_per_call(n_plans) - len(settings))
     table = jax.device_put(jax.tree.map(lambda *xs: np.stack(xs), *(s.coefficients for s in padded)))
     most = max(ROWS // n_plans, 1)
     parts = []
     for begin in range(0, which.size, most):
         rows = np.arange(begin, min(begin + most, which.size))
+        # the last call is filled with its first row, in vain, and cut off again
         full = np.concatenate([rows, np.full(most - rows.size, rows[0])])
         step = max(STEP // n_plans, 1)
         out = _evaluate(table, which[full], numbers[full], names, record, step)
@@ -158,27 +161,36 @@ def _best_plan(s: Coefficients, chip: Chip, record: tuple[str, ...]) -> tuple[Ar
 
 CROSSING = ("n_dies", "hbm_bandwidth_Bps")
 """Numbers that change what must cross between dies."""
+STACKS, CAPACITY = "n_stacks", "hbm_capacity_B"
+"""Numbers of which the second follows the first."""
 
 
 def with_numbers(chip: Chip, names: tuple[str, ...], values: Vector) -> Chip:
     """`chip` with `names` set to finite `values` (n,): pools of all cores stay that, as in `with_free`.
 
-    Links between dies change only where dies or memory do.
+    Stacks bring their capacity unless that is set too; links between dies change only where dies or memory do.
     """
     if not names:
         return chip
     new = [jnp.where(jnp.isnan(values[i]), CHIP_NUMBERS[n](chip), values[i]) for i, n in enumerate(names)]
     common, pool_frac = shares_pool(chip.cores_per_pool, chip.n_cores, chip.n_dies), chip.cores_per_pool / chip.n_cores
+    stack_B = chip.hbm_capacity_B / chip.n_stacks
     chip = eqx.tree_at(lambda c: [CHIP_NUMBERS[n](c) for n in names], chip, new)
     pool = jnp.where(common, pool_frac * chip.n_cores, chip.cores_per_pool)
-    chip = eqx.tree_at(lambda c: c.cores_per_pool, chip, pool)
-    changed = [~jnp.isnan(values[i]) for i, n in enumerate(names) if n in CROSSING]
-    if not changed:
-        return chip
-    crossing_Bps = crossing_B(chip.hbm_bandwidth_Bps, chip)
+    follows = _is_set(names, values, (STACKS,)) & ~_is_set(names, values, (CAPACITY,))
+    full_B = jnp.where(follows, stack_B * chip.n_stacks, chip.hbm_capacity_B)
     # a preset's own links are the vendor's, so that they stay until what must cross them changes
-    kept = jnp.where(jnp.any(jnp.stack(changed)), crossing_Bps, chip.die_to_die_bandwidth_Bps)
-    return eqx.tree_at(lambda c: c.die_to_die_bandwidth_Bps, chip, kept)
+    crosses = _is_set(names, values, CROSSING)
+    between_Bps = jnp.where(crosses, crossing_B(chip.hbm_bandwidth_Bps, chip), chip.die_to_die_bandwidth_Bps)
+    return eqx.tree_at(
+        lambda c: (c.cores_per_pool, c.hbm_capacity_B, c.die_to_die_bandwidth_Bps), chip, (pool, full_B, between_Bps)
+    )
+
+
+def _is_set(names: tuple[str, ...], values: Vector, some: tuple[str, ...]) -> Array:
+    """Whether a point sets any of some numbers: NaN stands for one that it leaves as it is."""
+    found = [~jnp.isnan(values[i]) for i, n in enumerate(names) if n in some]
+    return jnp.any(jnp.stack(found)) if found else jnp.asarray(False)
 
 
 def _reasons(values: np.ndarray, faults: np.ndarray) -> np.ndarray:

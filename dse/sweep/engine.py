@@ -150,6 +150,7 @@ def estimate(sweep: Sweep) -> Estimate:
     some = probe(sweep)
     prepare_s = _timed(lambda: prepared(sweep, some))[0] / min(n_settings, PROBED_SETTINGS)
     first, _ = _timed(lambda: answers(sweep, some))
+    # nothing compiles the second time: the difference is what compiling takes
     again, found = _timed(lambda: answers(sweep, some))
     n = max(some.index.size, 1)
     with tempfile.TemporaryDirectory() as folder:

@@ -110,6 +110,7 @@ def asked(choices: Mapping[str, tuple[Value, ...]], folder: Path) -> list[tuple[
     found, keys = [], [k for k in ASKING if k in choices]
     for values in itertools.islice(itertools.product(*(choices[k] for k in keys)), MOST_ASKED):
         given = _Given(dict(zip(keys, values, strict=True)), folder)
+        # a combination that cannot be is a row with its reason later; here it asks for nothing
         with contextlib.suppress(DseError):
             inside = _system(given)
             found.append((inside.chip, _workload(given, inside.n_chips)))

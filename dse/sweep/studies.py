@@ -16,7 +16,7 @@ from ..lowering.plan import plan_text
 from ..optimize.solution import Solution, Status
 from ..optimize.solve import solve_continuous
 from ..optimize.space import Space, relative, space_of
-from ..study.changes import seated
+from ..study.changes import fed_choices, seated
 from ..study.convex import Kind
 from ..study.design import Choice, choice_technology
 from ..study.metrics import METRICS, Limit, chip_state
@@ -69,6 +69,7 @@ def _row(sweep: Sweep, points: Points, i: int) -> dict[str, Any]:
 
 @lru_cache(maxsize=8)
 def _template(path: str, files: tuple[tuple[str, str], ...]) -> Space:
+    # part of the key alone: a file that was edited since is another template
     del files
     return space_of(load_study(path))
 
@@ -85,8 +86,9 @@ def changed(study: Study, values: Mapping[str, Value]) -> Study:
             free = (Free(name, float(value), float(value)) if x.name == name else x for x in study.free)
             study = dataclasses.replace(study, free=tuple(free))
         elif group == "choices":
-            choices = (_chosen(c, name, value) for c in study.choices)
-            study = dataclasses.replace(study, choices=tuple(dict.fromkeys(choices)))
+            choices = tuple(dict.fromkeys(_chosen(c, name, value) for c in study.choices))
+            # an array that shared memory cannot feed is refused here too, as in a study that asks for it
+            study = dataclasses.replace(study, choices=fed_choices(choices, study.baseline.chip))
     return study
 
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from dse.explore.readings import OPEN, READINGS, Point, carried, limits_of, opened
+from dse.core.errors import SpecError
+from dse.explore.ablation import ablation
+from dse.explore.readings import OPEN, READINGS, Point, carried, limits_of, opened, readings
 from dse.study.metrics import HEAT, LOADS
 from dse.study.study import load_study
 
@@ -27,3 +29,12 @@ def test_more_watts_or_a_milder_reading_are_never_slower():
     assert [(p.reading, p.tdp_W) for p in found] == [(r, w) for r, w, _ in rows], "each point stays what was asked"
     assert [p.speedup for p in found] == [5.52, 5.6, 5.6, None, 5.6]
     assert found[1].choice == found[2].choice == f"{full} 1400.0", "the design comes with its speed"
+
+
+def test_a_study_that_asks_for_no_speed_has_no_speed_up():
+    """Before, a cost of 2.5e-7 USD per token came out as a speed-up of four million, one over it."""
+    study = load_study("trainium4_cost")
+    with pytest.raises(SpecError, match="minimises cost_per_token_USD"):
+        readings(study, [1800.0])
+    with pytest.raises(SpecError, match="minimises cost_per_token_USD"):
+        ablation(study, 1800.0)

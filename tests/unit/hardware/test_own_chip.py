@@ -238,3 +238,14 @@ def test_a_chip_that_may_not_even_rest_is_refused(own, plan, capsys):
     assert main([*argv, "--plan", plan]) == 2
     (said,) = capsys.readouterr().err.strip().splitlines()
     assert "power_limit = 60 W" in said and "at rest it draws 77" in said
+
+
+def test_stacks_bring_their_capacity(own):
+    """A Trainium3 has 144 GiB in 4 stacks, so that 6 hold 216; a capacity that the file states holds."""
+    base = dse.chip("trainium3")
+    assert float(base.n_stacks) == 4
+    path = own("n_stacks = 6")
+    assert float(dse.chip(path).hbm_capacity_B) == pytest.approx(float(base.hbm_capacity_B) * 6 / 4)
+    (fact,) = [f for f in chip_receipts(path) if f.name == "hbm_capacity_B"]
+    assert fact.kind == "derived" and "in each stack" in fact.where
+    assert float(dse.chip(own("n_stacks = 6", "hbm_capacity_GB = 288")).hbm_capacity_B) == 288e9

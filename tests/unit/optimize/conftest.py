@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dse.optimize.batch import WIDTH, solve_batch
-from dse.optimize.loosen import cheapest_relaxations
+from dse.optimize.elastic import cheapest_relaxations
 from dse.optimize.search import search_of
 from dse.optimize.space import space_of
 from dse.optimize.tables import data_of_rows, plan_rows, tables_of

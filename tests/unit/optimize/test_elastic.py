@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dse.optimize.loosen import cheapest_relaxations
+from dse.optimize.elastic import cheapest_relaxations
 
 BOX = np.full(2, -10.0), np.full(2, 10.0)
 

@@ -1,11 +1,14 @@
 """What is read off a limit and its loosening, by hand."""
 
+import dataclasses
 import math
 
 import pytest
 
 from dse.explore.designed import Compared
 from dse.explore.remedy import Lever
+from dse.lowering.plan import ORDERS, Plan
+from dse.optimize.shown import plan_words
 from dse.optimize.solution import LimitReport, Relaxation
 
 
@@ -29,3 +32,11 @@ def test_a_lever_says_by_what_factor_it_moves():
 
 def test_a_ratio_needs_something_to_compare_with():
     assert Compared(4.0, 6.0).ratio == 1.5 and Compared(0.0, 6.0).ratio is None
+
+
+def test_a_plan_in_words_says_all_that_is_not_usual():
+    """The page left out the order, recomputation and ZeRO 0: two plans that differ by them looked alike."""
+    plan = Plan(tp=8, pp=2, zero=0, recompute="full", recompute_frac=0.5, order=ORDERS[1], sequence_parallel=False)
+    words = plan_words(dataclasses.asdict(plan))
+    assert words == f"tp 8, pp 2, zero 0, recompute full, no sequence parallel, order {ORDERS[1]}, recompute 50 %"
+    assert plan_words(dataclasses.asdict(Plan())) == ""

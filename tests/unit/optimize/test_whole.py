@@ -1,20 +1,25 @@
 """The best design that can be built: never worse for a looser limit, never infeasible unless proved."""
 
 import dataclasses
+import io
 import math
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from dse.core.errors import UnknownNameError
 from dse.core.free import Free
 from dse.optimize.around import DROPPED, loosened, what_if, with_limit
 from dse.optimize.batch import WIDTH, solve_batch
 from dse.optimize.counts import fixed_boxes, neighbours
+from dse.optimize.loosen import broken
+from dse.optimize.promises import rows_to_loosen
 from dse.optimize.search import run_search, search_of
 from dse.optimize.solution import Status, solution_json
 from dse.optimize.solve import solve, solve_continuous, status_of
 from dse.optimize.space import batch_of, relative, space_of
+from dse.report.screen import solution_view
 from dse.study.convex import all_strict, model_of, named_numbers
 from dse.study.metrics import Limit
 from dse.study.study import study_from
@@ -22,6 +27,12 @@ from dse.study.study import study_from
 pytestmark = pytest.mark.slow
 LIMIT_S = 600.0
 """Every study takes seconds; a machine that stalls must not make one unfinished."""
+
+
+def shown(view):
+    console = Console(file=io.StringIO(), width=160)
+    console.print(view)
+    return console.file.getvalue()
 
 
 def narrowed(study, **boxes):
@@ -104,6 +115,28 @@ def test_a_promise_that_nothing_keeps_is_loosened_to_the_fastest_design(tiny, an
     assert fastest_s * 0.999 < r.needed < fastest_s * 1.01 and r.needed_text.endswith(" ms")
     enough = tiny.changed(workloads={"decode": {**decode, "tpot": f"{1e3 * r.needed} ms"}})
     assert solve(enough, limit_s=LIMIT_S).status is Status.OPTIMAL
+
+
+def test_a_promise_is_loosened_to_the_fastest_design_whatever_the_goal_is(tiny, answer):
+    """The least change is asked for, not that of a good design: before, the chip with the cheapest package decided,
+    2.2 times as slow as the fastest that there is.
+    """
+    decode = {"phase": "decode", "model": "llama-3.1-70b", "chips": 16, "batch": 64, "context": 8192}
+    fastest = solve(tiny.changed(workloads={"decode": decode}), limit_s=LIMIT_S)
+    fastest_s = float(fastest.workloads[0].evaluation.step_s)
+    tight = {"decode": {**decode, "tpot": f"{0.3e3 * fastest_s} ms"}}
+    s = solve(tiny.changed(workloads=tight, minimise="package_cost"), limit_s=LIMIT_S)
+    ((name, needed),) = [(r.name, r.needed) for r in s.relaxations]
+    assert name == "step_s:decode" and needed == pytest.approx(fastest_s, rel=2e-3)
+
+
+def test_every_choice_is_asked_what_it_needs(tiny, monkeypatch):
+    """Before, of more than 128 choices only the first were, in the order of the file."""
+    monkeypatch.setattr("dse.optimize.loosen.MOST", 1)
+    hot = with_limit(tiny, 0, Limit("power_W", "at_most", 1.0))
+    search = search_of(space_of(hot))
+    user = rows_to_loosen(search, lambda r: r.kind.value == "user")
+    assert {b.choice for b in broken(search, run_search(search), user)} == {0, 1}
 
 
 def test_two_promises_that_nothing_keeps_are_both_loosened_and_that_is_enough(tiny):
@@ -223,3 +256,47 @@ def test_it_shows_itself_as_tables(answer):
 def test_names_that_a_user_wrote_are_inert_in_a_page(answer):
     hostile = dataclasses.replace(answer, study=dataclasses.replace(answer.study, name="<script>alert(1)</script>"))
     assert "<script>" not in hostile._repr_html_()
+
+
+def test_a_promise_has_a_price_and_a_what_if(tiny, answer):
+    """The cheapest package within a promised time costs less where the promise is looser, and least without.
+
+    Before, `--what-if` had no row of it, and a promise with room to spare no row at all.
+    """
+    slow_s = 2.0 * float(answer.workloads[0].evaluation.step_s)
+    decode = {**tiny.written.tables["workloads"]["decode"], "tpot": f"{1e3 * slow_s} ms"}
+    study = tiny.changed(workloads={"decode": decode}, minimise="package_cost")
+    s = solve(study, limit_s=LIMIT_S)
+    (row,) = [x for x in s.limits if x.name == "step_s:decode"]
+    assert row.kind.value == "user" and row.limit == pytest.approx(slow_s) and row.value <= slow_s * (1 + 1e-6)
+    found = {w.name: w for w in what_if(study, s.limits)}["step_s:decode"]
+    assert found.limit == pytest.approx(slow_s) and found.dropped < found.moved < found.goal
+    # the price is the slope at the promise: goal (1.1)^price to first order, and a convex goal falls more slowly
+    assert found.moved >= found.goal * 1.1**row.price * (1 - 1e-6) and row.price < -1e-3
+    later = tiny.changed(workloads={"decode": {**decode, "tpot": f"{1.1e3 * slow_s} ms"}}, minimise="package_cost")
+    assert found.moved == pytest.approx(solve_continuous(later).goal, rel=1e-5)
+    loose = {x.name: x for x in solve(tiny.changed(workloads={"decode": decode}), limit_s=LIMIT_S).limits}
+    assert loose["step_s:decode"].price == pytest.approx(0.0, abs=1e-6) and loose["step_s:decode"].margin > 0.4
+
+
+def test_a_floor_that_the_chip_as_built_misses_is_not_optimal(tiny):
+    """Supply follows from the clock: 0.75 V here. Before, a floor of 0.85 V was "optimal", 12 % below it "binds"."""
+    s = solve(tiny.changed(limits=["supply >= 0.85 V"]), limit_s=LIMIT_S)
+    (x,) = [x for x in s.limits if x.name == "supply_V" and x.kind.value == "user"]
+    assert x.misses and x.value == pytest.approx(0.75) and s.status is Status.LOCAL
+    text = shown(solution_view(s))
+    assert "missed by 12 %" in text
+    blank = solve(tiny.changed(limits=["silicon >= 800 mm2"]), limit_s=LIMIT_S)
+    assert blank.status is Status.OPTIMAL and not any(x.misses for x in blank.limits)
+
+
+def test_fractions_try_the_leanest_plans_where_speed_is_not_the_goal(tiny):
+    """The fastest plan of a free batch fills the time that is promised. Before, the least full load with fractions of
+    cores was 360 W, "optimal", where one sequence at a time needs 235 W, also with whole ones.
+    """
+    decode = {**tiny.written.tables["workloads"]["decode"], "batch": "free", "chips": 1, "tpot": "40 ms"}
+    study = tiny.changed(
+        workloads={"decode": decode}, minimise="full_load_fp8", without=["power", "silicon", "hbm_capacity"]
+    )
+    whole, fractions = solve(study, limit_s=LIMIT_S), solve_continuous(study)
+    assert fractions.goal <= whole.goal * (1 + 1e-6)

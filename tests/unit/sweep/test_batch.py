@@ -213,3 +213,32 @@ def test_an_own_chip_sits_in_a_rack_that_has_none(write, tmp_path):
     (tmp_path / "mine.toml").write_text('[mine]\nbase = "trainium3"\n')
     found = one_chip(write, "mine.toml", 'system = "ualink-72"')
     assert found["ok"].all(), found["reason"]
+
+
+STACKS = """
+[sweep]
+name = "stacks"
+record = ["hbm_capacity", "step_s"]
+
+[base]
+chip = "a100-80"
+model = "llama-3.1-8b"
+chips = 8
+batch = 32
+sequence = 2048
+plan = "tp=2,pp=1,dp=4"
+
+[[axes]]
+key = "n_stacks"
+values = [5, 10]
+"""
+
+
+def test_stacks_bring_their_capacity(write):
+    """An A100 has 80 GiB in 5 stacks, so that 10 hold 160: before, they held 80. A capacity that is set holds."""
+    np.testing.assert_allclose(answers(load_sweep(write(text=STACKS)))["hbm_capacity_B"], [80 * 2**30, 160 * 2**30])
+    asked = STACKS.replace("[base]", '[base]\nhbm_capacity = "80 GiB"').replace('"hbm_capacity", ', '"silicon", ')
+    few = load_sweep(write(('plan = "tp=2,pp=1,dp=4"', 'plan = "tp=1,pp=1,dp=8,zero=0"'), text=asked))
+    assert answers(few)["reason"].tolist() == [TOO_BIG, TOO_BIG]  # 10 stacks hold the 80 GiB that were asked for
+    more = load_sweep(write(('plan = "tp=2,pp=1,dp=4"', 'plan = "tp=1,pp=1,dp=8,zero=0"'), text=STACKS))
+    assert answers(more)["reason"].tolist() == [TOO_BIG, ""]

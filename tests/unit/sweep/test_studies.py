@@ -46,3 +46,12 @@ def test_one_value_cannot_set_both_sides_of_a_metric():
     with pytest.raises(SpecError, match="limits die_mm2 at most and at least"):
         changed(both, {"limits.die_mm2": 600.0})
     assert changed(both, {"limits.power_W": 500.0}).limits[0].value == 500.0
+
+
+def test_an_array_that_nothing_can_feed_is_refused_as_in_a_study():
+    """An SM of an A100 delivers 128 bytes a cycle; 64 x 64 takes 256 with any of the instructions of this study."""
+    study = dse.load_study("backtest_h100")
+    with pytest.raises(SpecError, match="128 bytes a cycle"):
+        study.changed(choices={"pe_array": "64x64"})
+    with pytest.raises(SpecError, match="128 bytes a cycle"):  # before, it was solved
+        changed(study, {"choices.pe_array": "64x64"})

@@ -35,31 +35,35 @@ def row_model(row: Any) -> Model:
         known = known_model(row_text(row, "model"), row_number(row, "layers"), row_number(row, "hidden"))
         if known is not None:
             return known
-    hidden, layers, heads = (int(row_number(row, n)) for n in ("hidden", "layers", "heads"))
-    kv = int(row_number(row, "kv_heads", heads))
-    ffn = int(row_number(row, "ffn_hidden", 4 * hidden))
-    n_experts = int(row_number(row, "experts", 0))
-    causal = "bert" not in row_text(row, "model").lower()
-    attention = Attention(heads, kv, int(row_number(row, "head_dim", hidden // heads)), causal=causal)
-
-    def blocks(n_matrices: int) -> tuple[Run, ...]:
-        feed = Mlp(ffn, n_matrices)
-        if n_experts > 1:
-            feed = Experts(n_experts, int(row_number(row, "active_experts", 2)), ffn, n_matrices=n_matrices)
-        return uniform(Block((attention,), feed), layers)
-
+    hidden = int(row_number(row, "hidden"))
     base = Model(
-        name=row_text(row, "model"), hidden=hidden, vocab=int(row_number(row, "vocab", DEFAULT_VOCAB)), runs=blocks(3),
-        tied_embeddings=False, norm_passes=RMS, max_context=int(row_number(row, "seq_len")),
+        name=row_text(row, "model"), hidden=hidden, vocab=int(row_number(row, "vocab", DEFAULT_VOCAB)),
+        runs=_blocks(row, 3), tied_embeddings=False, norm_passes=RMS, max_context=int(row_number(row, "seq_len")),
     )  # fmt: skip
     # GPT-2 and GPT-3 era runs still dropped activations, which costs masks in memory and passes over them
     dropout = row_number(row, "year", FUSED_SINCE) < FUSED_SINCE
-    plain = dataclasses.replace(base, runs=blocks(2), norm_passes=LAYER, tied_embeddings=True, dropout=dropout)
+    runs = _blocks(row, 2)
+    plain = dataclasses.replace(base, runs=runs, norm_passes=LAYER, tied_embeddings=True, dropout=dropout)
     printed = row_number(row, "params_B", 0) * 1e9
     # without a count the width tells: four times the model's is GPT's plain MLP, gated ones are narrower
     if printed <= 0:
-        return plain if ffn == 4 * hidden else base
+        return plain if _ffn(row) == 4 * hidden else base
     return min((base, plain), key=lambda m: abs(math.log(total_parameters(m) / printed)))
+
+
+def _ffn(row: Any) -> int:
+    return int(row_number(row, "ffn_hidden", 4 * int(row_number(row, "hidden"))))
+
+
+def _blocks(row: Any, n_matrices: int) -> tuple[Run, ...]:
+    """The layers of a row by its own sizes, with so many matrices in each MLP."""
+    hidden, layers, heads = (int(row_number(row, n)) for n in ("hidden", "layers", "heads"))
+    kv, width = int(row_number(row, "kv_heads", heads)), int(row_number(row, "head_dim", hidden // heads))
+    attention = Attention(heads, kv, width, causal="bert" not in row_text(row, "model").lower())
+    feed, n_experts = Mlp(_ffn(row), n_matrices), int(row_number(row, "experts", 0))
+    if n_experts > 1:
+        feed = Experts(n_experts, int(row_number(row, "active_experts", 2)), _ffn(row), n_matrices=n_matrices)
+    return uniform(Block((attention,), feed), layers)
 
 
 def row_precision(row: Any) -> str:

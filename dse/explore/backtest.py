@@ -154,6 +154,7 @@ def built_speedups(space: Space, built: Chip) -> dict[str, float]:
     """Speed-up of the built chip by workload, by its best plan in the study's world and power limit."""
     study = space.study
     limits = as_float(study.scaleout_Bps), as_float(mean_power_cap_W(study))
+    # it competes in the study's world: with the network and the power that designs have, not those it was sold with
     inside = eqx.tree_at(lambda c: (c.scaleout_bandwidth_per_dir_Bps, c.power_limit_W), built, limits)
     tech, found = chip_technology(inside, study.package), {}
     g = space.ground

@@ -54,6 +54,7 @@ def fields_of(raw: dict[str, Any], folder: Path, own: Own, asks: tuple[str, ...]
     goal = _goal(spec.study, names)
     services, workloads = _workloads(spec, goal, folder)
     built = built_state(spec.built.chip, spec.study.package) if spec.built else None
+    # modelled only where some limit is a multiple of the baseline, and then once
     now = cache(lambda: chip_state(baseline.chip))
     limits = tuple(limit_of(x, i, now, built, names) for i, x in enumerate(spec.limits))
     check_said_once(limits)

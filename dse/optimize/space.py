@@ -21,8 +21,9 @@ from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..physics.money import bond_loss
-from ..study.convex import Data, UNCAPPED_Bps, all_strict, coordinates, model_of
+from ..study.convex import Data, all_strict, coordinates, model_of
 from ..study.design import choice_technology, template
+from ..study.rows import UNCAPPED_Bps
 from ..study.study import Study
 from ..technology.presets import Technology
 from ..workload.requests import given_batch

@@ -75,10 +75,6 @@ class Data(eqx.Module):
     """Job of each workload, in that case."""
 
 
-UNCAPPED_Bps = 1e18
-"""More than any chip sends: a number, since a ratio of 0 has no logarithm."""
-
-
 @dataclasses.dataclass(frozen=True)
 class ConvexCore:
     """The convex core of a study: names and structure, no numbers. Hashable, so it compiles once."""

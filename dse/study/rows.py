@@ -52,3 +52,5 @@ SUPPLY = (Row("highest supply", Kind.TECHNOLOGY), Row("lowest supply", Kind.TECH
 for all of them."""
 AHEAD = "read ahead"
 """What a streamed plan holds in SRAM ahead of its use, over what may hold it."""
+UNCAPPED_Bps = 1e18
+"""More than any chip sends: a number, since a ratio of 0 has no logarithm."""

@@ -28,7 +28,7 @@ from .common import (
     typed_windows,
     windowed,
 )
-from .dense import Windows, all_windows, gated, no_windows
+from .dense import Windows, all_windows, gated, no_windows, parallel
 from .experts import TOP, WIDTH, mixed_feeds, sparse_steps, with_shared
 from .hybrid import LINEAR, gated_delta
 
@@ -223,6 +223,7 @@ NEWER: dict[str, Builder] = {
     "apertus1p5_text": partial(gated, matrices=2),
     "aria_text": aria,
     "beam": beam,
+    "cohere_compass_text": partial(parallel, matrices=3, tied=True, windows=listed_windows),
     "cosmos3_edge_text": partial(gated, kv=8, matrices=2),
     "deepseek_ocr2_text": partial(with_shared, shared=2, first=1),
     "emu3_text_model": partial(gated, kv=8),

@@ -39,7 +39,8 @@ TEXT = {
     "cosmos3_edge": "cosmos3_edge_text", "deepseek_ocr2": "deepseek_ocr2_text", "blip-2": "opt",
     "instructblip": "opt", "instructblipvideo": "opt", "fuyu": "persimmon", "granite_docling": "granite_docling_text",
     "minicpmv4_6": "qwen3_5_text", "minicpmv4_7": "qwen3_5_text", "minicpm_ocr": "qwen3_5_text",
-    "musicflamingo": "qwen2", "qwen4_exp": "qwen4_exp_text", "audioflamingo3": "qwen2", "vibevoice_asr": "qwen2",
+    "musicflamingo": "qwen2", "qwen4_exp": "qwen4_exp_text",
+    "cohere_compass": "cohere_compass_text", "audioflamingo3": "qwen2", "vibevoice_asr": "qwen2",
 }  # fmt: skip
 """Types that wrap a language model, and the type of that model where the file does not say."""
 INSIDE = ("text_config", "llm_config", "language_config")

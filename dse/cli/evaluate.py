@@ -46,8 +46,8 @@ class Evaluate:
     precision: flags.PRECISION = None
     """Training: precision of the linear layers; by default bf16."""
     weights: flags.STORAGE = None
-    """Inference: storage of the weights, by default as the file says: bf16, fp8, mxfp4 (or fp4), nvfp4, int8, int4;
-    parts may differ, such as bf16,experts=mxfp4."""
+    """Inference: storage of the weights, by default as the file says: bf16, fp8, mxfp4 (or fp4), nvfp4, int8, int4,
+    q4_k_m; parts may differ, such as bf16,experts=mxfp4."""
     kv: flags.STORAGE = None
     """Inference: storage of the KV cache, likewise; by default bf16."""
     system: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None

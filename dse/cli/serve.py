@@ -42,8 +42,8 @@ class Serve:
     batch: flags.COUNT = None
     """Most sequences that write together on one engine; by default as many as memory holds."""
     weights: flags.STORAGE = None
-    """Storage of the weights, as the model file says or bf16 by default: fp8, mxfp4 (or fp4), nvfp4, int8, int4;
-    parts may differ, such as bf16,experts=mxfp4."""
+    """Storage of the weights, as the model file says or bf16 by default: fp8, mxfp4 (or fp4), nvfp4, int8, int4,
+    q4_k_m; parts may differ, such as bf16,experts=mxfp4."""
     kv: flags.STORAGE = None
     """Storage of the KV cache, likewise; by default bf16."""
     scheduler: Annotated[str, tyro.conf.arg(metavar="{any,first,chunked,apart}")] = "any"

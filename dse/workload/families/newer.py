@@ -8,8 +8,9 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 
+from ..blocks import Block
 from ..config_file import Fields
-from ..mixers import AbstractMixer, Attention
+from ..mixers import AbstractMixer, Attention, Indexer
 from ..recurrences import ShortConvolution
 from .common import (
     FULL,
@@ -27,7 +28,7 @@ from .common import (
     typed_windows,
     windowed,
 )
-from .dense import Windows, all_windows, gated, no_windows
+from .dense import Windows, all_windows, gated, no_windows, parallel
 from .experts import TOP, WIDTH, mixed_feeds, sparse_steps, with_shared
 from .hybrid import LINEAR, gated_delta
 
@@ -126,6 +127,43 @@ def lara_mini(f: Fields) -> Body:
     return body(f, blocks_of([of_kind[t] for t in types], [moe or mlp(f)] * n), tied=True)
 
 
+INDEXED = "indexed_attention"
+
+
+def qwen4_exp(f: Fields) -> Body:
+    """Qwen4-Exp: gated delta nets, gated attention that chooses positions, several residual streams, n-gram tables.
+
+        streams: 2 (2 s h r + s^2 h) per layer;   n-grams: V d + d h (s + 1) per listed layer
+    with s streams of width h mixed through rank r, and tables of V rows each that are d wide together.
+    """
+    n, hidden, gate = n_layers(f), hidden_of(f), whole_gate(grouped(f, kv=2, head_dim=256))
+    rate = f.whole("indexer_compress_ratio")
+    f.fixed("indexer_kv_heads", 1)
+    chooses = Indexer(f.whole("indexer_n_heads"), f.whole("indexer_head_dim"), f.whole("indexer_budget"), rate=rate)
+    types = f.words("layer_types", length=n, allowed=(LINEAR, INDEXED, FULL))
+    step, linear = f.whole("full_attention_interval", default=4), gated_delta(f)
+    whole = [t != LINEAR for t in types] if types else [(i + 1) % step == 0 for i in range(n)]
+    mixers: list[AbstractMixer] = [dataclasses.replace(gate, indexer=chooses) if x else linear for x in whole]
+    shared = f.whole("shared_expert_intermediate_size", default=512, least=0)
+    moe = experts(f, ("num_experts",), TOP, WIDTH, shared=shared)
+    more, tables = _streams(f, n, hidden)
+    blocks = [Block((m,), moe or mlp(f), 2, w) for m, w in zip(mixers, more, strict=True)]
+    return dataclasses.replace(body(f, blocks, tied=False), n_tables=tables)
+
+
+def _streams(f: Fields, n: int, hidden: int) -> tuple[list[int], int]:
+    """Width of what stands beside each block for its residual streams and n-grams, and entries of tables in all."""
+    streams, rank = f.whole("hc_count", default=4), f.whole("hc_lowrank", default=320)
+    rows, wide = f.whole("ngram_vocab_size_base", default=20_000_000), f.whole("ple_embed_dim", default=hidden)
+    listed = f.indices("ple_layer_ids", below=n + 1) or []
+    f.skip("ngram_size", "heads_per_ngram", "make_ngram_vocab_size_divisible_by", "ple_conv_kernel_size", "seed",
+           "split_ngram_parts", "number_of_conv_states", "output_gate_type")  # fmt: skip
+    beside, by_word = 2 * streams * rank + streams**2, wide * (streams + 1) // 2
+    return [beside + by_word * (i in listed) for i in range(1, n + 1)], (
+        len(listed) * rows * wide + 2 * streams * hidden * rank
+    )
+
+
 NEAR, FAR = "hybrid_sliding", "hybrid"
 """Kinds of layers of Inkling."""
 
@@ -185,6 +223,7 @@ NEWER: dict[str, Builder] = {
     "apertus1p5_text": partial(gated, matrices=2),
     "aria_text": aria,
     "beam": beam,
+    "cohere_compass_text": partial(parallel, matrices=3, tied=True, windows=listed_windows),
     "cosmos3_edge_text": partial(gated, kv=8, matrices=2),
     "deepseek_ocr2_text": partial(with_shared, shared=2, first=1),
     "emu3_text_model": partial(gated, kv=8),
@@ -196,6 +235,7 @@ NEWER: dict[str, Builder] = {
     "lfm3": lfm3,
     "muse_glimmer_text": partial(gated_result, windows=partial(listed_windows, width=2048, period=4)),
     "muse_spark_text": muse_spark,
+    "qwen4_exp_text": qwen4_exp,
     "voxtral_realtime_text": partial(gated, kv=8, head_dim=128, tied=True, windows=partial(all_windows, width=8192)),
     "zaya": zaya,
 }

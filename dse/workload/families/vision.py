@@ -39,7 +39,8 @@ TEXT = {
     "cosmos3_edge": "cosmos3_edge_text", "deepseek_ocr2": "deepseek_ocr2_text", "blip-2": "opt",
     "instructblip": "opt", "instructblipvideo": "opt", "fuyu": "persimmon", "granite_docling": "granite_docling_text",
     "minicpmv4_6": "qwen3_5_text", "minicpmv4_7": "qwen3_5_text", "minicpm_ocr": "qwen3_5_text",
-    "musicflamingo": "qwen2", "audioflamingo3": "qwen2", "vibevoice_asr": "qwen2",
+    "musicflamingo": "qwen2", "qwen4_exp": "qwen4_exp_text",
+    "cohere_compass": "cohere_compass_text", "audioflamingo3": "qwen2", "vibevoice_asr": "qwen2",
 }  # fmt: skip
 """Types that wrap a language model, and the type of that model where the file does not say."""
 INSIDE = ("text_config", "llm_config", "language_config")
@@ -93,9 +94,7 @@ def text_fields(f: Fields, known: Collection[str]) -> Fields:
         f.skip("model_type", *TOWERS)
         return Fields({k: v for k, v in f.raw.items() if k not in TOWERS} | {"model_type": usual}, f.place, "")
     inner.raw = {"model_type": usual} | {k: v for k, v in inner.raw.items() if v != ""}  # empty text is no value
-    for outside in (around, f):
-        if outside.has("tie_word_embeddings") and "tie_word_embeddings" not in inner.raw:
-            inner.raw["tie_word_embeddings"] = outside.flag("tie_word_embeddings", default=False)
+    _tie_from(inner, around, f)
     left: dict[str, int] = {}
     if not any(k in inner.raw for k in ALWAYS):
         outside = {k: v for k, v in f.raw.items() if k == "vocab_size" and isinstance(v, int)}
@@ -106,6 +105,13 @@ def text_fields(f: Fields, known: Collection[str]) -> Fields:
             f.skip(key)
     f.skip(*(k for k, v in f.raw.items() if k in inner.raw and inner.raw[k] == v))  # said twice
     return inner
+
+
+def _tie_from(inner: Fields, *levels: Fields) -> None:
+    """Let the language model share its table as an outer level says, the nearest first, where it does not say."""
+    for outside in levels:
+        if outside.has("tie_word_embeddings") and "tie_word_embeddings" not in inner.raw:
+            inner.raw["tie_word_embeddings"] = outside.flag("tie_word_embeddings", default=False)
 
 
 def is_inside(f: Fields) -> bool:

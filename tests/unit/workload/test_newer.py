@@ -91,6 +91,16 @@ MODELS = {
         "n_embd": 768, "n_head": 12, "n_layer": 12, "max_position_embeddings": 512, "vocab_size": 40478, "afn": "gelu",
         "summary_type": "cls_index",
     },
+    "qwen4_exp_text": {
+        "hidden_size": 2048, "num_hidden_layers": 8, "num_attention_heads": 16, "num_key_value_heads": 2,
+        "head_dim": 256, "layer_types": ([KINDS["L"]] * 3 + ["indexed_attention"]) * 2, "indexer_n_heads": 16,
+        "indexer_kv_heads": 1, "indexer_head_dim": 256, "indexer_budget": 2048, "indexer_compress_ratio": 16,
+        "linear_num_key_heads": 16, "linear_num_value_heads": 32, "linear_key_head_dim": 128,
+        "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4, "num_experts": 512, "num_experts_per_tok": 10,
+        "moe_intermediate_size": 512, "shared_expert_intermediate_size": 512, "hc_count": 4, "hc_lowrank": 320,
+        "ple_layer_ids": [2, 5], "ple_embed_dim": 2048, "ngram_vocab_size_base": 100_000, "vocab_size": 4096,
+        "tie_word_embeddings": False,
+    },
     "xglm": {
         "d_model": 1024, "attention_heads": 16, "num_layers": 24, "ffn_dim": 4096, "vocab_size": 256008,
         "max_position_embeddings": 2048, "scale_embedding": True,
@@ -115,6 +125,8 @@ COUNTS = {
     "modernbert-decoder": (149_655_232, 2 * 22 * 12 * 64 * 2),
     "muse_spark_text": (None, 2 * 62 * 16 * 64 * 2),
     "openai-gpt": (116_534_784, 2 * 12 * 12 * 64 * 2),
+    # of 8 layers with two tables of n-grams; an index key of 256 for 16 positions beside
+    "qwen4_exp_text": (13_752_265_856, 2 * (2 * 2 * 256 + 256 // 16) * 2),
     "xglm": (564_463_616, 2 * 24 * 16 * 64 * 2),
     "zaya": (8_840_488_784, 2 * 40 * 2 * 128 * 2),
 }

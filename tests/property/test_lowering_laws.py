@@ -23,7 +23,10 @@ from dse.lowering.serving_ops import serving_ops
 from dse.lowering.training_ops import predicted_frac
 from dse.lowering.training_traffic import stage_message, tensor_traffic
 from dse.physics.calibration import calibration
-from dse.physics.step import step_time
+from dse.physics.evaluate import chip_technology, silicon
+from dse.physics.heat import read_energy_J_per_B, sustained_J
+from dse.physics.power import energy_J, step_energy
+from dse.physics.step import step_time, stream_traffic_B
 from dse.workload.mixers import Attention
 from dse.workload.op import passes
 from dse.workload.transformer import Decode, Prefill, Training, forward_FLOP_per_token, moe_share, total_parameters
@@ -407,3 +410,25 @@ def test_stages_send_each_token_once_to_each_rank():
     t = stage_message(4e6, Plan(tp=4, pp=2, dp=2), fabric, REF, whole=True)
     assert (t.out_B, t.sent_B) == (1e6, pytest.approx(3e6))
     assert stage_message(4e6, Plan(tp=4, pp=2, dp=2), fabric, REF, whole=False).sent_B == 0.0
+
+
+@pytest.mark.parametrize("phase", [Training, Prefill, Decode])
+@pytest.mark.parametrize("way", ["tensor", "experts", "pipeline", "stream", "zero"])
+def test_energy_of_a_step_is_that_of_its_operators_its_states_and_its_messages(phase, way):
+    """Two rooms count it: by block of the chip over a step, and by operator, which is what a cooling limit sees."""
+    plan, name = WORKS[way], "mixtral-8x7b" if way == "experts" else DENSE
+    w = phase(dse.model(name), 16, 4096)
+    if phase is not Training:
+        plan = dataclasses.replace(plan, micro_batch=16 // plan.dp, zero=1)
+    d = lowered(w, plan)
+    chip, c = on(8).chip, calibration("prior-neuron")
+    tech = chip_technology(chip)
+    s, step = silicon(chip, tech), step_time(d, chip, c)
+    at = s.supply_V, s.die_mm2
+    one, _ = sustained_J(d, chip, tech, c, *at)
+    read_J_per_B = float(read_energy_J_per_B(chip, tech, *at))
+    read_B = float(stream_traffic_B(d.stream, chip, c)) * float(d.n_micro) + float(d.optimizer_B)
+    sent_B = sum(float(n) * float(t.sent_B + t.out_B) for n, t in d.traffics.values())
+    parts = float(d.n_micro) * float(np.sum(d.ops.runs * np.asarray(one)))
+    parts += read_B * read_J_per_B + sent_B * float(tech.link.energy_J_per_B)
+    assert float(energy_J(step_energy(d, step, chip, tech, *at))) == pytest.approx(parts, rel=1e-9)

@@ -8,7 +8,7 @@ import math
 from ..core.frames import AbstractShown
 from ..technology.node import PRECISION_BITS
 from ..workload.blocks import Block, Experts
-from ..workload.storage import cached_B, format_of, stored_B
+from ..workload.storage import format_of, stored_B
 from ..workload.transformer import Decode, Model, Serving, Training, Workload, n_head_weights, n_outputs, state_B
 from .activations import ACTIVATION_B, FUSED, Footprint, end_layers, layer_activation_B_per_token, stage_activations_B
 from .headroom import n_kv_block_tokens
@@ -99,7 +99,7 @@ def _cache_B(plan: Plan, model: Model, context: float, kv_precision: str) -> flo
     per_layer = 0.0
     for mixer, share in model.mixers:
         # context ranks split positions; a state is one whatever the length, and each rank keeps its own
-        cache = mixer.n_kv * mixer.n_kept(context) * cached_B(kv_precision) / plan.cp
+        cache = mixer.n_kv * mixer.n_kept(context) * stored_B(kv_precision) / plan.cp
         per_layer += share * (cache + state_B(mixer)) / cache_split(mixer, plan.tp)
     return per_layer * layers_per_stage(plan, model)
 

@@ -9,7 +9,7 @@ from ..workload.latent import Latent
 from ..workload.mixers import AbstractMixer, Attention
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, spread_B
 from ..workload.recurrences import Recurrence
-from ..workload.storage import cached_B, format_of, n_element_bits, stored_B
+from ..workload.storage import format_of, n_element_bits, stored_B
 from ..workload.transformer import Decode, Serving, n_outputs, products_of, state_B
 from .linears import Linear, Shard, block_linears, by_index, of_fixed_shape
 from .mixer_ops import absorbed_width, heads_of, index_op, recurrence_op, recurrence_step_op
@@ -103,7 +103,7 @@ def _decode_attention(mixer: Attention | Latent, workload: Serving, plan: Plan, 
         streams = entry / (2 * width)
     op = fused_attention(
         kv, streams, width, heads / kv, mixer.n_read(p.n_context) / plan.cp, p.sequences, n_products=2,
-        softmax_passes=passes()["softmax_forward"], kv_B=cached_B(workload.kv_precision),
+        softmax_passes=passes()["softmax_forward"], kv_B=stored_B(workload.kv_precision),
     )  # fmt: skip
     rows = heads * p.sequences
     return dataclasses.replace(op, vector_elements=op.vector_elements * padded(rows, lanes) / rows)
@@ -119,7 +119,7 @@ def _prefill_attention(mixer: Attention | Latent, workload: Serving, plan: Plan,
         read = min(mixer.n_kept(p.n_context) + p.queries, p.n_context)
     return fused_attention(
         heads, kv_heads, width, p.queries / plan.cp, read, p.sequences, n_products=2,
-        softmax_passes=passes()["softmax_forward"], kv_B=cached_B(workload.kv_precision),
+        softmax_passes=passes()["softmax_forward"], kv_B=stored_B(workload.kv_precision),
         attended=mixer.n_attended(p.cached, p.queries),
     )  # fmt: skip
 
@@ -136,7 +136,7 @@ def _mixer(mixer: AbstractMixer, workload: Serving, plan: Plan, p: Pass, lanes: 
     else:
         found = [_prefill_attention(mixer, workload, plan, p)]
     if mixer.indexer and not mixer.indexer.shared:
-        kv_B = cached_B(workload.kv_precision)
+        kv_B = stored_B(workload.kv_precision)
         if decode:
             seen = p.n_context / plan.cp
             found.append(index_op(mixer, 1.0, seen, seen, p.sequences, kv_B))

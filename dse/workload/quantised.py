@@ -156,7 +156,7 @@ def _one_by_one(raw: dict[str, Any], place: str) -> list[tuple[list[str], str]]:
 def _one_group(weights: dict[str, Any], place: str) -> str:
     bits, kind = weights.get("num_bits"), weights.get("type", "int")
     if kind == "float" and bits == 8:
-        return "fp8"
+        return "mxfp8" if weights.get("group_size") == 32 else "fp8"
     if kind == "float" and bits == 4:
         return "nvfp4" if weights.get("group_size", 16) == 16 else "mxfp4"  # blocks of 16 or of 32 tell them apart
     return integer(bits, place, weights.get("group_size"), ZERO if weights.get("symmetric") is False else "")

@@ -21,9 +21,10 @@ WORDS = {
              "w8a8_sq_per_channel", "w8a8_sq_per_tensor_plugin"),
     "int4": ("int4", "uint4", "int4_weight_only", "int4weightonlyconfig", "qint4", "w4a16_awq", "w4a8_awq", "int4_awq",
              "w4a16", "w4a16_gptq"),
-    "fp8": ("fp8", "fp8_e4m3", "float8", "float8_weight_only", "float8weightonlyconfig", "mxfp8", "fp8_pb_wo",
+    "fp8": ("fp8", "fp8_e4m3", "float8", "float8_weight_only", "float8weightonlyconfig", "fp8_pb_wo",
             "float8dynamicactivationfloat8weightconfig", "float8_dynamic_activation_float8_weight",
             "fp8_per_channel_per_token", "fp8_block_scales"),
+    "mxfp8": ("mxfp8",),
     "nvfp4": ("nvfp4", "w4a16_nvfp4", "nvfp4_awq", "w4a8_nvfp4_fp8"),
     "mxfp4": ("mxfp4", "fp4", "w4a16_mxfp4", "w4a8_mxfp4_fp8", "w4a8_mxfp4_mxfp8"),
 }  # fmt: skip
@@ -176,7 +177,8 @@ def _modelopt(raw: Raw, place: str) -> str:
 
 
 METHODS: dict[str, Callable[[Raw, str], str]] = {
-    **dict.fromkeys(("fp8", "mxfp8", "fbgemm_fp8"), lambda raw, place: "fp8"),
+    **dict.fromkeys(("fp8", "fbgemm_fp8"), lambda raw, place: "fp8"),
+    "mxfp8": lambda raw, place: "mxfp8",
     "mxfp4": lambda raw, place: "mxfp4",
     **dict.fromkeys(("gptq", "awq", "auto-round", "autoround"), _packed),
     **dict.fromkeys(("mlx", "metal"), affine),

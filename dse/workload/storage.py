@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from ..core.errors import SpecError
-from ..core.provenance import Sourced, load_receipts, number, number_or, text
+from ..core.provenance import Sourced, load_receipts, number, text
 from .grouped import PRODUCTS, grouped
 
 _FILE = Path(__file__).parent / "data" / "storage.toml"
@@ -74,16 +74,6 @@ def stored_B(name: str) -> float:
         return (by_name.n_bits + by_name.n_scale_bits) / 8
     facts = load_receipts(_FILE)[own]
     return (number(facts, "bits") + number(facts, "scale_bits")) / 8
-
-
-def cached_B(name: str) -> float:
-    """Bytes of one element of a KV cache with its share of the scale, held and read."""
-    own = format_of(name, "")
-    if grouped(own) is not None:
-        return stored_B(name)
-    facts = load_receipts(_FILE)[own]
-    # caches of 8-bit floats have a scale per tensor or head, and none for every few elements
-    return (number(facts, "bits") + number_or(facts, "cache_scale_bits", number(facts, "scale_bits"))) / 8
 
 
 def own_products(name: str) -> str:

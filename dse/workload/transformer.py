@@ -12,7 +12,7 @@ from .blocks import Block, Experts, Feed, Run, block_text
 from .latent import Latent
 from .mixers import AbstractMixer, Attention
 from .recurrences import Recurrence, state_elements
-from .storage import cached_B, format_of, n_element_bits, own_products
+from .storage import format_of, n_element_bits, own_products, stored_B
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -230,7 +230,7 @@ def moe_share(model: Model) -> float:
 
 def kv_B_per_token(model: Model, precision: str) -> float:
     """KV-cache bytes per token of context over all layers, with scales (of latents: latent and rotary key) [B]."""
-    return sum(r.n * m.n_kv for r in model.runs for m in r.block.mixers) * cached_B(precision)
+    return sum(r.n * m.n_kv for r in model.runs for m in r.block.mixers) * stored_B(precision)
 
 
 def state_B(mixer: AbstractMixer) -> float:

@@ -27,7 +27,7 @@ def shapes(placed, phase="forward"):
     return {p.op.name: p.op.products[0] for p in placed if p.op.products and p.phase == phase}
 
 
-@pytest.mark.parametrize(("precision", "bits"), [("fp32", 32), ("bf16", 16), ("fp8", 8.25), ("fp4", 4.25)])
+@pytest.mark.parametrize(("precision", "bits"), [("fp32", 32), ("bf16", 16), ("mxfp8", 8.25), ("fp4", 4.25)])
 def test_block_scales_cost_a_quarter_bit(precision, bits):
     """OCP MX: 32 elements share one 8-bit scale."""
     assert stored_B(precision) == bits / 8

@@ -24,7 +24,7 @@ def stored(config=DENSE, /, **quantised):
     ("said", "format_"),
     [
         ({"quant_method": "fp8"}, "fp8"),
-        ({"quant_method": "mxfp8"}, "fp8"),
+        ({"quant_method": "mxfp8"}, "mxfp8"),
         ({"quant_method": "fbgemm_fp8"}, "fp8"),
         ({"quant_method": "gptq", "bits": 4}, "int4"),
         ({"quant_method": "gptq", "bits": 8}, "int8"),

@@ -5,7 +5,6 @@ import pytest
 from dse.core.errors import SpecError
 from dse.workload.grouped import group_receipts
 from dse.workload.storage import (
-    cached_B,
     check_cache,
     check_storage,
     n_element_bits,
@@ -19,7 +18,8 @@ from dse.workload.storage import (
 @pytest.mark.parametrize(
     # MX: 8 bits for 32 elements; NVFP4: 8 bits for 16; int4: 16 bits for 128
     ("name", "bits"),
-    [("bf16", 16), ("fp8", 8.25), ("mxfp4", 4.25), ("nvfp4", 4.5), ("int8", 8), ("int4", 4.125), ("nf4", 4.5),
+    [("bf16", 16), ("fp8", 8), ("mxfp8", 8.25), ("mxfp4", 4.25), ("nvfp4", 4.5), ("int8", 8), ("int4", 4.125),
+     ("nf4", 4.5),
      ("nf4-double", 4.127), ("ternary", 2), ("q4_0", 4.5), ("q8_0", 8.5), ("q4_k_m", 4.8944), ("q6_k", 6.5633),
      # a 16-bit scale for 32; scale and offset for 64, as MLX has them; scale and zero point of an element for 128
      ("int4g32", 4.5), ("int4g64a", 4.5), ("int6g32a", 7), ("int4g128z", 4.15625), ("int3g128z", 3.1484375),
@@ -47,10 +47,5 @@ def test_a_cache_has_one_format():
 
 
 def test_every_format_has_its_receipts():
-    assert len(storage_receipts()) == 3 * len(storage_names()) + 1  # caches in fp8 have scales of their own
+    assert len(storage_receipts()) == 3 * len(storage_names())
     assert len(group_receipts()) == 3 * 3
-
-
-@pytest.mark.parametrize(("name", "bits"), [("bf16", 16), ("fp8", 8), ("fp4", 4.25), ("nvfp4", 4.5), ("int8", 8)])
-def test_caches_of_8_bit_floats_have_a_scale_per_tensor(name, bits):
-    assert cached_B(name) == bits / 8

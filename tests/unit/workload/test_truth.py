@@ -227,10 +227,10 @@ def test_a_quantised_checkpoint_says_how_it_stores():
     decode = workload_of("decode", r.model, 8, {})
     assert decode.weight_precision == r.model.weight_format
     wide = dataclasses.replace(decode, weight_precision="bf16")
-    # 669e9 weights at 8.25 bits and 1.9e9 in tables, router and norms at 16, over 8 chips: 81 GiB, not 156; those
+    # 669e9 weights at 8 bits and 1.9e9 in tables, router and norms at 16, over 8 chips: 81 GiB, not 156; those
     # of 61 layers that squeeze 7168 to latents of 1536 and 512 + 64 are whole on each chip
-    squeezed_B = 61 * 7168 * (1536 + 512 + 64) * 8.25 / 8
+    squeezed_B = 61 * 7168 * (1536 + 512 + 64) * 1.0
     narrow, whole = (memory_B(Plan(tp=8, micro_batch=decode.batch), w).weights_B for w in (decode, wide))
-    assert narrow == pytest.approx((669.0e9 * 8.25 / 8 + 2.0e9 * 2 + squeezed_B * 7) / 8, rel=5e-3)
+    assert narrow == pytest.approx((669.0e9 * 1.0 + 2.0e9 * 2 + squeezed_B * 7) / 8, rel=5e-3)
     assert whole > 1.9 * narrow
     assert model_reading("llama-3.1-8b").model.weight_format == "bf16"

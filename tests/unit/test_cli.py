@@ -235,8 +235,8 @@ def test_a_chip_whose_products_run_in_fp32_alone_has_a_full_load(tmp_path):
     path = tmp_path / "single.toml"
     path.write_text('[single]\nbase = "v100"\nmacs_bf16 = 0\nmacs_fp32 = 0.5\n')
     found = chip_numbers(str(path))
-    idle_W = float(METRICS["full_load_bf16_W"](chip_state(chip(str(path)))))  # no products in BF16 are run
-    assert found["full_load_W_estimate"] > idle_W > found["rest_W_estimate"] > 0
+    wider_W = float(METRICS["full_load_bf16_W"](chip_state(chip(str(path)))))  # BF16 runs in the next wider, FP32
+    assert found["full_load_W_estimate"] == wider_W > found["rest_W_estimate"] > 0
 
 
 def test_no_preset_is_called_far_off():

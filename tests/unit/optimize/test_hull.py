@@ -24,7 +24,7 @@ from dse.optimize.hull import (
 )
 from dse.optimize.search import leaders
 from dse.optimize.space import data_of, own_plans, space_of, with_plans
-from dse.optimize.tables import HullError, hull_costs
+from dse.optimize.tables import HullError, Tables, hull_costs
 from dse.physics.evaluate import chip_technology
 from dse.physics.power import energy_J, step_energy
 from dse.physics.step import step_time
@@ -245,9 +245,11 @@ def test_a_hull_that_a_member_undercuts_is_refused():
     """
     table = PlanTable((), 2, np.asarray([[[0.0], [3.0]]]), None, ((),), np.ones(1))
     space = SimpleNamespace(structure_of_choice=np.zeros(1, dtype=int))
-    tables = SimpleNamespace(
-        search=SimpleNamespace(space=space), of_workloads=(table,), bought=SimpleNamespace(rows=np.zeros((1, 1)))
-    )
+    tables = object.__new__(Tables)  # what the costs read of it, without a study
+    bought_ = SimpleNamespace(rows=np.zeros((1, 1)))
+    parts = {"search": SimpleNamespace(space=space), "of_workloads": (table,), "bought": bought_}
+    for name, part in parts.items():
+        object.__setattr__(tables, name, part)
     groups, hull = (np.arange(2), np.zeros(1, dtype=int)), [np.zeros(1), np.zeros(1)]
     with pytest.raises(HullError):
         hull_costs(tables, 0, groups, hull, [np.asarray([-1.0]), np.zeros(1)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +88,7 @@ def validate(
     chip "generation"; `tell` receives progress texts; `said` is what the file leaves out of all rows, as "column=cell".
     SpecError: an unknown kind, or an unusable file, column or value.
     """
-    scorer = SCORERS.get(kind)
-    if scorer is None:
-        raise SpecError(f"--kind {kind}: nothing predicts these measurements yet; use {', '.join(SCORERS)}")
+    scorer = _scorer(kind)
     data = DATA / f"{kind}.parquet" if path is None else Path(path)
     table = read(kind, path, said)
     checked(table, kind, data)
@@ -103,14 +101,15 @@ def validate(
         serving, bands = served_without(kind, cases, held_out, tell)
         cases = [c for c in cases if c.point_id in serving]
     compare = score_requests if kind == "inference" else score
-    return Validation(
-        kind,
-        held_out,
-        data,
-        compare(cases, rest, serving, bands),
-        tuple(said),
-        () if path is None else unread(table, kind),
-    )
+    scores, unknown = compare(cases, rest, serving, bands), () if path is None else unread(table, kind)
+    return Validation(kind, held_out, data, scores, tuple(said), unknown)
+
+
+def _scorer(kind: str) -> Callable[[pd.DataFrame], tuple[list[Case], list[Unmodelled]]]:
+    """What makes cases of a kind; SpecError for one that nothing predicts."""
+    if kind not in SCORERS:
+        raise SpecError(f"--kind {kind}: nothing predicts these measurements yet; use {', '.join(SCORERS)}")
+    return SCORERS[kind]
 
 
 def _counting(rows: pd.DataFrame, kind: str, path: Path, all_rows: bool) -> tuple[pd.DataFrame, list[Unmodelled]]:

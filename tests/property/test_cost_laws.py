@@ -18,9 +18,9 @@ from dse.optimize.search import bounds
 from dse.optimize.space import batch_of, data_of, space_of
 from dse.physics.area import block_areas, total_area_mm2
 from dse.physics.evaluate import evaluate_demand, silicon
+from dse.physics.full_load import full_load_power_W
 from dse.physics.money import bond_loss, die_cost_USD, inverse_yield, package_cost, total_USD
 from dse.physics.power import (
-    full_load_power_W,
     power_W,
     static_W,
     supply_V,

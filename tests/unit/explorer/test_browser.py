@@ -682,7 +682,9 @@ def test_curves_and_scores_that_lie_there_are_drawn(tab):
     page.wait_for_selector(".figure svg")
     assert "out of sample: every source by fits that never saw it" in page.inner_text("main")
     page.select_option("#truth-kind", "inference")
-    page.wait_for_selector("text=1,318 of 2,767 measurements predicted, in sample")
+    counted = json.loads((SHIPPED / "validation/inference/scores.json").read_text(encoding="utf-8"))["total"]
+    said = f"text={counted['modelled']:,} of {counted['points']:,} measurements predicted, in sample"
+    page.wait_for_selector(said)
     page.evaluate("document.querySelector('#truth-source').append(new Option('nobody'))")
     page.select_option("#truth-source", "nobody")
     page.wait_for_selector(".figure", state="hidden")

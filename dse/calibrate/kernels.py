@@ -27,7 +27,7 @@ from .operators import array_frac, calibrates, is_host_timed, row_ops, splits_co
 from .published import devices_per_chip, per_device, preset_for, system_of
 from .rates import SIZED, message_B, rated_s
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
-from .spelling import MIDDLE
+from .spelling import middle_rank
 
 
 def _step(
@@ -86,8 +86,7 @@ def _first(point: pd.DataFrame, metrics: Sequence[str]) -> Any:
     def rank(row: Any) -> tuple[bool, int, int]:
         stat = row_text(row, "stat").lower()
         timed = row.metric in metrics and row_text(row, "unit") in SECONDS
-        middle = MIDDLE.index(stat) if stat in MIDDLE else len(MIDDLE)
-        return not timed, said.index(row.metric) if row.metric in said else len(said), middle
+        return not timed, said.index(row.metric) if row.metric in said else len(said), middle_rank(stat)
 
     return min(rows, key=rank)
 

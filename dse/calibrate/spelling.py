@@ -45,6 +45,11 @@ MIDDLE = ("p50", "median", "mean", "")
 STATISTICS = {"avg": "mean", "average": "mean"}
 
 
+def middle_rank(stat: str) -> int:
+    """Place of a statistic among those that may stand for a point, the first before the others."""
+    return MIDDLE.index(stat) if stat in MIDDLE else len(MIDDLE)
+
+
 def metric_word(said: str) -> str:
     """A metric in small letters joined by underscores, under its usual name."""
     word = re.sub(r"[\s-]+", "_", said.strip().lower())

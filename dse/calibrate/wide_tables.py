@@ -17,7 +17,7 @@ from .collective_logs import is_log, read_log
 from .columns import renamed
 from .digits import has_decimal_commas
 from .reading import ODD_NUMBER, UNREADABLE
-from .spelling import METRICS, MIDDLE, parted_metric
+from .spelling import METRICS, MIDDLE, middle_rank, parted_metric
 
 JSON = (".json", ".jsonl", ".ndjson")
 """Endings of files that hold objects, in a list or one a line."""
@@ -91,7 +91,7 @@ def _once(headers: list[str]) -> list[str]:
 
 def _rank(header: str) -> tuple[bool, int]:
     name, stat, _ = parted_metric(header)
-    return name not in header.lower(), MIDDLE.index(stat) if stat in MIDDLE else len(MIDDLE)
+    return name not in header.lower(), middle_rank(stat)
 
 
 def _is_metric(header: str) -> bool:

@@ -25,6 +25,7 @@ from .common import (
     hidden_of,
     mlp,
     n_layers,
+    sparse_layers,
     typed_windows,
     windowed,
 )
@@ -61,8 +62,7 @@ def muse_spark(f: Fields) -> Body:
     small = f.whole("moe_hidden_size", default=hidden_of(f))
     if moe is not None and small != hidden_of(f):
         moe = dataclasses.replace(moe, latent=small)
-    types = f.words("mlp_layer_types", length=n, allowed=("dense", "sparse"))
-    feeds = mixed_feeds(f, [t == "sparse" for t in types or ["sparse"] * n], moe)
+    feeds = mixed_feeds(f, sparse_layers(f, n, [True] * n), moe)
     mixers = windowed(whole_gate(grouped(f)), listed_windows(f, n))
     return body(f, blocks_of(mixers, feeds, 4), tied=False)
 
@@ -71,8 +71,7 @@ def beam(f: Fields) -> Body:
     """BEAM: gated attention with windows, experts without shared ones but in the first layers."""
     n = n_layers(f)
     moe = experts(f, ("num_experts",), TOP, WIDTH)
-    types = f.words("mlp_layer_types", length=n, allowed=("dense", "sparse"))
-    feeds = mixed_feeds(f, [t == "sparse" for t in types or ["dense"] * min(3, n) + ["sparse"] * (n - 3)], moe)
+    feeds = mixed_feeds(f, sparse_layers(f, n, [i >= 3 for i in range(n)]), moe)
     mixers = windowed(whole_gate(grouped(f)), listed_windows(f, n, width=512, period=6))
     return body(f, blocks_of(mixers, feeds, 4), tied=False)
 
@@ -189,8 +188,7 @@ def inkling(f: Fields, *, gate: bool) -> Body:
     mixers = [of_kind[t] for t in types or [FAR if (i + 1) % 6 == 0 else NEAR for i in range(n)]]
     shared = 0 if gate else f.whole("n_shared_experts", least=0) * f.whole(*WIDTH)
     moe = experts(f, ("n_routed_experts",), TOP, WIDTH, shared=shared)
-    sparse = f.words("mlp_layer_types", length=n, allowed=("dense", "sparse")) or ["sparse"] * n
-    feeds = mixed_feeds(f, [t == "sparse" for t in sparse], moe)
+    feeds = mixed_feeds(f, sparse_layers(f, n, [True] * n), moe)
     return body(f, blocks_of(mixers, feeds), tied=False)
 
 

@@ -81,7 +81,7 @@ def biogpt(f: Fields) -> Body:
 def modernbert_decoder(f: Fields) -> Body:
     """Ettin decoders: two windows to one layer that sees everything, a square matrix before the head."""
     n, window = n_layers(f), f.whole("local_attention", default=128) // 2
-    f.skip("sliding_window", "global_attn_every_n_layers", "sep_token_id", "cls_token_id",
+    f.skip("sliding_window", "sep_token_id", "cls_token_id",
            "norm_bias", "classifier_activation", "classifier_bias", "initializer_cutoff_factor",
            "classifier_pooling", "deterministic_flash_attn", "sparse_pred_ignore_index",
            "sparse_prediction")  # fmt: skip

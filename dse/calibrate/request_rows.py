@@ -110,7 +110,7 @@ def checkpoint(narrow: str, model: Model, stack: str) -> tuple[str, str]:
     if n_element_bits(format_of(model.weight_format, "experts")) == bits:
         return model.weight_format, "bf16"
     kept = "fp8" if "fp" in narrow and stack not in FIXED_SHAPES else "bf16"
-    wide = WIDE[2:] if re.match(WHOLE_FILE, narrow) else WIDE
+    wide = ("rest",) if re.match(WHOLE_FILE, narrow) else WIDE
     return ",".join((narrow, *(f"{p}=bf16" for p in wide))), kept
 
 

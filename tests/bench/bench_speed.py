@@ -2,7 +2,8 @@
 
 Every command runs twice in a process of its own, first with an empty cache of compiled programs, then with the one that
 the first run filled. Prints a Markdown table of wall and processor seconds and of the largest resident memory, beside
-what is aimed at on two idle cores.
+what is aimed at on two idle cores. `--before CHECKOUT` runs the same commands from another checkout in between (the
+first version is b7a1a952: `git worktree add --detach ../before b7a1a952`), so that both are measured in one run.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+HERE = Path(__file__).resolve().parents[2]
 STUDY = "sweeps/trainium4.toml"
 COMMANDS = {
     "optimize, counts broken": (("optimize", STUDY, "--continuous"), 15.0, 3.0),
@@ -28,51 +30,88 @@ COMMANDS = {
     "evaluate": (("evaluate", "trainium2", "llama-3.1-70b", "--phase", "decode", "--chips", "16"), 1.5, 1.0),
 }  # fmt: skip
 """Command, seconds aimed at cold and warm."""
+LATER_FLAGS = {"--continuous": 0, "--no-figures": 0, "--seconds": 1}
+"""Flags that the first version does without, and how many words follow each: it rounded counts, drew no figures and
+proved no back-test."""
 MEMORY_GB = 2.0
 """Peak memory aimed at."""
 HEAD = """# What commands cost
 
-Written by `python tests/bench/bench_speed.py --write docs/speed.md` on {cores} cores, load {load:.1f} before it began:
+Written by `python tests/bench/bench_speed.py {words}` on {cores} cores, load {load:.1f} before it began:
 wall seconds count what else ran, processor seconds hardly do. Cold is with an empty cache of compiled programs, warm
 with the one that the cold run filled; figures are left out. Aims are wall seconds on two idle cores, and {memory:g} GB.
-
-| command | cold wall s | processor s | aim | warm wall s | processor s | aim | peak GB |
-|---|---|---|---|---|---|---|---|
+{note}
+| command | {columns} |
+|---|{rule}|
 """
+COLUMNS = ["cold wall s", "processor s", "aim", "warm wall s", "processor s", "aim", "peak GB"]
+BEFORE_COLUMNS = ["before: cold wall s", "warm wall s", "peak GB"]
 
 
-def measured(words: tuple[str, ...], cache: str) -> tuple[float, float, float]:
-    """Wall and processor seconds and largest resident memory [GB] of one command with a cache of its own."""
+def measured(words: tuple[str, ...], cache: str, home: Path) -> tuple[float, float, float]:
+    """Wall and processor seconds and largest resident memory [GB] of one command of a checkout."""
     begin = time.perf_counter()
     dropped = ("JAX_", "PYTHONDONTWRITEBYTECODE")  # an installed package has its bytecode
     kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
     command = [sys.executable, "-m", "dse.cli", *words]
-    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**kept, "XDG_CACHE_HOME": cache})
+    env = {**kept, "XDG_CACHE_HOME": cache, "PYTHONPATH": str(home)}
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=env, cwd=home)
     _, status, used = os.wait4(run.pid, 0)
     if os.waitstatus_to_exitcode(status) not in (0, 1):  # 1 is an answer too, such as a target out of reach
         raise SystemExit(f"failed: {' '.join(command)}")
     return time.perf_counter() - begin, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024.0 / 1e9
 
 
-def row(name: str) -> str:
-    """One command, cold and warm."""
-    words, *aims = COMMANDS[name]
+def cold_and_warm(words: tuple[str, ...], home: Path) -> list[tuple[float, float, float]]:
+    """What a command costs with an empty cache, then with the one that this filled, as `measured` tells."""
     with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryDirectory() as results:
-        shown = () if words[0] == "evaluate" else ("--results", results, "--no-figures")
-        runs = [measured((*words, *shown), cache) for _ in aims]
+        shown = () if words[0] == "evaluate" else ("--results", results)
+        return [measured((*words, *shown), cache, home) for _ in range(2)]
+
+
+def first_version(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The command without the flags that came later."""
+    kept, skip = [], 0
+    for word in words:
+        skip = LATER_FLAGS[word] + 1 if word in LATER_FLAGS else skip
+        kept += [word] if not skip else []
+        skip = max(skip - 1, 0)
+    return tuple(kept)
+
+
+def row(name: str, before: Path | None) -> str:
+    """One command, cold and warm, here and in the checkout before."""
+    words, *aims = COMMANDS[name]
+    figures = () if words[0] == "evaluate" else ("--no-figures",)
+    runs = cold_and_warm((*words, *figures), HERE)
     cells = [f"{wall:.1f} | {cpu:.1f} | {aim:g}" for (wall, cpu, _), aim in zip(runs, aims, strict=True)]
-    return f"| {name} | {' | '.join(cells)} | {max(memory for *_, memory in runs):.2f} |"
+    cells.append(f"{max(memory for *_, memory in runs):.2f}")
+    if before:
+        runs = cold_and_warm(first_version(words), before)
+        cells += [f"{wall:.1f}" for wall, *_ in runs] + [f"{max(memory for *_, memory in runs):.2f}"]
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", nargs="*", choices=COMMANDS, default=list(COMMANDS))
+    parser.add_argument("--before", type=Path)
     parser.add_argument("--write", type=Path)
     asked = parser.parse_args()
-    page = HEAD.format(cores=os.cpu_count(), load=psutil.getloadavg()[0], memory=MEMORY_GB)
+    before = asked.before and asked.before.resolve()
+    columns = [*COLUMNS, *(BEFORE_COLUMNS if before else ())]
+    page = HEAD.format(
+        words="--before CHECKOUT --write docs/speed.md" if before else "--write docs/speed.md",
+        cores=os.cpu_count(),
+        load=psutil.getloadavg()[0],
+        memory=MEMORY_GB,
+        note='"Before" is CHECKOUT, the first version, in the same run.\n' if before else "",
+        columns=" | ".join(columns),
+        rule="|".join("---" for _ in columns),
+    )
     print(page, end="", flush=True)
     for name in asked.only:
-        line = row(name)
+        line = row(name, before)
         print(line, flush=True)
         page += f"{line}\n"
     if asked.write:

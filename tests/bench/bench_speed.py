@@ -35,7 +35,7 @@ FIRST_VERSION = {
     "optimize, proved to 10 %": ("optimize", STUDY, "--gap", "0.1"),
     "back-test of one step": ("backtest",),
 }
-"""Commands as the first version knew them where they differ: it rounded counts and always ran both of its back-tests."""
+"""Commands as the first version knew them where they differ: it rounded counts and ran both of its back-tests."""
 MEMORY_GB = 2.0
 """Peak memory aimed at."""
 HEAD = """# What commands cost

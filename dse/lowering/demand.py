@@ -42,8 +42,8 @@ def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, lis
 
 def _runs(
     phases: list[str], shares: np.ndarray, macs: np.ndarray, plan: Plan, model: Model, balanced: bool
-) -> tuple[np.ndarray, float]:
-    """Runs of each operator per micro batch on the slowest stage, and the layers of the stage that has most.
+) -> tuple[np.ndarray, float, float]:
+    """Runs of operators per micro batch on the slowest stage, layers of the fullest one, all stages in slowest ones.
 
     `balanced` software cuts stages by cost. Elsewhere each has the same number of layers; where they do not divide, the
     last is among those with one less, and so has that much time for the head:
@@ -58,11 +58,12 @@ def _runs(
     if balanced:
         stages = balanced_stages(model, plan.pp)
         layers, heads = stages[np.argmax(stages @ [1.0, h])]
-        return layers * layer + heads * head, float(stages[:, 0].max())
+        n_stages = (model.n_layers + h) / (layers + heads * h)
+        return layers * layer + heads * head, float(stages[:, 0].max()), n_stages
     # the slowest stage has a layer more than the last, or is the last if its head takes longer than that layer
     fewest, spare = divmod(model.n_layers, plan.pp)
     layers = fewest + max(0.0, 1.0 - h) if spare else float(fewest)
-    return layers * layer + head, layers
+    return layers * layer + head, layers, (model.n_layers + h) / (layers + h)
 
 
 def _backward_share(ops: RankOps, phases: list[str], runs: np.ndarray) -> float:
@@ -96,7 +97,9 @@ def plan_demand(
     s = shard(plan, software, float(system.chip.core.tensor.instruction_rows))
     ops, phases, shares, stream = _rank(workload, s, array)
     kept = kept or footprint(software)
-    runs, layers = _runs(phases, shares, ops.macs.sum(axis=1), plan, workload.model, bool(kept.balanced_stages))
+    runs, layers, n_stages = _runs(
+        phases, shares, ops.macs.sum(axis=1), plan, workload.model, bool(kept.balanced_stages)
+    )
     macs = runs @ ops.macs
     # what travels and what is held is the same in every order of operators, and cached once
     any_order = dataclasses.replace(plan, order=ORDERS[0])
@@ -112,8 +115,8 @@ def plan_demand(
         data=beside.data,
         n_host=n_host_calls(runs, ops, layers, plan, software),
         n_micro=n_micro_batches(plan, workload),
-        # filling and draining pass the stages in steps of a virtual stage, v times shorter
-        bubble_micro=(plan.pp - 1) / plan.interleave * BUBBLE[plan.schedule],
+        # filling and draining pass every stage once, at its own pace, in steps of a virtual stage, v times shorter
+        bubble_micro=(n_stages - 1.0) / plan.interleave * BUBBLE[plan.schedule],
         window_micro=_backward_share(ops, phases, runs),
         optimizer_B=OPTIMIZER_TRAFFIC_B * beside.n_held,
         macs=macs,

@@ -129,40 +129,51 @@ def traffic_time_s(t: TrafficDemand, chip: Chip, c: Calibration) -> FloatLike:
     return up + t.out_B / (chip.scaleout_bandwidth_per_dir_Bps * c.scaleout_frac) + t.out_hops * c.scaleout_hop_s
 
 
+def _micro_batch(
+    work: FloatLike, streams: tuple[FloatLike, ...], d: StepDemand, chip: Chip, c: Calibration
+) -> tuple[FloatLike, FloatLike, FloatLike]:
+    """Time of a micro batch of `work` on a stage [s]: with tensor traffic, with `streams` besides, with all traffic."""
+    t_tensor = traffic_time_s(d.tensor, chip, c)
+    # software waits for a share w of what overlap (eta) leaves open: hidden is the rest, 1 - (1 - eta) w
+    with_tensor = overlapped(work, t_tensor, 1.0 - (1.0 - c.tp_overlap_frac) * d.tensor_waits_frac, c.exponent)
+    streamed = p_norm_max(jnp.stack((with_tensor, *streams)), c.exponent)
+    # weights of the next block arrive while this one works, and may hide behind all of it
+    with_shard = overlapped(streamed, traffic_time_s(d.shard, chip, c), c.dp_overlap_frac, c.exponent)
+    # messages between stages are not overlapped: a stage cannot begin with what has not arrived
+    return with_tensor, streamed, with_shard + traffic_time_s(d.pipeline, chip, c)
+
+
 def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None = None) -> Step:
     """Step time of `d` on `chip` by parts that add up to `total_s` [s], before throttling to the power limit.
 
         work  = p_norm(sum_i runs_i t_i, n_host t_host + t_wait)
         block = p_norm(overlap(work, t_tensor; 1 - (1 - eta_tp) waits), t_stream)
         micro = overlap(block, t_shard; eta_dp) + t_pipeline
-        step  = (M + bubble - w) micro + (1 - eta_dp) t_data + p_norm(w micro, eta_dp t_data) + t_optimizer + t_loop
+        idle  = micro, with the operators' time alone for work
+        step  = (M - w) micro + bubble idle + (1 - eta_dp) t_data + p_norm(w micro, eta_dp t_data)
+                + t_optimizer + t_loop
     with t_stream the HBM time of streamed blocks, which overlaps with everything (0 without streaming), M micro
-    batches, bubble (pp - 1)/v, w the part of the last micro batch that can hide data-parallel traffic and t_loop the
-    overhead of a serving loop per pass and request. All terms are posynomials of the chip's rates.
+    batches, bubble the time of all stages but the slowest in terms of the slowest, w the part of the last micro batch
+    that can hide data-parallel traffic and t_loop the overhead of a serving loop per pass and request. All terms are
+    posynomials of the chip's rates.
     Source: [narayanan2021megatron] section 2.2 for the pipeline; [williams2009] for the operators.
-    Assumes: the slowest stage paces the pipeline; all micro batches are equal.
+    Assumes: the slowest stage paces a full pipeline; all micro batches are equal.
     """
     times = op_times(d.ops, chip, c, None if cooled is None else cooled.ops_s)
     device = jnp.sum(d.ops.runs * times.total_s)
     # launches are queued, so that the slower of host and device sets the pace and the other is hidden
     work = p_norm_max(jnp.stack([device, d.n_host * c.host_s + d.wait_s]), c.exponent)
-    t_tensor = traffic_time_s(d.tensor, chip, c)
-    # software waits for a share w of what overlap (eta) leaves open: hidden is the rest, 1 - (1 - eta) w
-    with_tensor = overlapped(work, t_tensor, 1.0 - (1.0 - c.tp_overlap_frac) * d.tensor_waits_frac, c.exponent)
     read_B = stream_traffic_B(d.stream, chip, c)
     # one pass of the weights is another lower bound on the block; it is 0 in the norm where nothing streams
     streams = (
-        with_tensor,
         slow_start(chip) * read_B / (chip.hbm_bandwidth_Bps * c.hbm_frac),
         slow_start(chip) * read_B / (chip.n_cores * chip.core.dma_bandwidth_Bps),
+        *(() if cooled is None else (cooled.stream_s,)),
     )
-    streamed = p_norm_max(jnp.stack(streams if cooled is None else (*streams, cooled.stream_s)), c.exponent)
-    t_pipeline = traffic_time_s(d.pipeline, chip, c)
-    # weights of the next block arrive while this one works, and may hide behind all of it
-    with_shard = overlapped(streamed, traffic_time_s(d.shard, chip, c), c.dp_overlap_frac, c.exponent)
-    # not overlapped: a stage cannot begin with what has not arrived
-    micro = with_shard + t_pipeline
-    t_data = traffic_time_s(d.data, chip, c)
+    with_tensor, streamed, micro = _micro_batch(work, streams, d, chip, c)
+    # hosts run ahead of what they wait for: what they start is queued when the first micro batch comes, or the last
+    idle = _micro_batch(device, streams, d, chip, c)[2]
+    t_pipeline, t_data = traffic_time_s(d.pipeline, chip, c), traffic_time_s(d.data, chip, c)
     window = d.window_micro * micro
     # gradients are whole in the last micro batch alone, so that only its backward pass hides their reduction
     hidden = p_norm_max(jnp.stack([window, c.dp_overlap_frac * t_data]), c.exponent)
@@ -170,16 +181,16 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
     # states pass once with a few operations a number: bandwidth alone binds
     optimizer = d.optimizer_B / (chip.hbm_bandwidth_Bps * c.hbm_frac)
     loop = d.n_calls * c.call_s + d.n_requests * c.request_s
-    n_whole = d.n_micro + d.bubble_micro - d.window_micro  # the window is in `tail`; it is below 1: no term is negative
+    n_whole = d.n_micro - d.window_micro  # the window is in `tail`; it is below 1: no term is negative
     traffic = jnp.sum(d.ops.runs * op_traffic_B(d.ops, pool_B(chip) * c.tile_memory_frac)) + read_B
     return Step(
-        total_s=n_whole * micro + tail + optimizer + loop,
+        total_s=n_whole * micro + d.bubble_micro * idle + tail + optimizer + loop,
         compute_s=d.n_micro * (device + streamed - with_tensor),
         host_exposed_s=d.n_micro * (work - device) + loop,
         tensor_exposed_s=d.n_micro * (with_tensor - work),
         pipeline_exposed_s=d.n_micro * t_pipeline,
-        bubble_s=d.bubble_micro * micro,  # an idle stage waits for messages of others as well
-        data_exposed_s=d.n_micro * (with_shard - streamed) + tail - window,
+        bubble_s=d.bubble_micro * idle,  # an idle stage waits for messages of others as well
+        data_exposed_s=d.n_micro * (micro - t_pipeline - streamed) + tail - window,
         optimizer_s=optimizer,
         hbm_B=d.n_micro * traffic + d.optimizer_B,
         ops=times,

@@ -42,8 +42,8 @@ def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, lis
 
 def _runs(
     phases: list[str], shares: np.ndarray, macs: np.ndarray, plan: Plan, model: Model, balanced: bool
-) -> tuple[np.ndarray, float, float]:
-    """Runs of operators per micro batch on the slowest stage, layers of the fullest one, all stages in slowest ones.
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Runs of each operator per micro batch on the slowest stage and on all, and the layers of the stage with most.
 
     `balanced` software cuts stages by cost. Elsewhere each has the same number of layers; where they do not divide, the
     last is among those with one less, and so has that much time for the head:
@@ -54,16 +54,15 @@ def _runs(
     times = {"forward": n_forward_runs(plan), "backward": 1.0, "head": 0.0}
     layer = np.asarray([times[p] for p in phases]) * shares
     head = np.asarray([p == "head" for p in phases]) * shares
-    h = float(macs @ head) / float(macs @ layer)
+    h, whole = float(macs @ head) / float(macs @ layer), model.n_layers * layer + head
     if balanced:
         stages = balanced_stages(model, plan.pp)
         layers, heads = stages[np.argmax(stages @ [1.0, h])]
-        n_stages = (model.n_layers + h) / (layers + heads * h)
-        return layers * layer + heads * head, float(stages[:, 0].max()), n_stages
+        return layers * layer + heads * head, whole, float(stages[:, 0].max())
     # the slowest stage has a layer more than the last, or is the last if its head takes longer than that layer
     fewest, spare = divmod(model.n_layers, plan.pp)
     layers = fewest + max(0.0, 1.0 - h) if spare else float(fewest)
-    return layers * layer + head, layers, (model.n_layers + h) / (layers + h)
+    return layers * layer + head, whole, layers
 
 
 def _backward_share(ops: RankOps, phases: list[str], runs: np.ndarray) -> float:
@@ -97,9 +96,7 @@ def plan_demand(
     s = shard(plan, software, float(system.chip.core.tensor.instruction_rows))
     ops, phases, shares, stream = _rank(workload, s, array)
     kept = kept or footprint(software)
-    runs, layers, n_stages = _runs(
-        phases, shares, ops.macs.sum(axis=1), plan, workload.model, bool(kept.balanced_stages)
-    )
+    runs, whole, layers = _runs(phases, shares, ops.macs.sum(axis=1), plan, workload.model, bool(kept.balanced_stages))
     macs = runs @ ops.macs
     # what travels and what is held is the same in every order of operators, and cached once
     any_order = dataclasses.replace(plan, order=ORDERS[0])
@@ -108,15 +105,15 @@ def plan_demand(
     step_tokens = workload.global_batch * workload.sequence
     return host_record(
         StepDemand,
-        ops=op_demand(ops, runs),
+        ops=op_demand(ops, runs, whole, plan.pp),
         tensor=beside.tensor,
         pipeline=beside.pipeline,
         shard=beside.shard,
         data=beside.data,
         n_host=n_host_calls(runs, ops, layers, plan, software),
         n_micro=n_micro_batches(plan, workload),
-        # filling and draining pass every stage once, at its own pace, in steps of a virtual stage, v times shorter
-        bubble_micro=(n_stages - 1.0) / plan.interleave * BUBBLE[plan.schedule],
+        # filling and draining pass the stages in steps of a virtual stage, v times shorter
+        bubble_micro=(plan.pp - 1) / plan.interleave * BUBBLE[plan.schedule],
         window_micro=_backward_share(ops, phases, runs),
         optimizer_B=OPTIMIZER_TRAFFIC_B * beside.n_held,
         macs=macs,

@@ -13,7 +13,7 @@ import numpy as np
 from ..core.errors import PlanError
 from ..hardware.system import System
 from ..workload.op import Kind, Op, Product
-from ..workload.transformer import Decode, Prefill
+from ..workload.transformer import Decode, Model, Prefill
 from .collective import Reference
 from .plan import Plan, layers_per_stage
 from .serving import n_lanes, serving_demand
@@ -103,11 +103,11 @@ def verify_ops(decode: Decode, n_tokens: int, plan: Plan, lanes: float, fixed: b
     return placed
 
 
-def _with_ops(d: StepDemand, placed: list[Placed], n_layers: float, array: ArrayShape) -> StepDemand:
+def _with_ops(d: StepDemand, placed: list[Placed], plan: Plan, model: Model, array: ArrayShape) -> StepDemand:
     ops = rank_ops([p.op for p in placed], array)
-    runs = np.asarray([(1.0 if p.phase == "head" else n_layers) * p.share for p in placed])
-    macs = runs @ ops.macs
-    return dataclasses.replace(d, ops=op_demand(ops, runs), macs=macs)
+    head, shares = np.asarray([p.phase == "head" for p in placed]), np.asarray([p.share for p in placed])
+    runs, whole = (np.where(head, 1.0, float(n)) * shares for n in (layers_per_stage(plan, model), model.n_layers))
+    return dataclasses.replace(d, ops=op_demand(ops, runs, whole, plan.pp), macs=runs @ ops.macs)
 
 
 def _together(a: TrafficDemand, b: TrafficDemand) -> TrafficDemand:
@@ -128,9 +128,8 @@ def chunk_demand(
     decode, prefill = as_run(decode, array), as_run(prefill, array)
     d = serving_demand(decode, plan, system, array, ref, n_tokens)
     p = serving_demand(prefill, dataclasses.replace(plan, micro_batch=prefill.batch // plan.dp), system, array, ref)
-    layers = float(layers_per_stage(plan, decode.model))
     placed = chunk_ops(decode, prefill, plan, n_lanes(system, array), ref.fixed_shapes, n_tokens)
-    mixed = _with_ops(d, placed, layers, array)
+    mixed = _with_ops(d, placed, plan, decode.model, array)
     # only prompts send keys around context ranks; decode adds up results, which is tensor traffic
     return dataclasses.replace(mixed, tensor=_together(d.tensor, p.tensor), shard=p.shard)
 
@@ -143,5 +142,5 @@ def verify_demand(
     many = serving_demand(decode, plan, system, array, ref, n_tokens)
     if n_tokens == 1:
         return many
-    layers = float(layers_per_stage(plan, decode.model))
-    return _with_ops(many, verify_ops(decode, n_tokens, plan, n_lanes(system, array), ref.fixed_shapes), layers, array)
+    placed = verify_ops(decode, n_tokens, plan, n_lanes(system, array), ref.fixed_shapes)
+    return _with_ops(many, placed, plan, decode.model, array)

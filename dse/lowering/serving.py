@@ -100,6 +100,7 @@ def pass_demand(
     A prompt passes the stages chunk by chunk and waits for (pp - 1) others. A decode step is one turn of every group
     through all stages: a stage works once per group and idles where there are fewer groups than stages.
     Source: [agrawal2023sarathi] sections 3 and 4 for chunks and their bubbles.
+    Assumes: of 2 to pp - 1 groups each waits for the heads of all others; exact for one group, or as many as stages.
     """
     workload = as_run(workload, array)
     model, p = workload.model, rank_pass(workload, plan, n_each)
@@ -119,7 +120,7 @@ def pass_demand(
     none = traffic_demand(Traffic())
     return host_record(
         StepDemand,
-        ops=op_demand(ops, runs),
+        ops=op_demand(ops, runs, np.where(head, 1.0, float(model.n_layers)) * shares, plan.pp),
         tensor=traffic_demand(_tensor_traffic(workload, plan, p, system, layers, ref)),
         pipeline=traffic_demand(hop.times(float(plan.pp > 1))),
         shard=traffic_demand(_context_traffic(workload, plan, p, system, layers, ref)),

@@ -89,6 +89,8 @@ class OpDemand(eqx.Module):
     n_launches: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     runs: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """How often the operator runs per micro batch on the slowest stage."""
+    idle_runs: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
+    """Likewise on the mean of the other stages, through which a pipeline fills and drains."""
     macs: Float[Array | np.ndarray, "*batch n 4"] = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """MACs of one run by executed precision, which say what the operator burns."""
 
@@ -158,9 +160,10 @@ def rank_ops(ops: list[Op], array: ArrayShape) -> RankOps:
     return RankOps(tuple(op.name for op in ops), np.asarray(rows, dtype=float).T, macs)
 
 
-def op_demand(ops: RankOps, runs: np.ndarray) -> OpDemand:
-    """`ops`, each run `runs` times per micro batch."""
-    return host_record(OpDemand, *ops.columns, runs=runs, macs=ops.macs)
+def op_demand(ops: RankOps, runs: np.ndarray, whole: np.ndarray | None = None, n_stages: int = 1) -> OpDemand:
+    """`ops`, each run `runs` times per micro batch on the slowest of `n_stages`, `whole` times on all of them."""
+    others = runs if whole is None or n_stages == 1 else (whole - runs) / (n_stages - 1)
+    return host_record(OpDemand, *ops.columns, runs=runs, idle_runs=others, macs=ops.macs)
 
 
 INSTRUCTION_ROWS = 16.0

@@ -196,14 +196,15 @@ def per_step(d: StepDemand) -> StepDemand:
         lambda x: x * runs.reshape(runs.shape + (1,) * (x.ndim - runs.ndim)),
         dataclasses.replace(d.ops, runs=np.ones_like(runs)),
     )
+    # those of other stages follow the scale of the operators: a stage of the plans in question runs each of them
+    ops = dataclasses.replace(ops, runs=np.ones_like(runs), idle_runs=d.ops.idle_runs / d.ops.runs)
     tensor, pipeline, shard, stream = (
         jax.tree.map(lambda x: x * each, t) for t in (d.tensor, d.pipeline, d.shard, d.stream)
     )
     # what waits in SRAM is a state, not an amount of work: it does not grow with the number of micro batches
     stream = dataclasses.replace(stream, share=d.stream.share, ahead_B=d.stream.ahead_B)
     return dataclasses.replace(
-        d, ops=dataclasses.replace(ops, runs=np.ones_like(runs)), tensor=tensor, pipeline=pipeline, shard=shard,
-        stream=stream,
+        d, ops=ops, tensor=tensor, pipeline=pipeline, shard=shard, stream=stream,
         n_host=d.n_host * each, wait_s=d.wait_s * each, n_micro=np.ones_like(each),
         bubble_micro=d.bubble_micro / each, window_micro=d.window_micro / each,
         macs=d.macs * each[:, None],

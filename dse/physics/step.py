@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax.numpy as jnp
 
@@ -85,16 +87,16 @@ def op_times(ops: OpDemand, chip: Chip, c: Calibration, cooled_s: FloatLike | No
         ops.linear_cycles / c.matmul_frac + ops.narrow_cycles / c.narrow_frac + ops.attention_cycles / c.attention_frac
     ) / chip.clock_Hz
     tile = ops.tile_cycles / (chip.clock_Hz * c.matmul_frac)  # one rate: of which kind it is, the demand leaves out
-    traffic = op_traffic_B(ops, pool_B(chip) * c.tile_memory_frac)
     n_pools = chip.n_cores / chip.cores_per_pool
     # lanes may have a clock of their own, a fixed share of the array's: the rate stays a monomial of what is free
     vector_rate = chip.n_cores * core.vector_lanes * core.vector_clock_frac * chip.clock_Hz * c.vector_frac
+    hbm, dma = memory_times_s(op_traffic_B(ops, pool_B(chip) * c.tile_memory_frac), chip, c)
     parts = (
         work / chip.n_cores + LAST_TILE_FRAC * tile,
         tile,  # a product of one tile takes as long on a thousand cores as on one
-        slow_start(chip) * traffic / (chip.hbm_bandwidth_Bps * c.hbm_frac),
+        hbm,
         ops.vector_elements / vector_rate,
-        (slow_start(chip) * traffic + ops.spread_B * jnp.sqrt(n_pools)) / (chip.n_cores * core.dma_bandwidth_Bps),
+        dma + ops.spread_B * jnp.sqrt(n_pools) / (chip.n_cores * core.dma_bandwidth_Bps),
     )
     bounds = parts if cooled_s is None else (*parts, cooled_s)  # one more lower bound, and a posynomial as well
     # launches come on top: until the last kernel has drained, the next reads and multiplies nothing
@@ -113,6 +115,12 @@ def slow_start(chip: Chip) -> FloatLike:
     return 1.0 + chip.core.transfer_start_B / chip.core.scratchpad_B
 
 
+def memory_times_s(traffic_B: FloatLike, chip: Chip, c: Calibration) -> tuple[FloatLike, FloatLike]:
+    """Times of memory traffic at the achievable bandwidth and through the DMA engines [s], with `slow_start`."""
+    moved = slow_start(chip) * traffic_B
+    return moved / (chip.hbm_bandwidth_Bps * c.hbm_frac), moved / (chip.n_cores * chip.core.dma_bandwidth_Bps)
+
+
 def stream_traffic_B(s: StreamDemand, chip: Chip, c: Calibration) -> FloatLike:
     """HBM traffic of a micro batch of streamed blocks [B]; 0 without streaming."""
     # every pool streams the same weights past its own tile: more pools, more reads
@@ -129,18 +137,29 @@ def traffic_time_s(t: TrafficDemand, chip: Chip, c: Calibration) -> FloatLike:
     return up + t.out_B / (chip.scaleout_bandwidth_per_dir_Bps * c.scaleout_frac) + t.out_hops * c.scaleout_hop_s
 
 
-def _micro_batch(
-    work: FloatLike, streams: tuple[FloatLike, ...], d: StepDemand, chip: Chip, c: Calibration
-) -> tuple[FloatLike, FloatLike, FloatLike]:
-    """Time of a micro batch of `work` on a stage [s]: with tensor traffic, with `streams` besides, with all traffic."""
-    t_tensor = traffic_time_s(d.tensor, chip, c)
+class _Stage(NamedTuple):
+    """Times of a micro batch on a stage [s], each with one kind of work more than the one before."""
+
+    device: FloatLike
+    work: FloatLike
+    with_tensor: FloatLike
+    streamed: FloatLike
+    with_shard: FloatLike
+
+
+def _stage(
+    d: StepDemand, device_s: FloatLike, work: FloatLike, chip: Chip, c: Calibration, cooled: Cooled | None
+) -> _Stage:
+    """A micro batch on a stage whose operators take `device_s`, and `work` with what starts them: see `step_time`."""
     # software waits for a share w of what overlap (eta) leaves open: hidden is the rest, 1 - (1 - eta) w
-    with_tensor = overlapped(work, t_tensor, 1.0 - (1.0 - c.tp_overlap_frac) * d.tensor_waits_frac, c.exponent)
-    streamed = p_norm_max(jnp.stack((with_tensor, *streams)), c.exponent)
+    hidden = 1.0 - (1.0 - c.tp_overlap_frac) * d.tensor_waits_frac
+    with_tensor = overlapped(work, traffic_time_s(d.tensor, chip, c), hidden, c.exponent)
+    # one pass of the weights is another lower bound on the block; it is 0 in the norm where nothing streams
+    streams = (with_tensor, *memory_times_s(stream_traffic_B(d.stream, chip, c), chip, c))
+    streamed = p_norm_max(jnp.stack(streams if cooled is None else (*streams, cooled.stream_s)), c.exponent)
     # weights of the next block arrive while this one works, and may hide behind all of it
     with_shard = overlapped(streamed, traffic_time_s(d.shard, chip, c), c.dp_overlap_frac, c.exponent)
-    # messages between stages are not overlapped: a stage cannot begin with what has not arrived
-    return with_tensor, streamed, with_shard + traffic_time_s(d.pipeline, chip, c)
+    return _Stage(device_s, work, with_tensor, streamed, with_shard)
 
 
 def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None = None) -> Step:
@@ -149,48 +168,45 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
         work  = p_norm(sum_i runs_i t_i, n_host t_host + t_wait)
         block = p_norm(overlap(work, t_tensor; 1 - (1 - eta_tp) waits), t_stream)
         micro = overlap(block, t_shard; eta_dp) + t_pipeline
-        idle  = micro, with the operators' time alone for work
-        step  = (M - w) micro + bubble idle + (1 - eta_dp) t_data + p_norm(w micro, eta_dp t_data)
-                + t_optimizer + t_loop
+        step  = (M - w) micro + bubble micro' + t_exposed + t_optimizer + t_loop
+        t_exposed = (1 - eta_dp) t_data + p_norm(w micro, eta_dp t_data)
     with t_stream the HBM time of streamed blocks, which overlaps with everything (0 without streaming), M micro
-    batches, bubble the time of all stages but the slowest in terms of the slowest, w the part of the last micro batch
-    that can hide data-parallel traffic and t_loop the overhead of a serving loop per pass and request. All terms are
-    posynomials of the chip's rates.
+    batches, bubble (pp - 1)/v, micro' a micro batch at the mean of the other stages without a host to wait for, w the
+    part of the last that can hide data-parallel traffic and t_loop the overhead of a serving loop per pass and request.
+    All terms are posynomials of the chip's rates.
     Source: [narayanan2021megatron] section 2.2 for the pipeline; [williams2009] for the operators.
-    Assumes: the slowest stage paces a full pipeline; all micro batches are equal.
+    Assumes: the slowest stage paces the pipeline; all micro batches are equal.
     """
     times = op_times(d.ops, chip, c, None if cooled is None else cooled.ops_s)
-    device = jnp.sum(d.ops.runs * times.total_s)
+    device, idle = (jnp.sum(n * times.total_s) for n in (d.ops.runs, d.ops.idle_runs))
     # launches are queued, so that the slower of host and device sets the pace and the other is hidden
     work = p_norm_max(jnp.stack([device, d.n_host * c.host_s + d.wait_s]), c.exponent)
-    read_B = stream_traffic_B(d.stream, chip, c)
-    # one pass of the weights is another lower bound on the block; it is 0 in the norm where nothing streams
-    streams = (
-        slow_start(chip) * read_B / (chip.hbm_bandwidth_Bps * c.hbm_frac),
-        slow_start(chip) * read_B / (chip.n_cores * chip.core.dma_bandwidth_Bps),
-        *(() if cooled is None else (cooled.stream_s,)),
-    )
-    with_tensor, streamed, micro = _micro_batch(work, streams, d, chip, c)
-    # hosts run ahead of what they wait for: what they start is queued when the first micro batch comes, or the last
-    idle = _micro_batch(device, streams, d, chip, c)[2]
-    t_pipeline, t_data = traffic_time_s(d.pipeline, chip, c), traffic_time_s(d.data, chip, c)
+    # two kinds of stages: the one that sets the pace, and the others, which have no head and may have fewer layers;
+    # while a pipeline fills or drains their hosts run ahead: what they start is queued when a micro batch comes
+    pace, other = (_stage(d, *times_s, chip, c, cooled) for times_s in ((device, work), (idle, idle)))
+    t_pipeline = traffic_time_s(d.pipeline, chip, c)
+    # not overlapped: a stage cannot begin with what has not arrived
+    micro = pace.with_shard + t_pipeline
+    bubble = d.bubble_micro * (other.with_shard + t_pipeline)  # an idle stage waits for messages of others as well
+    t_data = traffic_time_s(d.data, chip, c)
     window = d.window_micro * micro
     # gradients are whole in the last micro batch alone, so that only its backward pass hides their reduction
     hidden = p_norm_max(jnp.stack([window, c.dp_overlap_frac * t_data]), c.exponent)
     tail = (1.0 - c.dp_overlap_frac) * t_data + hidden
-    # states pass once with a few operations a number: bandwidth alone binds
-    optimizer = d.optimizer_B / (chip.hbm_bandwidth_Bps * c.hbm_frac)
+    # states pass once with a few operations a number: memory alone binds
+    optimizer = p_norm_max(jnp.stack(memory_times_s(d.optimizer_B, chip, c)), c.exponent)
     loop = d.n_calls * c.call_s + d.n_requests * c.request_s
     n_whole = d.n_micro - d.window_micro  # the window is in `tail`; it is below 1: no term is negative
-    traffic = jnp.sum(d.ops.runs * op_traffic_B(d.ops, pool_B(chip) * c.tile_memory_frac)) + read_B
+    traffic = jnp.sum(d.ops.runs * op_traffic_B(d.ops, pool_B(chip) * c.tile_memory_frac))
+    traffic = traffic + stream_traffic_B(d.stream, chip, c)
     return Step(
-        total_s=n_whole * micro + d.bubble_micro * idle + tail + optimizer + loop,
-        compute_s=d.n_micro * (device + streamed - with_tensor),
-        host_exposed_s=d.n_micro * (work - device) + loop,
-        tensor_exposed_s=d.n_micro * (with_tensor - work),
+        total_s=n_whole * micro + bubble + tail + optimizer + loop,
+        compute_s=d.n_micro * (pace.device + pace.streamed - pace.with_tensor),
+        host_exposed_s=d.n_micro * (pace.work - pace.device) + loop,
+        tensor_exposed_s=d.n_micro * (pace.with_tensor - pace.work),
         pipeline_exposed_s=d.n_micro * t_pipeline,
-        bubble_s=d.bubble_micro * idle,  # an idle stage waits for messages of others as well
-        data_exposed_s=d.n_micro * (micro - t_pipeline - streamed) + tail - window,
+        bubble_s=bubble,
+        data_exposed_s=d.n_micro * (pace.with_shard - pace.streamed) + tail - window,
         optimizer_s=optimizer,
         hbm_B=d.n_micro * traffic + d.optimizer_B,
         ops=times,

@@ -209,7 +209,9 @@ def test_four_drafted_tokens_visit_the_experts_of_four():
     drafted = verify_demand(dse.Decode(model, 1, 4000), 4, plan, SYSTEM, ARRAY, REF)
     plain = verify_demand(dse.Decode(model, 16, 4000), 1, dataclasses.replace(plan, micro_batch=16), SYSTEM, ARRAY, REF)
     assert float(plain.n_micro) == 4 and np.asarray(drafted.macs) == pytest.approx(np.asarray(plain.macs))
-    assert seconds(drafted) == pytest.approx(seconds(plain), rel=0.02)  # 4 turns each; the cache of four is read more
+    # 4 turns each, but that a turn of one group has one head; the cache of four is read more
+    heads = dataclasses.replace(drafted, ops=dataclasses.replace(drafted.ops, idle_runs=drafted.ops.runs))
+    assert seconds(heads) == pytest.approx(seconds(plain), rel=0.02) and seconds(drafted) < 0.97 * seconds(plain)
 
 
 def test_chunks_ride_on_passes_that_verify():

@@ -18,7 +18,7 @@ from dse.physics.step import op_times, op_traffic_B, step_time, traffic_time_s
 from dse.technology.node import PRECISIONS
 from dse.workload.op import Product, fused_attention, linear
 from dse.workload.presets import model
-from dse.workload.transformer import Decode, Training, forward_FLOP_per_token
+from dse.workload.transformer import Decode, Prefill, Training, forward_FLOP_per_token
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +140,62 @@ def test_decode_at_batch_one_approaches_the_weight_read_bound():
     read = 2 * (8.03e9 - m.vocab * m.hidden)
     t = float(step_time(d, s.chip, ideal("prior-neuron")).total_s)
     assert t == pytest.approx(read / 2.9e12 * (1 + 345_600 / (28 * 2**20)), rel=0.05)
+
+
+@pytest.mark.parametrize("stages", [2, 4])
+def test_one_sequence_passes_the_head_once_however_many_stages(stages):
+    """Alone, a token reads each layer and the head once: 8B on one chip or on stages, but for their messages.
+
+    Two stages of 16 x 218.1e6 weights and 525.3e6 of the head: 7.50e9 in a turn, 7 % fewer than with a head for each.
+    """
+    c, steps = ideal("prior-cuda"), []
+    for n in (1, stages):
+        s = system("dgx-h100", n)
+        d = demand(Decode(model("llama-3.1-8b"), 1, 16), Plan(pp=n), s, chip_reference(s.chip, c))
+        steps.append(step_time(d, s.chip, c))
+    one, piped = steps
+    sent = stages * float(piped.pipeline_exposed_s)
+    assert float(piped.total_s) - sent == pytest.approx(float(one.total_s), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "work", [Prefill(model("llama-3.1-8b"), 1, 4096, chunk=1024), Training(model("llama-3.1-8b"), 8, 2048)]
+)
+def test_a_pipeline_fills_and_drains_through_layers_without_the_head(work):
+    """Four stages of 8 of 32 layers: idle for three micro batches of 8 layers, while the last stage has the head too.
+
+    Source: [narayanan2021megatron] section 2.2; a micro batch passes each of the other stages once.
+    """
+    c, s = ideal("prior-cuda"), system("dgx-h100", 4)
+    d = demand(work, Plan(pp=4, recompute="none"), s, chip_reference(s.chip, c))
+    step, runs = step_time(d, s.chip, c), np.asarray(d.ops.runs)
+    layers = runs == np.max(runs)
+    assert set(np.round(runs[layers])) == {8.0} and 1 <= np.sum(~layers) <= 5
+    sent = float(step.pipeline_exposed_s) / float(d.n_micro)
+    by_hand = 3 * (float(np.sum(8 * np.asarray(step.ops.total_s)[layers])) + sent)
+    assert float(step.bubble_s) == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_layers_that_stages_do_not_divide_are_passed_once():
+    """36 layers on 8 stages, 5 on the fullest: a token passes 36 and the head, not 40 and eight heads."""
+    c, steps = ideal("prior-cuda"), []
+    for n in (1, 8):
+        s = system("dgx-h100", n)
+        d = demand(Decode(model("gpt-oss-120b"), 1, 16), Plan(pp=n), s, chip_reference(s.chip, c))
+        steps.append(step_time(d, s.chip, c))
+    assert float(steps[1].total_s) - 8 * float(steps[1].pipeline_exposed_s) == pytest.approx(float(steps[0].total_s))
+
+
+def test_states_of_the_optimizer_start_their_transfers_like_other_traffic(trn2):
+    """30 B of each of 8.03e9 weights at 2.9 TB/s, 1.2 % more by short transfers; DMA engines as a second limit."""
+    c = ideal("prior-neuron")
+    w = Training(model("llama-3.1-8b"), 16, 2048)
+    s = system("trn2-16", 1)
+    d = demand(w, Plan(), s, chip_reference(s.chip, c))
+    moved = float(d.optimizer_B) * (1 + 345_600 / (28 * 2**20))
+    limits = moved / 2.9e12, moved / (8 * float(s.chip.core.dma_bandwidth_Bps))
+    found = float(step_time(d, s.chip, c).optimizer_s)
+    assert found == pytest.approx(sum(x**16 for x in limits) ** (1 / 16), rel=1e-4)
 
 
 def test_time_is_homogeneous():

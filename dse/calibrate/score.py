@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..hardware.chip import array_FLOPps
 from ..lowering.headroom import usable_B
 from ..physics.calibration import Calibration, default_calibration
 from .batch import predict
@@ -144,19 +145,13 @@ def predict_cases(cases: Sequence[Case], calibrations: dict[str, Calibration] | 
             "measured_s": [c.measured_s for c in cases],
             "predicted_s": seconds,
             **parts,
-            "model_s": [float(c.demand.model_FLOP) / peak_FLOPps(c) for c in cases],
+            "model_s": [float(c.demand.model_FLOP / array_FLOPps(c.chip, c.demand.rate)) for c in cases],
             "memory_B": [float(c.demand.memory_B) for c in cases],
             "measured_memory_B": [c.measured_memory_B for c in cases],
             "usable_memory_B": [float(usable_B(c.chip)) for c in cases],
             "why": "",
         }
     )
-
-
-def peak_FLOPps(case: Case) -> float:
-    """Peak of a case's chip at the precision of its linear layers."""
-    t, chip = case.chip.core.tensor, case.chip
-    return float(2 * chip.n_cores * t.rows * t.cols * case.demand.rate * chip.clock_Hz)
 
 
 def with_baseline(predictions: pd.DataFrame, held_out: bool = False) -> pd.DataFrame:

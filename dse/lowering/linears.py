@@ -90,6 +90,7 @@ def replicated_weights(mixer: AbstractMixer, hidden: int, tp: int) -> float:
 
 def _attention_linears(mixer: Attention, hidden: int, tp: int, tokens: float) -> list[Linear]:
     heads, kv_heads = heads_of(mixer, tp)
+    # not made in this pass: an image's keys were made once for all tokens, shared ones by an earlier block
     own = 0.0 if mixer.cross or not mixer.own_kv else kv_heads
     values = own * (0 if mixer.values_are_keys else mixer.value_dim)
     qkv = heads * mixer.head_dim + own * mixer.head_dim + values + mixer.gate_width / tp

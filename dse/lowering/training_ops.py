@@ -96,9 +96,14 @@ def norm_residual(model: Model, elements: float, phase: str) -> Op:
     Source: [gemma2024v2] section 2: RMSNorm of the input and of the output of each sub-layer.
     Assumes: the kernel holds a row on chip, so that the norm's result never crosses the memory interface.
     """
+    norm = _norm_passes(model, phase) + passes()["residual"]
+    return dataclasses.replace(elementwise("norm", elements, norm, moved=3.0), n_launches=2.0)
+
+
+def _norm_passes(model: Model, phase: str) -> float:
+    # the table is of RMSNorm; what another norm takes more forward, it takes more backward as well
     n = passes()
-    norm = n[f"norm_{phase}"] * model.norm_passes / n["norm_forward"]
-    return dataclasses.replace(elementwise("norm", elements, norm + n["residual"], moved=3.0), n_launches=2.0)
+    return n[f"norm_{phase}"] * model.norm_passes / n["norm_forward"]
 
 
 def _feed_elements(feed: Feed, hidden: int, s: Shard, tokens: float, phase: str) -> tuple[float, float]:
@@ -124,8 +129,9 @@ def block_elementwise(
     """
     n = passes()
     narrow = tokens * model.hidden / (s.tp if s.sequence_parallel else 1)
-    norm = n[f"norm_{phase}"] * model.norm_passes / n["norm_forward"]
+    norm = _norm_passes(model, phase)
     working = [(b, share) for b, share in model.shares if not b.rests]
+    # each branch has a norm before it; those beyond stand behind branches, in the kernel of the addition
     before = sum(share * min(b.n_norms, b.n_branches) for b, share in working)
     after = sum(share * max(b.n_norms - b.n_branches, 0) for b, share in working)
     adds = sum(share * b.n_branches for b, share in working)

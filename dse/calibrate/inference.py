@@ -40,6 +40,7 @@ KINDS = {
     "latency_per_token": "tpot",
     "request_latency": "request",
     "request_latency_derived": "request",
+    # Little's law turns a rate at a known number at once into the time of one
     "output_throughput": "request",
     "throughput": "request",
     "throughput_per_chip": "request",
@@ -138,6 +139,7 @@ def _lowered(
         plan = dataclasses.replace(plan, micro_batch=loops.n_running(plan, token, system.chip))
         token = dataclasses.replace(token, batch=plan.micro_batch * plan.dp)
     both: list[tuple[Serving, Plan]] = [(prompts, alone), (token, plan)]
+    # at the prior, whatever fit will serve the row: a demand must stay put while a fit moves
     ref = on_stack(chip_reference(system.chip, prior_calibration(chip_name)), stack)
     array = array_shape(system.chip.core.tensor)
     return system, [(w, p, pass_demand(w, p, system, array, ref)) for w, p in both]

@@ -56,6 +56,7 @@ def ranking_summary(sweeps: Sequence[pd.DataFrame]) -> dict[str, float]:
     """Rank correlation (Spearman) of times over sweeps of plans, and regret of the plan predicted fastest."""
     found = []
     for s in sweeps:
+        # regret is what following the model costs, in measured time: a wrong order among slow plans costs nothing
         chosen = s.measured_s.iloc[int(np.argmin(s.predicted_s.to_numpy()))]
         alike = s.predicted_s.nunique() == 1 or s.measured_s.nunique() == 1  # no order to compare
         ranks = np.nan if alike else np.corrcoef(s.predicted_s.rank(), s.measured_s.rank())[0, 1]
@@ -174,6 +175,7 @@ UNKNOWN_UTILISATION = 0.4
 
 def fitted_utilisation(predictions: pd.DataFrame) -> dict[str, float]:
     """The one utilisation per chip that best explains its measurements (median of useful FLOP over time and peak)."""
+    # a median, which one run with a broken network does not move
     ratio = predictions.model_s / predictions.measured_s
     return ratio.groupby(predictions.chip).median().to_dict()
 

@@ -48,6 +48,7 @@ def row_model(row: Any) -> Model:
     # without a count the width tells: four times the model's is GPT's plain MLP, gated ones are narrower
     if printed <= 0:
         return plain if _ffn(row) == 4 * hidden else base
+    # the nearer by ratio: printed counts are rounded to a digit or two, so neither hits it
     return min((base, plain), key=lambda m: abs(math.log(total_parameters(m) / printed)))
 
 
@@ -62,6 +63,7 @@ def _blocks(row: Any, n_matrices: int) -> tuple[Run, ...]:
     attention = Attention(heads, kv, width, causal="bert" not in row_text(row, "model").lower())
     feed, n_experts = Mlp(_ffn(row), n_matrices), int(row_number(row, "experts", 0))
     if n_experts > 1:
+        # two experts a token where a row is silent, as in [lepikhin2020gshard] and its successors
         feed = Experts(n_experts, int(row_number(row, "active_experts", 2)), _ffn(row), n_matrices=n_matrices)
     return uniform(Block((attention,), feed), layers)
 

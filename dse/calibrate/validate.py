@@ -99,6 +99,7 @@ def validate(
     serving, bands = None, {c.point_id: band(kind, kin_of(c.chip_name, c.stack)) for c in cases}
     if held_out:
         serving, bands = served_without(kind, cases, held_out, tell)
+        # a row that was in every fit has no prediction from outside, so it is not scored at all
         cases = [c for c in cases if c.point_id in serving]
     compare = score_requests if kind == "inference" else score
     scores, unknown = compare(cases, rest, serving, bands), () if path is None else unread(table, kind)
@@ -156,6 +157,7 @@ def timed(cases: Sequence[Case], rest: Sequence[Unmodelled]) -> tuple[list[Case]
 
 def source_medians(v: Validation) -> dict[str, Any]:
     """Totals: counts over all points, medians of errors over sources, and mean coverage of the bands."""
+    # medians over sources: one sweep of three hundred rows is one opinion
     by: Any = v.scores.by("source")
     errors = ("median_abs_err", "p90_abs_err", "bias", "baseline_median_abs_err")
     counts: dict[str, Any] = {n: int(by[n].sum()) for n in ("points", "modelled")}

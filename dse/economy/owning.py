@@ -22,7 +22,7 @@ from ..physics.evaluate import chip_technology, silicon
 from ..physics.money import Money, bond_loss, inverse_yield, package_cost, total_USD
 from ..technology.presets import Technology
 from .job import Economy, Job, Owned, Upkeep, owned, upkeep
-from .ownership import ChipRate, chip_hour_USD, chip_rate
+from .ownership import ChipRate, HOUR_s, chip_hour_USD, chip_rate
 from .presets import chip_facts, economy, price_and_margin, rents
 from .server import capital_USD, server_W, switch_W
 
@@ -190,6 +190,7 @@ def price_basis(chip_names: Sequence[str]) -> str:
     known = [rents(name) for name in chip_names]
 
     def n_listed(kind: str) -> int:
+        # a rent that was given or guessed stands in on any basis, so it votes for all of them
         return sum(kind in k or GIVEN in k or GUESSED in k for k in known)
 
     return max(RENTED, key=n_listed)
@@ -236,7 +237,7 @@ def _owned(chip_name: str) -> Hour:
 
 def million_tokens_USD(chip_tokens_per_s: float, chip_hour_USD: float) -> float:
     """Cost of a million tokens on chips paid by the hour: r 10^6 / (3600 v)."""
-    return chip_hour_USD * 1e6 / (3600.0 * chip_tokens_per_s)
+    return chip_hour_USD * 1e6 / (HOUR_s * chip_tokens_per_s)
 
 
 def range_USD(cost_USD: float | None, factor: float) -> tuple[float, float] | None:

@@ -47,6 +47,7 @@ class ServerCost(eqx.Module):
     cooling_USD: FloatLike
 
 
+# an array and not a Python float, whose weak type would make another compiled program
 NO_SWITCH_W = np.float64(0.0)
 """Power of scale-up switches where the host's overhead holds it."""
 
@@ -83,6 +84,7 @@ def server_cost(
     return ServerCost(
         chip_USD=chip_USD,
         board_USD=host.board_USD,
+        # processors and chassis are the host's, whatever chips are in it: few chips a host pay more each
         host_USD=(host.host_USD + host.chassis_USD) / host.n_chips,
         scaleup_USD=chip.scaleup_bandwidth_per_dir_Bps * host.scaleup_USD_per_Bps,
         network_USD=chip.scaleout_bandwidth_per_dir_Bps * network,

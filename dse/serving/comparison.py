@@ -183,6 +183,7 @@ def common_precision(*chip_names: str) -> str:
 
 def speeds(a: Priced, b: Priced) -> list[Turned]:
     """Effect of the two chips' calibration errors on a cost ratio."""
+    # the second chip stands below the line of the ratio, so that its slow end is the ratio's low one
     (a_low, a_high), (b_low, b_high) = a.speed, b.speed
     return [
         Turned(f"calibration of {a.chip}", a_low, a_high),
@@ -270,6 +271,7 @@ def compare(
 def _answers(a: Priced, b: Priced, systems: list[System], name: str, given: Mapping[str, float]) -> list[Answer]:
     bought = (deal(systems[0]), deal(systems[1]))
     made = (deal(systems[0], margin=1.0), deal(systems[1], margin=1.0))
+    # on one kind of contract for both: a spot price against a list price would compare contracts
     own, other = hours([a.chip, b.chip], None, given)
     found = [_rented(a, b, bought, name, (own, other), "rented")]
     if MARKET in rents(b.chip) and b.chip not in given:

@@ -37,6 +37,7 @@ class Offer:
     """The curve, fastest first."""
     hour: Hour
     waits: tuple[dict[str, float], dict[str, float]]
+    """Shares of what a decode pass, and the reading of the last kind of prompt, wait for."""
 
     @property
     def name(self) -> str:
@@ -71,6 +72,7 @@ def broken_promise(curve: Curve) -> str:
     """Why no engine keeps the promise: a floor and what sets it, or how near both limits can be kept."""
     p, where = curve.promise, f"{curve.requests.model.name} on {curve.system.chip.name}"
     (writer, token_s), (reader, prompt_s) = curve.fastest_writer(), curve.fastest_reader()
+    # floors first: a limit below one is broken without any queue, which is the plainest thing to say
     if p.tpot_s is not None and p.tpot_s < token_s:
         w = curve.menu.writers[writer]
         return _floor_text("tpot", p.tpot_s, token_s, w.shape, w.demand, curve)

@@ -96,6 +96,7 @@ def around_basis(study: Study, choice: Choice) -> list[Basis]:
         standing = standing_facts(study.baseline.name, study.owner.host)
         seated = [Basis(f"system {study.baseline.name}", standing[f]) for f in OWNING if f in standing]
         return [*seated, *owner_basis(study.owner.host, choice.node)]
+    # a chosen system comes with its own server, in place of the study's
     named = [str(b.fact.value) for b in seated if b.fact.name == "host"]
     return [*seated, *owner_basis(named[0] if named else study.owner.host, choice.node)]
 
@@ -125,6 +126,7 @@ def source_keys(basis: Iterable[Basis]) -> list[str]:
     """Keys of all works the facts cite, in notes too, sorted."""
     keys: set[str] = set()
     for b in basis:
+        # a fact rests on its source and on what its words cite besides
         cited = re.findall(r"\[([a-z]+\d{4}[a-z0-9]*)\]", f"{b.fact.where} {b.fact.note}")
         keys |= {b.fact.source, *cited}
     return sorted(keys)

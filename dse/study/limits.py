@@ -65,6 +65,7 @@ def _is_same(x: Limit, y: Limit) -> bool:
 
 def baseline_metric(name: str, now: Callable[[], State], place: str) -> float:
     """Value of a metric on the baseline chip, for limits such as "6x"; SpecError for one of workloads or technology."""
+    # the baseline takes its own time, once
     if name == DELIVERED:
         return 1.0
     if name in OF_WORKLOADS or name not in METRICS:

@@ -104,7 +104,7 @@ OF_RACK: dict[str, Callable[[Upkeep], FloatLike]] = {
 }
 """Metrics of a full rack, provisioned for the workload with the highest power."""
 LOADED = ("bf16", "fp8", "fp4")
-"""Precisions with peak and full-load metrics; for one that a chip lacks, full load is without matrix units."""
+"""Precisions with peak and full-load metrics; where a chip lacks one, full load is that of the next wider."""
 
 METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     "delivered_time": lambda s: geometric_mean([w.step_s / w.baseline_s for w in s.loads], s.shares),

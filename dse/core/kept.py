@@ -88,6 +88,7 @@ def keep(room: str, what: str, body: bytes) -> None:
 def kept_record(room: str, what: str, make: Callable[[], T]) -> T:
     """What `make` returns, a record of numbers: made once for a text that says all that it depends on."""
     if (body := kept(room, what)) is not None:
+        # written by `keep` under a digest of this code, with a checksum of its own
         return pickle.loads(body)
     made = make()
     keep(room, what, pickle.dumps(made, pickle.HIGHEST_PROTOCOL))

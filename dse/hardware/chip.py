@@ -189,4 +189,5 @@ def runs_in(native: Sequence[str], asked: str) -> str:
     if not wider:
         has = ", ".join(native)
         raise SpecError(f"products in {asked}: the matrix unit multiplies in {has} and in nothing wider; ask for {has}")
+    # widest first, so that the last of those wide enough is the narrowest
     return wider[-1]

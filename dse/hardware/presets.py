@@ -169,6 +169,7 @@ def _placed(name: str, n_chips: int | None, inside: Chip | None = None) -> Syste
 
 def _wired(inside: Chip, receipts: Receipts, but: Collection[str] = ()) -> Chip:
     """The chip with the link bandwidths that the system's facts give it, except for the facts in `but`."""
+    # a share of the chip's links first: a bandwidth that the system states in full replaces it
     if "usable_scaleup_frac" in receipts and REWIRED[0] not in but:
         usable = as_float(inside.scaleup_bandwidth_per_dir_Bps * number(receipts, "usable_scaleup_frac"))
         inside = eqx.tree_at(lambda c: c.scaleup_bandwidth_per_dir_Bps, inside, usable)

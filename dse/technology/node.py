@@ -38,6 +38,7 @@ class ByPrecision(eqx.Module):
 
     def stack(self) -> FloatLike:
         """All four as a vector in the order of `PRECISIONS`, shape (4,)."""
+        # last, so that a batch keeps its axis in front
         return jnp.stack([jnp.asarray(getattr(self, p), dtype=float) for p in PRECISIONS], axis=-1)
 
 

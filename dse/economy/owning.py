@@ -64,6 +64,11 @@ def published_die(chip: Chip) -> Sourced | None:
     return next((f for f in chip_receipts(chip.name) if f.name == "die_area_mm2"), None)
 
 
+def _die_mm2(chip: Chip, tech: Technology) -> float:
+    known = published_die(chip)
+    return float(known.value) if known else float(silicon(chip, tech).die_mm2)
+
+
 def deal(system: System, margin: float | None = None) -> Deal:
     """The chip of `system` as its owner gets it: at its price, or at cost times its maker's margin, or times `margin`.
 
@@ -71,12 +76,11 @@ def deal(system: System, margin: float | None = None) -> Deal:
     """
     chip, (price, own) = system.chip, price_and_margin(system.chip.name)
     tech = chip_technology(chip)
-    known = published_die(chip)
-    die = float(known.value) if known else float(silicon(chip, tech).die_mm2)
     if margin is not None:
         price, own = None, margin
     around = economy(system, chip.node, 1.0 if own is None else own)
-    return Deal(chip, tech, around, die, UNPRICED if price is None else price, system.name)  # type: ignore[arg-type]
+    paid = UNPRICED if price is None else price
+    return Deal(chip, tech, around, _die_mm2(chip, tech), paid, system.name)  # type: ignore[arg-type]
 
 
 def rented_deal(system: System) -> tuple[Deal, str]:
@@ -90,9 +94,8 @@ def rented_deal(system: System) -> tuple[Deal, str]:
         chip, tech = system.chip, chip_technology(system.chip)
         name = text_or(system_facts(system.name), "host", USUAL_HOST)
         around = economy(system, chip.node, 1.0, host_name=name)
-        die = float(silicon(chip, tech).die_mm2)
         told = f"no facts about {chip.name} in a fleet: its failures are those in a server {name}, a guess"
-        return Deal(chip, tech, around, die, UNPRICED, system.name), told  # type: ignore[arg-type]
+        return Deal(chip, tech, around, _die_mm2(chip, tech), UNPRICED, system.name), told  # type: ignore[arg-type]
 
 
 def package_USD(d: Deal) -> Money:

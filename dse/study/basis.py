@@ -62,6 +62,7 @@ class Basis:
         f = self.fact
         if isinstance(f.value, str):
             return 0.0
+        # of a fact of 0 the width itself
         return (f.high - f.low) / (abs(f.value) or 1.0)
 
 
@@ -114,6 +115,7 @@ def study_basis(study: Study, choice: Choice | None) -> list[Basis]:
     owned = [b for c in chosen for b in around_basis(study, c)]
     fits = [b for name in names_of_fits(study) for b in calibration_basis(name)]
     every = [*made, *fits, *chip_basis(baseline.name), *own, *owned]
+    # chips of several choices share nodes and links
     return list({(b.thing, b.fact.name): b for b in every}.values())
 
 

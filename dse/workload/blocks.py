@@ -50,6 +50,7 @@ class Experts:
 
     def always_weights(self, hidden: int) -> int:
         """Weights used by every token: router, shared experts, parallel MLP, latent projections."""
+        # down and up again once per token, outside the experts: 2 hidden latent
         beside = self.n_matrices * (self.shared_ffn + self.parallel_ffn)
         return hidden * (self.n_experts + beside + 2 * self.latent)
 

@@ -59,6 +59,7 @@ def with_plain_numbers(rows: pd.DataFrame) -> pd.DataFrame:
     if not texts:
         return rows
     shapes = {name: [shape(cell) for cell in column] for name, column in texts}
+    # one writer has one decimal mark, in whichever column it shows
     elsewhere = any(COMMA in found for found in shapes.values())
     why: Any = rows[ODD_NUMBER] if ODD_NUMBER in rows else pd.Series("", index=rows.index)
     changed: dict[str, Any] = {}

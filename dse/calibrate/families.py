@@ -64,6 +64,7 @@ class Refit:
     def shifts(self) -> np.ndarray:
         """Effects that ship, of shape (units, numbers): those of the exponent from the first fit."""
         z = self.second.effects(self.pooled.n_units).copy()
+        # held in the second fit, its effects there are the prior's zeros
         z[:, EXPONENT] = self.first.effects(self.free.n_units)[:, EXPONENT]
         return z
 

@@ -175,6 +175,7 @@ def _readable_case(
     if DEVICE in metric:
         first, each = (dataclasses.replace(d, n_requests=0.0, n_calls=0.0) for d in (first, each))
     held = memory_B(plan, token)
+    # for the baseline alone: what anybody would reckon without a model of the chip
     read_s = (held.weights_B + held.kv_B) / float(system.chip.hbm_bandwidth_Bps)
     n_ranks = min(plan.tp * plan.pp * plan.dp, system.n_chips)
     compute_s = float(first.model_FLOP) * system.n_chips / n_ranks / float(peak_FLOPps(system.chip, "bf16"))

@@ -64,6 +64,7 @@ def ranking_summary(sweeps: Sequence[pd.DataFrame]) -> dict[str, float]:
     if not found:
         return {"sweeps": 0, "spearman": np.nan, "regret_frac": np.nan, "regret_p90_frac": np.nan}
     ranks, regret = (np.asarray(x) for x in zip(*found, strict=True))
+    # plans that nobody would run make the mean of regrets, so that the median and the bad end are told
     quantiles = np.quantile(regret, [0.5, 0.9])
     return {
         "sweeps": len(found),

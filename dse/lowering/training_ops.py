@@ -46,10 +46,12 @@ def shard(plan: Plan, software: str, n_instruction_rows: float = 0.0) -> Shard:
 def _attention(mixer: Attention | Latent, workload: Training, s: Shard, phase: str) -> list[Op]:
     """Scores and values of one kind of attention, and of the indexer that chooses for it."""
     heads, kv_heads = heads_of(mixer, s.tp)
+    # scores contract over one width, results have the other: with their mean, both products have their MACs
     head_dim, sequence = (mixer.head_dim + mixer.value_dim) / 2, float(workload.sequence)
     shape = (heads, kv_heads, head_dim, workload.sequence / s.cp, sequence, float(s.micro_batch))
     softmax = passes()[f"softmax_{phase}"]
     if not workload.fused_attention:
+        # gradients of both factors of both products, and both products again where scores are not kept
         n_products = 2 if phase == "forward" else 4 + 2 * s.scores_again
         return [stored_attention(*shape, n_products=n_products, softmax_passes=softmax)]
     n_products = 2 if phase == "forward" else 5  # scores again, and gradients of values, scores, queries and keys

@@ -116,6 +116,7 @@ def job_of(workload: Workload | Requests, n_chips: int, r: Reliability) -> Job:
     Tokens of a model in service follow from engine and batch. Assumes: a failure stops all chips of all engines.
     """
     if isinstance(workload, Requests):  # a "step" is then the time of one token on each chip
+        # nothing is saved in service: what was lost is asked again
         return Job(n_chips, n_chips, 0.0, 0.0)  # type: ignore[arg-type]
     if isinstance(workload, Training):
         saved = float(r.checkpoint_B_per_weight) * total_parameters(workload.model) / n_chips

@@ -84,6 +84,7 @@ def chip_rate(
         # of the price and not of what is still owed: it costs as much in the last year
         maintenance_USD_per_s=capital_USD * own.maintenance_frac / YEAR_s,
         facility_USD_per_s=provisioned_W * own.facility_USD_per_W * back.facility_per_s,
+        # the building is sized for what may be drawn, the meter counts what is
         energy_USD_per_s=mean_W * own.pue * own.price_USD_per_J,
     )
 

@@ -77,6 +77,7 @@ def deal(system: System, margin: float | None = None) -> Deal:
     chip, (price, own) = system.chip, price_and_margin(system.chip.name)
     tech = chip_technology(chip)
     if margin is not None:
+        # what was asked for stands in for what was paid
         price, own = None, margin
     around = economy(system, chip.node, 1.0 if own is None else own)
     paid = UNPRICED if price is None else price
@@ -196,6 +197,7 @@ def price_basis(chip_names: Sequence[str]) -> str:
         # a rent that was given or guessed stands in on any basis, so it votes for all of them
         return sum(kind in k or GIVEN in k or GUESSED in k for k in known)
 
+    # the first of `RENTED` among equals
     return max(RENTED, key=n_listed)
 
 

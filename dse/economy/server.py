@@ -150,10 +150,12 @@ def embodied(
     Source: [gupta2022act] eq. 4 to 6; module and memory from [nvidia2025pcfh100]; building from [schneider2025].
     """
     return Embodied(
+        # dies that failed were processed like the others
         dies_kg=started_mm2 * fab_kg_per_mm2(c),
         hbm_kg=chip.hbm_capacity_B * c.hbm_kg_per_B,
         package_kg=c.package_kg,
         module_kg=c.board_kg + chip_W * c.thermal_kg_per_W,
+        # by price, since nobody prints the carbon of a motherboard
         host_kg=host.host_USD * c.host_kg_per_USD / host.n_chips,
         facility_kg=server_W * c.facility_kg_per_W,
     )

@@ -62,6 +62,7 @@ def most_cubic(n: int, n_axes: int) -> tuple[int, ...]:
 def torus_slice(system: System, n_chips: int) -> System:
     """The most cubic torus slice of `n_chips`, as optical switches connect it. Source: [google2026tpuv5p]."""
     fabric = system.fabric
+    # behind switches all chips are alike, and more than a pod go through the network
     if fabric.kind != "torus" or n_chips > fabric.n_chips:
         return dataclasses.replace(system, n_chips=n_chips)
     dims = most_cubic(n_chips, len(fabric.dims))

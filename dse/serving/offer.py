@@ -115,6 +115,7 @@ def shares_text(shares: dict[str, float]) -> str:
 
 def short_plan(text: str) -> str:
     """A plan text without sizes equal to 1."""
+    # sequences of an engine are told as its batch
     return ",".join(p for p in text.split(",") if not p.endswith("=1") and not p.startswith("micro")) or "tp=1"
 
 
@@ -144,6 +145,7 @@ def serving_numbers(s: Serving, chip_hour_USD: float | None) -> dict[str, Any]:
 
 def claimed(o: Offer, base: Offer) -> dict[str, tuple[float, str]]:
     """Vendor's claims for one chip over another on this model: ratio and source by number."""
+    # of this very pair and model: a claim for another model says nothing here
     facts = load_receipts(CLAIMS).get(f"{o.name} over {base.name}, {o.curve.requests.model.name}", {})
     return {name: (number(facts, name), facts[name].source) for name in facts}
 

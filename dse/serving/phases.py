@@ -151,6 +151,7 @@ def _ranked(
 def _order(r: RankedPhase) -> tuple[bool, float, float]:
     """Dollars, then tokens per second where there is no price, then chips that break the promise."""
     cost = r.million_tokens_USD
+    # a chip that breaks the promise is behind all others, however cheap
     return not r.keeps, math.inf if cost is None else cost, -(r.chip_tokens_per_s or 0.0)
 
 

@@ -81,7 +81,7 @@ def source_errors(done: pd.DataFrame) -> dict[Any, float]:
 def fifths(x: pd.Series, y: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Medians of `x` and of `y` over every fifth of the points, by rank of `x`; of few points fewer than five."""
     # ranks rather than values: sizes of models and messages span many powers of ten
-    fifth = np.minimum((x.rank(pct=True) * FIFTHS).astype(int), FIFTHS - 1)
+    fifth = ((x.rank() - 1) * FIFTHS / len(x)).astype(int)  # ranks from 0, or the first fifth would be the smallest
     at, middle = x.groupby(fifth).median(), y.groupby(fifth).median()
     return at.to_numpy(dtype=float), middle.to_numpy(dtype=float)
 

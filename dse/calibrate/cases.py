@@ -85,11 +85,13 @@ def training_case(point: pd.DataFrame) -> Case | Unmodelled:
 def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found: tuple[str, str]) -> Case | Unmodelled:
     """A training point whose cells are numbers as a case, or why it cannot be one."""
     twice = printed_twice(point)
+    # a time or a throughput first: a FLOP rate must also say which FLOP it counted
     measured = None if twice else step_s(point) or rated_step_s(point)
     if measured is None:
         return Unmodelled(*label, found[0], twice or f"no step time or throughput that is known, but {_said(point)}")
     n_chips = row_number(row, "num_chips")
     plan = row_plan(row, int(n_chips))
+    # expert ranks are among the data ranks, so that they take no chips of their own
     size = plan.tp * plan.pp * plan.cp * plan.dp
     usual = row_system(row, *found)
     per_chip = devices_per_chip(usual.chip, size, n_chips)
@@ -103,6 +105,7 @@ def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found:
     workload = as_run(workload, array_shape(system.chip.core.tensor))
     software = row_software(row) or usual_software(plan, system.chip.lane_kind)
     plan, kept = fitting(plan, workload, system.chip, software, *printed)
+    # algorithms of collectives are those of the prior: if they moved with the fit, its slope would have jumps
     demand = lower(workload, plan, system, prior_calibration(found[0]), software, kept)
     peak_B = peak_memory_B(point, stack)
     return Case(
@@ -136,6 +139,7 @@ def fitting(
     `micro_printed`, fewer sequences are taken at once.
     """
     usual = footprint(software)
+    # gathered inputs save a gather in the backward pass: software keeps them while it can
     softwares = (usual, dataclasses.replace(usual, n_gathered_inputs=0.0))
     again = [dataclasses.replace(plan, recompute="full", recompute_frac=f) for f in RECOMPUTED]
     ways = [plan] if printed else [plan, *again]

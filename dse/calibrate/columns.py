@@ -128,11 +128,14 @@ def completed(rows: pd.DataFrame, kind: str, source: str) -> pd.DataFrame:
     told: dict[str, Any] = {"point_id": [f"line {i + 1}" for i in range(n)], "source": source}
     if kind == "inference":
         told |= {"in_len": _mean(rows, "total_input_tokens"), "out_len": _mean(rows, "total_output_tokens")}
+        # only where all requests were sent at the start: at a finite rate the number at work is an outcome
         told |= {"concurrency": _at_once(rows)}
+    # one of them is enough: a kind of rank that no column names is one rank
     if {"tp", "pp", "dp"} & set(rows.columns):
         told["num_chips"] = _ranks(rows)
     if kind == "collectives":
         rows = in_bytes(rows)
+        # a rank is a chip, unless a column of its own says otherwise
         told["num_ranks"] = rows.get("num_chips")
     if kind == "kernels" and set("MNK") <= set(rows.columns):
         told["op"] = "gemm"
@@ -151,9 +154,11 @@ SIZE = r"(?:message_?)?size[_ (]*([KMG])iB\)?"
 def in_bytes(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows whose message sizes in KiB, MiB or GiB are in bytes, where no column has them so."""
     found = {c: m for c in map(str, rows.columns) if (m := re.fullmatch(SIZE, c.strip(), re.IGNORECASE))}
+    # of two columns of sizes nothing says which one counts
     if len(found) != 1 or "message_bytes" in rows:
         return rows
     ((name, match),) = found.items()
+    # KiB is 2^10 bytes, and every letter further 2^10 times as much
     scale = 2.0 ** (10 * (1 + "KMG".index(match[1].upper())))
     return rows.assign(message_bytes=_numbers(rows, name) * scale).drop(columns=name)
 
@@ -172,6 +177,7 @@ def _numbers(rows: pd.DataFrame, name: str, default: float = math.nan) -> Any:
 
 def _mean(rows: pd.DataFrame, total: str) -> Any:
     """Tokens of a request, from those of a whole benchmark; None where its columns do not tell."""
+    # requests that failed have no tokens in the total, so they are not divided by either
     return _numbers(rows, total) / _numbers(rows, "completed") if {total, "completed"} <= set(rows.columns) else None
 
 
@@ -179,6 +185,7 @@ def _at_once(rows: pd.DataFrame) -> Any:
     """Clients of a benchmark that sends all its requests at once; None where it does not say how many."""
     if not {"num_prompts", "request_rate"} <= set(rows.columns):
         return None
+    # an infinite rate is how benchmarks write that nothing waits before it is sent
     return _numbers(rows, "num_prompts").where(_numbers(rows, "request_rate") == math.inf)
 
 

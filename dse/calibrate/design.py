@@ -83,6 +83,7 @@ def block(cases: Sequence[Case], kind: str) -> Block:
     fields = ("point_id", "source", "stack", "alike", "calibrates", "counts")
     frame = pd.DataFrame({n: [getattr(c, n) for c in cases] for n in fields}).assign(
         chip=[c.chip_name for c in cases],
+        # rows of one source about one thing err alike: they share an offset, and are not evidence row by row
         cell=[f"{kind} {getattr(c, 'metric', '')} {c.alike}" for c in cases],
         kind=kind,
         log_s=np.log([c.measured_s for c in cases]),

@@ -23,8 +23,10 @@ SPACE = "[ _'\u2019\u00a0\u2009\u202f]"
 POINT, COMMA, EITHER_COMMA, EITHER_POINT, NEUTRAL = "point", "comma", "either comma", "either point", "neutral"
 SHAPES: tuple[tuple[str, str], ...] = (
     (rf"\d{{1,3}}({SPACE})\d{{3}}(\1\d{{3}})*|\d+", NEUTRAL),
+    # no group of thousands begins with 0: "0,123" can only be a decimal comma, and falls through to the last line
     (r"[1-9]\d{0,2},\d{3}", EITHER_COMMA),
     (r"[1-9]\d{0,2}\.\d{3}", EITHER_POINT),
+    # a mark that comes twice parts thousands, since a number has one decimal mark
     (r"\d{1,3}(,\d{3})+\.\d*|\d{1,3}(,\d{3}){2,}", POINT),
     (r"\d{1,3}(\.\d{3})+,\d*|\d{1,3}(\.\d{3}){2,}", COMMA),
     (rf"(\d{{1,3}}({SPACE})\d{{3}}(\2\d{{3}})*|\d*)\.\d+(e[+-]?\d+)?|\d+\.|\d+e[+-]?\d+", POINT),
@@ -57,6 +59,7 @@ def with_plain_numbers(rows: pd.DataFrame) -> pd.DataFrame:
     if not texts:
         return rows
     shapes = {name: [shape(cell) for cell in column] for name, column in texts}
+    # one writer has one decimal mark, in whichever column it shows
     elsewhere = any(COMMA in found for found in shapes.values())
     why: Any = rows[ODD_NUMBER] if ODD_NUMBER in rows else pd.Series("", index=rows.index)
     changed: dict[str, Any] = {}
@@ -87,10 +90,12 @@ def _mark(name: str, shapes: Sequence[str | None], elsewhere: bool) -> str:
     whole = name in WHOLE
     if (whole or (name in LENGTHS and not elsewhere)) and EITHER_COMMA in shapes and EITHER_POINT not in shapes:
         return POINT  # 1,234 of a count is no decimal
+    # who wrote decimal commas in another column parted the thousands of this one by points
     if whole and EITHER_POINT in shapes and EITHER_COMMA not in shapes and elsewhere:
         return COMMA
     if EITHER_COMMA in shapes or elsewhere:
         return BOTH if {EITHER_COMMA, EITHER_POINT} <= set(shapes) else TWO
+    # "1.234" alone, in a file without a comma anywhere: a decimal point, as programs write it
     return POINT
 
 

@@ -40,6 +40,7 @@ def error_group(name: str, points: pd.DataFrame, parts: Sequence[str]) -> ErrorG
     """Some predictions together, at least one; `parts` are columns in seconds."""
     error: Any = points.error_frac
     low, middle, high = (float(error.quantile(q)) for q in SPREAD)
+    # the mean of shares, not the share of sums: a week-long step would drown a thousand short ones
     means: Any = points[list(parts)].fillna(0).div(points.predicted_s, axis=0).mean()
     return ErrorGroup(name, points, {p: float(means[p]) for p in parts}, low, middle, high)
 
@@ -80,7 +81,7 @@ def source_errors(done: pd.DataFrame) -> dict[Any, float]:
 def fifths(x: pd.Series, y: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Medians of `x` and of `y` over every fifth of the points, by rank of `x`; of few points fewer than five."""
     # ranks rather than values: sizes of models and messages span many powers of ten
-    fifth = np.minimum((x.rank(pct=True) * FIFTHS).astype(int), FIFTHS - 1)
+    fifth = ((x.rank() - 1) * FIFTHS / len(x)).astype(int)  # ranks from 0, or the first fifth would be the smallest
     at, middle = x.groupby(fifth).median(), y.groupby(fifth).median()
     return at.to_numpy(dtype=float), middle.to_numpy(dtype=float)
 
@@ -122,4 +123,5 @@ def with_dimensions(done: pd.DataFrame, rows: pd.DataFrame, kind: str) -> pd.Dat
 
 def multiple(done: pd.DataFrame) -> Any:
     """Measured over predicted time of every row."""
+    # above 1 the model promised too much: the other way round than `error_frac`
     return done.measured_s / done.predicted_s

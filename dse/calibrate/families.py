@@ -12,7 +12,7 @@ import numpy as np
 
 from ..physics.calibration import Calibration, chip_and_stack, fit_name, kin_of
 from ..physics.coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, from_free, number_at, to_free
-from ..physics.pooled import ALONE, LEVELS, STEPS, Kin, deviations, power_of_two, values
+from ..physics.pooled import ALONE, DETERMINED, LEVELS, STEPS, Kin, deviations, power_of_two, values
 from .batch import calibration_of
 from .cases import Case, training_cases
 from .design import EXPONENT, Block, Design, block, coordinates, prior_facts
@@ -64,6 +64,7 @@ class Refit:
     def shifts(self) -> np.ndarray:
         """Effects that ship, of shape (units, numbers): those of the exponent from the first fit."""
         z = self.second.effects(self.pooled.n_units).copy()
+        # held in the second fit, its effects there are the prior's zeros
         z[:, EXPONENT] = self.first.effects(self.free.n_units)[:, EXPONENT]
         return z
 
@@ -98,6 +99,7 @@ def calibration_from(z: np.ndarray, names: Sequence[str], kin: Kin, name: str) -
     u = sum((z[list(names).index(k)] for k in kin.units if k in names), np.zeros(N))
     x = coordinates(jnp.asarray(u), jnp.asarray(centre), jnp.asarray(deviation))
     found = {n: float(from_free(n, x[i])) for i, n in enumerate(NUMBERS)}
+    # in no array of `NUMBERS`, since no measurement tells it from the traffic that it causes: the prior's stays
     found["tile_memory_frac"] = float(prior_facts(kin.chip)["tile_memory_frac"].value)
     return dataclasses.replace(calibration_of(found), name=name)
 
@@ -105,7 +107,9 @@ def calibration_from(z: np.ndarray, names: Sequence[str], kin: Kin, name: str) -
 def deviation_table(r: Refit) -> dict[str, list[float]]:
     """Deviations of the numbers of every vendor, family and stack, and of new ones, in prior deviations."""
     design, names = r.pooled.design, r.pooled.design.units[1]
+    # Laplace: at the optimum the Gauss-Newton matrix is the inverse covariance
     covariance = np.linalg.inv(r.second.precision)
+    # one chip stands for its family, as `physics.pooled.deviations` asks by family
     chips = {k.family: k.chip for k in design.kin}
     known = sorted({(k.vendor, k.family) for k in design.kin})
     places = [*known, *((v, "new") for v in sorted({v for v, _ in known})), ("new", "new")]
@@ -190,6 +194,7 @@ def numbers(f: Fit) -> list[dict[str, Any]]:
     rows = []
     for name in NUMBERS:
         value = float(getattr(f.calibration, name))
+        # of the number by its coordinate: f (1 - f) of a logit, t of a log, p - 1 of the log of an excess over 1
         slope = value * (1 - value) if name.endswith("_frac") else value - (name == "overlap_p")
         rows.append(
             {
@@ -221,7 +226,7 @@ class Fit:
 
     def determined(self, name: str) -> bool:
         """Whether the measurements, rather than the prior, set a number: they at least halve its deviation."""
-        return self.deviation.get(name, np.inf) < 0.5 * self.prior_deviation.get(name, 0.0)
+        return self.deviation.get(name, np.inf) < DETERMINED * self.prior_deviation.get(name, 0.0)
 
     def interval(self, name: str) -> tuple[float, float]:
         """Two standard deviations either side of a number, in its own unit."""

@@ -40,6 +40,7 @@ KINDS = {
     "latency_per_token": "tpot",
     "request_latency": "request",
     "request_latency_derived": "request",
+    # Little's law turns a rate at a known number at once into the time of one
     "output_throughput": "request",
     "throughput": "request",
     "throughput_per_chip": "request",
@@ -138,6 +139,7 @@ def _lowered(
         plan = dataclasses.replace(plan, micro_batch=loops.n_running(plan, token, system.chip))
         token = dataclasses.replace(token, batch=plan.micro_batch * plan.dp)
     both: list[tuple[Serving, Plan]] = [(prompts, alone), (token, plan)]
+    # at the prior, whatever fit will serve the row: a demand must stay put while a fit moves
     ref = on_stack(chip_reference(system.chip, prior_calibration(chip_name)), stack)
     array = array_shape(system.chip.core.tensor)
     return system, [(w, p, pass_demand(w, p, system, array, ref)) for w, p in both]
@@ -173,6 +175,7 @@ def _readable_case(
     if DEVICE in metric:
         first, each = (dataclasses.replace(d, n_requests=0.0, n_calls=0.0) for d in (first, each))
     held = memory_B(plan, token)
+    # for the baseline alone: what anybody would reckon without a model of the chip
     read_s = (held.weights_B + held.kv_B) / float(system.chip.hbm_bandwidth_Bps)
     n_ranks = min(plan.tp * plan.pp * plan.dp, system.n_chips)
     compute_s = float(first.model_FLOP) * system.n_chips / n_ranks / float(peak_FLOPps(system.chip, "bf16"))

@@ -19,12 +19,15 @@ from .score import Bands, Scores, with_bands
 def two_constants(known: Sequence[InferenceCase]) -> np.ndarray:
     """1/u and c that bring x/u + c n nearest to what was measured, in relative error; neither is negative."""
     if not known:
+        # nothing measured of the metric: the ideal time itself
         return np.asarray([1.0, 0.0])
+    # over the measured times, so that squares are of relative errors: they span powers of ten
     a = np.asarray([[k.ideal_s, k.n_passes] for k in known]) / np.asarray([[k.measured_s] for k in known])
     # a negative constant would predict negative times elsewhere: then one of the two stays out
     tries = [np.linalg.lstsq(a, np.ones(len(known)), rcond=None)[0]]
     for column in (0, 1):
         one = np.zeros(2)
+        # least squares of ones on one column: its sum over its sum of squares
         one[column] = a[:, column].sum() / (a[:, column] ** 2).sum()
         tries.append(one)
     allowed = [t for t in tries if (t >= 0).all()]

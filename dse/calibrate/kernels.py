@@ -40,6 +40,7 @@ def _step(
         for i, op in enumerate(ops):
             if op.kind in (Kind.LINEAR, Kind.EXPERTS):
                 _cut(tiled.columns[:, i], rounds(op, array, system.chip, splits), float(system.chip.n_cores))
+    # one more than `CYCLES`: the smallest piece is cut by the same share, or it would bind in place of the sum
     tiled.columns[: CYCLES + 1] *= busy_frac
     macs = tiled.macs.sum(axis=0)
     none = TrafficDemand(*Traffic().parts())
@@ -178,6 +179,7 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
     if ranks < 2 or message <= 0:
         return "fewer than two ranks or no message"
     ref = chip_reference(system.chip, prior_calibration(chip_name))
+    # tests of collectives time a library's rings and trees; direct exchanges are kernels of serving stacks
     ref = dataclasses.replace(ref, has_direct="custom" in row_text(row, "algorithm").lower())
     where = spread(system.fabric, 1, ranks)
     nodes = int(row_number(row, "num_nodes", 0))
@@ -195,11 +197,8 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
         return levels_at_once(as_library_runs(found, ref), ref) if switched else found
     started = Traffic(n_starts=float(switched and where[1] == 1))
     if name in ("all_to_all", "send_recv"):
-        found = (
-            all_to_all(*where, message)
-            if name == "all_to_all"
-            else send(message, None if where[1] > 1 else group(system.fabric, 1, 2))
-        )
+        way = None if where[1] > 1 else group(system.fabric, 1, 2)
+        found = all_to_all(*where, message) if name == "all_to_all" else send(message, way)
         return as_library_runs(found + started, ref) if switched else found + started
     return f"collective '{name}' is not modelled"
 

@@ -75,7 +75,7 @@ def rounds(op: Op, array: ArrayShape, chip: Chip, splits: bool) -> Rounds:
         for high, wide in (s for pair in SIDES for s in (pair, pair[::-1])):
             rows = min(high, padded(product.moving, INSTRUCTION_ROWS))
             down, across = math.ceil(product.moving / rows), math.ceil(product.stationary / wide)
-            weights_B = wide * op.stored_bits / 8 / min(together, down)
+            weights_B = wide * op.stored_bits / 8 / min(together, down)  # no more share than there are pieces
             fed_B = (weights_B + rows * operand_B / min(together, across)) * contract + shared_B * wide * rows
             widened = wide * contract / lanes if op.stored_elements and widens else 0.0
             cycles = max(wide * rows * contract / per_cycle, fed_B / per_cycle_B, widened)
@@ -164,6 +164,7 @@ def library_all_reduce(g: Group, n_out: int, message_B: float, ref: Reference) -
     if g.reduces_in_network:
         between = Traffic(out_B=ring.out_B, out_hops=ring.out_hops)
         ways.append(in_protocol(in_switch(g, message_B) + between, PROTOCOLS[-1]))
+    # by the library's own table even where another way were faster here: its choice is what was timed
     found = min((levels_at_once(w, ref) for w in ways), key=_table(ref).time_s)
     direct = all_reduce(plain, message_B, ref)
     return min(found, direct, key=ref.time_s) if n_out == 1 and direct.n_exchanges else found

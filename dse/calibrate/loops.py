@@ -68,5 +68,6 @@ def n_passes(row: Any, kind: str, plan: Plan, n_out: float) -> tuple[float, floa
     if kind == "ttft":
         return 1.0, 0.0
     if kind == "tpot":
+        # while one request writes n_out tokens, each of the others at work has its prompt read once
         return max(own / turns - 1, 0.0) / n_out, 1.0
     return max(own, 1.0), turns * max(n_out - 1.0, 0.0)

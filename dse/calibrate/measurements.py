@@ -82,6 +82,7 @@ def complete(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.loc[rows["spec"] == "complete"] if "spec" in rows.columns else rows
 
 
+# by the letters, as standards have it; logs that mean 2^30 by GB are corrected by their stack
 BYTES = {"B": 1.0, "MB": 1e6, "MiB": 2.0**20, "GB": 1e9, "GiB": 2.0**30}
 
 BINARY_STACKS = ("nanotron",)

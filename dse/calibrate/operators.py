@@ -51,6 +51,7 @@ def data_type(published: str) -> DataType | None:
     """Widths behind a published data type such as "bf16, KV fp8" or "FP8 (presumed)"; None if it is not known."""
     products, _, cache = published.lower().removeprefix("torch.").partition("(")[0].strip().partition(", kv ")
     precision = "bf16" if products in WEIGHT_ONLY_B else WIDTHS.get(products)
+    # a cache as wide as the products unless it is said; of weights narrowed alone it stays 16 bit
     kv = WIDTHS.get(cache.strip() or products, "bf16")
     if precision is None or (cache and cache.strip() not in WIDTHS):
         return None
@@ -62,6 +63,7 @@ def data_type(published: str) -> DataType | None:
 def gemm(m: float, n: float, k: float, dtype: DataType, count: float = 1.0, kind: Kind = Kind.LINEAR) -> Op:
     """`count` products, operands moved once, results in bf16; narrower weights are widened on the way."""
     op = linear("gemm", m, k, n, dtype.precision, count=count, kind=kind)
+    # timed alone an input lies there narrow already; inside a step `linear` counts the 16 bit that it comes in
     moved_B = PRECISION_BITS[dtype.precision] / 8 * m * k + dtype.weight_B * k * n + 2 * m * n
     return dataclasses.replace(
         op, hbm_B=count * moved_B, stored_elements=count * k * n, stored_bits=dtype.stored_bits
@@ -132,6 +134,7 @@ def attention(name: str, row: Any, dtype: DataType) -> Op | str:
         return f"attention without heads ('{heads_text}', as 32 or 32/8), width, length or batch"
     softmax, kv_B = passes()["softmax_forward"], dtype.kv_B
     if "decode" in name:
+        # heads of a group are rows of one product: they meet the same keys, which are read once for all
         return fused_attention(kv, kv, width, heads / kv, length, sequences, 2, softmax, kv_B)
     # a chunk sees all cached tokens and, by causality, half of itself
     before = _numbers(row_text(row, "shape").lower(), "kv")[0]
@@ -185,6 +188,7 @@ def small_op(name: str, row: Any) -> Op | str:
 def row_ops(row: Any, hosted: bool) -> list[Op] | str:
     """The kernels of a row in turn, or why it is not modelled; `hosted` where a host starts every kernel."""
     name, published = row_text(row, "op").lower(), row_text(row, "dtype").lower()
+    # first of all: the backward of a matrix product has the word for a matrix product in its name too
     if other := re.search(OTHERS, name):
         return f"operator '{name}' is not modelled: {other[0]}"
     if copied_B(row):
@@ -226,4 +230,4 @@ def _products(name: str, row: Any, dtype: DataType) -> list[Op] | str:
 def copied_B(row: Any) -> float:
     """Bytes that a copy reads and writes, where its shape prints how many; 0 elsewhere."""
     found = re.match(r"(\d+) bytes", row_text(row, "shape").lower())
-    return 2.0 * float(found.group(1)) if found and "copy" in row_text(row, "op").lower() else 0.0
+    return 2.0 * float(found.group(1)) if found and "copy" in row_text(row, "op").lower() else 0.0  # read, write

@@ -113,6 +113,7 @@ class Pooled:
         """
         # rows left out stay in the arrays and weigh nothing, so that every mask runs the same program
         on = self.learnt if mask is None else self.learnt & mask
+        # zero effects: every chip at its prior
         z = np.zeros(len(self.columns.precision)) if start is None else start.z.copy()
         log_sigma = np.full(self.columns.n_sources, np.log(self.settings.sigma)) if start is None else start.log_sigma
         power, damping, steady, taken = self._power(on), DAMPING, 0, 0

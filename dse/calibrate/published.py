@@ -104,6 +104,7 @@ def on_measured_network(system: System, said: str, n_chips: int, ref: Reference)
     Source: [nvidia2024nccltests] for bus bandwidth; the rows for the form: with one software from 16 to 512 chips,
     all-gathers and all-reduces take the same time, in proportion to ranks, and tensor ranks of a node wait as much.
     """
+    # a run inside one domain never met the network that was timed
     if n_chips <= system.fabric.n_chips:
         return system
     if gather := re.search(MEASURED.format("allgather"), said.lower()):
@@ -131,6 +132,7 @@ def _on_slower_links(system: System, bus_Bps: float, ref: Reference) -> System:
     A ring leaves domains by all ports at once, so each chip carries B = B_bus / n_domain, as far as a library does.
     """
     port = float(system.chip.scaleout_bandwidth_per_dir_Bps)
+    # a peak, of which a library reaches ref / port: times the inverse, so that what it reaches is what was timed
     carried = bus_Bps / system.fabric.n_chips * port / ref.out_Bps
     return dataclasses.replace(
         system, chip=dataclasses.replace(system.chip, scaleout_bandwidth_per_dir_Bps=min(port, carried))

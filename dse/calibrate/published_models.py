@@ -41,6 +41,7 @@ def model_alias(published: str) -> str:
         return published
     name = re.sub(r"\s*\(.*\)", "", published.rsplit("/", 1)[-1].lower()).strip()
     name = re.sub(r"^meta-", "", re.sub(r"[\s_:]+", "-", name))
+    # one ending at a time: a name with some of its endings left may be a preset of its own
     while True:
         if name in model_names():
             return name

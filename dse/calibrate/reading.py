@@ -54,6 +54,7 @@ def odd_cell(row: Any, columns: Sequence[str]) -> str | None:
     """Which of `columns` holds something else than a number that is not negative, in words; None if none does."""
     for name in columns:
         said = row_text(row, name).strip()
+        # -1 stands for what is no number; "not >=" catches NaN, which compares false either way
         if said and not row_number(row, name, -1.0) >= 0:
             return f"{name} = '{said}' is not a number from 0 up; write digits alone"
     return None
@@ -89,6 +90,7 @@ def guarded(label: tuple[str, str, str], make: Callable[[], T]) -> T | Unmodelle
     """What `make` makes of a row, or the reason why nothing; ReceiptError where a fact of this package is missing."""
     try:
         return make()
+    # a fact that this package lacks is our fault, and must not pass as a fault of the row
     except ReceiptError:
         raise
     except DseError as error:
@@ -126,6 +128,7 @@ def impossible(rows: pd.DataFrame) -> pd.Series:
         zero = (numbers == 0) & (column in MAY_BE_ZERO)
         part = (np.floor(numbers) != numbers) & (column in WHOLE)
         fits = (numbers >= least) & (numbers <= MOST) & ~part
+        # a blank is not wrong; the first wrong cell of a row is reason enough
         wrong = ~np.isnan(numbers) & ~zero & ~fits & (why == "").to_numpy()
         allowed = f"number from {least:g} to {MOST:g}{' or 0' if column in MAY_BE_ZERO else ''}, or empty"
         why[wrong] = [

@@ -87,6 +87,7 @@ def _runs(rows: pd.DataFrame, columns: list[str], kind: str) -> tuple[pd.DataFra
         runs: dict[Any, list[float]] = {}
         for i in chain.from_iterable(points):
             runs.setdefault(keys[i], []).append(values[i])
+        # a ratio, as times err by factors; values are positive, since `readable` has left the others out
         apart = max(max(x) / min(x) for x in runs.values())
         too_far, name = apart > MOST_APART, typed[points[0][0]].point_id
         # the first point stands for all, each of its rows with the median over runs

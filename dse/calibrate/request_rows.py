@@ -46,6 +46,7 @@ def served_model(row: Any) -> Model:
     known = known_model(row_text(row, "model"), row_number(row, "layers"), row_number(row, "hidden"))
     if known is not None:
         return known
+    # a row prints no longest context: the model is given the one that the run needs
     sizes = {name: getattr(row, name) for name in row._fields}
     return row_model(SimpleNamespace(**sizes, seq_len=row_number(row, "in_len", 1.0) + row_number(row, "out_len", 1.0)))
 
@@ -127,6 +128,7 @@ def row_plan(row: Any, batch: int) -> Plan:
     tp, pp, ep, dp = (max(int(row_number(row, n, 1)), 1) for n in ("tp", "pp", "ep", "dp"))
     # some stacks print as tensor ranks all ranks that share the experts, data ranks of attention included
     tp = max(tp // dp, 1) if dp > 1 and tp * pp * dp > 2 * row_number(row, "num_chips", 1) >= tp * pp else tp
+    # what is printed as expert ranks may count tensor ranks too; here experts spread over data ranks alone
     return Plan(tp=tp, pp=pp, dp=dp, micro_batch=max(batch // dp, 1), ep=min(ep, dp), sequence_parallel=False)
 
 
@@ -145,4 +147,5 @@ def lengths(row: Any, stack: str) -> tuple[int, int]:
     prompt, out = (max(round(drawn_frac(row) * row_number(row, n, 1)), 1) for n in ("in_len", "out_len"))
     if stack in FIXED_SHAPES:  # a compiled program reads its whole bucket and cache, whatever is in them
         return max(SMALLEST_BUCKET, 2 ** math.ceil(math.log2(prompt))), prompt + out
+    # time per token is linear in the context: its middle stands for the whole answer
     return prompt, prompt + max(out // 2, 1)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..hardware.chip import array_FLOPps
 from ..lowering.headroom import usable_B
 from ..physics.calibration import Calibration, default_calibration
 from .batch import predict
@@ -55,6 +56,7 @@ def ranking_summary(sweeps: Sequence[pd.DataFrame]) -> dict[str, float]:
     """Rank correlation (Spearman) of times over sweeps of plans, and regret of the plan predicted fastest."""
     found = []
     for s in sweeps:
+        # regret is what following the model costs, in measured time: a wrong order among slow plans costs nothing
         chosen = s.measured_s.iloc[int(np.argmin(s.predicted_s.to_numpy()))]
         alike = s.predicted_s.nunique() == 1 or s.measured_s.nunique() == 1  # no order to compare
         ranks = np.nan if alike else np.corrcoef(s.predicted_s.rank(), s.measured_s.rank())[0, 1]
@@ -62,6 +64,7 @@ def ranking_summary(sweeps: Sequence[pd.DataFrame]) -> dict[str, float]:
     if not found:
         return {"sweeps": 0, "spearman": np.nan, "regret_frac": np.nan, "regret_p90_frac": np.nan}
     ranks, regret = (np.asarray(x) for x in zip(*found, strict=True))
+    # plans that nobody would run make the mean of regrets, so that the median and the bad end are told
     quantiles = np.quantile(regret, [0.5, 0.9])
     return {
         "sweeps": len(found),
@@ -144,19 +147,13 @@ def predict_cases(cases: Sequence[Case], calibrations: dict[str, Calibration] | 
             "measured_s": [c.measured_s for c in cases],
             "predicted_s": seconds,
             **parts,
-            "model_s": [float(c.demand.model_FLOP) / peak_FLOPps(c) for c in cases],
+            "model_s": [float(c.demand.model_FLOP / array_FLOPps(c.chip, c.demand.rate)) for c in cases],
             "memory_B": [float(c.demand.memory_B) for c in cases],
             "measured_memory_B": [c.measured_memory_B for c in cases],
             "usable_memory_B": [float(usable_B(c.chip)) for c in cases],
             "why": "",
         }
     )
-
-
-def peak_FLOPps(case: Case) -> float:
-    """Peak of a case's chip at the precision of its linear layers."""
-    t, chip = case.chip.core.tensor, case.chip
-    return float(2 * chip.n_cores * t.rows * t.cols * case.demand.rate * chip.clock_Hz)
 
 
 def with_baseline(predictions: pd.DataFrame, held_out: bool = False) -> pd.DataFrame:
@@ -179,6 +176,7 @@ UNKNOWN_UTILISATION = 0.4
 
 def fitted_utilisation(predictions: pd.DataFrame) -> dict[str, float]:
     """The one utilisation per chip that best explains its measurements (median of useful FLOP over time and peak)."""
+    # a median, which one run with a broken network does not move
     ratio = predictions.model_s / predictions.measured_s
     return ratio.groupby(predictions.chip).median().to_dict()
 

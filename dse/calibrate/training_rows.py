@@ -42,12 +42,14 @@ def row_model(row: Any) -> Model:
     )  # fmt: skip
     # GPT-2 and GPT-3 era runs still dropped activations, which costs masks in memory and passes over them
     dropout = row_number(row, "year", FUSED_SINCE) < FUSED_SINCE
+    # of GPT's time all at once: two matrices, LayerNorm, one table for words in and out
     runs = _blocks(row, 2)
     plain = dataclasses.replace(base, runs=runs, norm_passes=LAYER, tied_embeddings=True, dropout=dropout)
     printed = row_number(row, "params_B", 0) * 1e9
     # without a count the width tells: four times the model's is GPT's plain MLP, gated ones are narrower
     if printed <= 0:
         return plain if _ffn(row) == 4 * hidden else base
+    # the nearer by ratio: printed counts are rounded to a digit or two, so neither hits it
     return min((base, plain), key=lambda m: abs(math.log(total_parameters(m) / printed)))
 
 
@@ -62,6 +64,7 @@ def _blocks(row: Any, n_matrices: int) -> tuple[Run, ...]:
     attention = Attention(heads, kv, width, causal="bert" not in row_text(row, "model").lower())
     feed, n_experts = Mlp(_ffn(row), n_matrices), int(row_number(row, "experts", 0))
     if n_experts > 1:
+        # two experts a token where a row is silent, as in [lepikhin2020gshard] and its successors
         feed = Experts(n_experts, int(row_number(row, "active_experts", 2)), _ffn(row), n_matrices=n_matrices)
     return uniform(Block((attention,), feed), layers)
 
@@ -115,6 +118,7 @@ def row_plan(row: Any, devices: int) -> Plan:
     stages need many, else of all of a replica's.
     """
     tp, pp, cp, ep = (max(int(row_number(row, n, 1)), 1) for n in ("tp", "pp", "cp", "ep"))
+    # expert ranks are data ranks of the rest, and multiply nothing
     dp = int(row_number(row, "dp", 0)) or max(devices // (tp * pp * cp), 1)
     batch = int(row_number(row, "global_batch"))
     # stages idle unless many micro batches follow each other, so nobody runs a pipeline on one large one
@@ -154,6 +158,7 @@ USUAL_RANK = 16
 
 def adapter_rank(row: Any) -> int:
     """Rank of the adapters that a row says it trains, 0 where it trains all weights."""
+    # word by word: "lora" is part of other names
     said = f"{row_text(row, 'model')} {row_text(row, 'note')}".lower()
     if not re.search(r"\b(q?lora|frozen base|base weights frozen)\b", said):
         return 0

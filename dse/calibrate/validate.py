@@ -99,6 +99,7 @@ def validate(
     serving, bands = None, {c.point_id: band(kind, kin_of(c.chip_name, c.stack)) for c in cases}
     if held_out:
         serving, bands = served_without(kind, cases, held_out, tell)
+        # a row that was in every fit has no prediction from outside, so it is not scored at all
         cases = [c for c in cases if c.point_id in serving]
     compare = score_requests if kind == "inference" else score
     scores, unknown = compare(cases, rest, serving, bands), () if path is None else unread(table, kind)
@@ -139,6 +140,7 @@ def left_aside(rows: pd.DataFrame) -> list[Unmodelled]:
     """Points with incomplete configuration, with that reason."""
     if "spec" not in rows:
         return []
+    # a point is several rows, one per metric
     points = rows.loc[rows["spec"] != "complete"].drop_duplicates("point_id")
     why = "its configuration is not fully known (spec is not 'complete'); --all-rows scores it"
     typed: list[Any] = list(points.itertuples())
@@ -156,6 +158,7 @@ def timed(cases: Sequence[Case], rest: Sequence[Unmodelled]) -> tuple[list[Case]
 
 def source_medians(v: Validation) -> dict[str, Any]:
     """Totals: counts over all points, medians of errors over sources, and mean coverage of the bands."""
+    # medians over sources: one sweep of three hundred rows is one opinion
     by: Any = v.scores.by("source")
     errors = ("median_abs_err", "p90_abs_err", "bias", "baseline_median_abs_err")
     counts: dict[str, Any] = {n: int(by[n].sum()) for n in ("points", "modelled")}
@@ -171,6 +174,7 @@ def memory_scores(v: Validation) -> pd.DataFrame:
 def worst(v: Validation, n: int = WORST) -> list[dict[str, Any]]:
     """The `n` predictions with the largest ratio to their measurement, up or down, worst first."""
     done = v.modelled
+    # by ratio: half of the time is as wrong as twice, and 1 - x never tells more than 100 % of the one
     order = np.log(done.predicted_s / done.measured_s).abs().sort_values(ascending=False).index[:n]
     columns = ["point_id", "source", "chip", "calibration", "measured_s", "predicted_s", "error_frac"]
     return done.loc[order].reindex(columns=columns).to_dict("records") if len(done) else []
@@ -181,6 +185,7 @@ def reasons(v: Validation) -> list[tuple[str, int, str, str]]:
     rest = v.unmodelled
     if rest.empty:
         return []
+    # a thousand rows refused for a thousand sizes are one reason
     rest = rest.assign(reason=[re.sub(r"(?<![\w.'-])\d[\d,.]*\b(?![\w'-])", "N", str(w)) for w in rest.why])
     groups = [
         (str(r), len(g), ", ".join(sorted(set(g.source))), str(g.point_id.iloc[0])) for r, g in rest.groupby("reason")

@@ -104,6 +104,7 @@ def read_text(path: Path, kind: str) -> pd.DataFrame:
 
     ValueError for a table that cannot be told: no line, or two columns of one name.
     """
+    # spreadsheets put a byte-order mark before the first header, which would be part of its name
     text = path.read_text(encoding="utf-8-sig")
     if is_log(text):
         return read_log(text)

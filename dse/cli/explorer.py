@@ -73,6 +73,7 @@ class Explore:
 
     def _greet(self, address: str) -> None:
         """Where the page is, on stdout and at once, so that scripts can read it."""
+        # at once, since a pipe holds lines back until its buffer is full
         print(address, flush=True)
         print("Ctrl-C ends the explorer; whoever has this address can use it.", file=sys.stderr, flush=True)
 

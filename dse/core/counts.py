@@ -22,9 +22,11 @@ def n_peak(n_mean: FloatLike, n_sigmas: FloatLike) -> FloatLike:
     Source: [kleinrock1975] section 3.6 for M/M/infinity (only the mean stay matters); normal approximation of Poisson.
     Valid for: counts of some ten; lower ones come out a little small.
     """
+    # a power, which NumPy's numbers and traced ones both have, in place of either library's root
     return n_mean + n_sigmas * n_mean**0.5
 
 
 def n_padded(n: int) -> int:
     """The smallest power of two that is at least `n`."""
+    # of n - 1, so that a power of two is not doubled
     return 1 << max(n - 1, 0).bit_length()

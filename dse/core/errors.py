@@ -52,7 +52,9 @@ class UnknownNameError(DseError):
     def __init__(self, what: str, name: str, known: Iterable[str]):
         names = sorted(known)
         inside = [n for n in names if len(name) >= PART and name.lower() in n.lower()]
+        # who types "h100" means a name that begins so, and the plainest of those
         inside.sort(key=lambda n: (n.lower().find(name.lower()), len(n)))
+        # other words for a thing resemble its name in no letter, so that no matching by spelling finds them
         meant = [n for n in MEANT.get(re.sub("[ _-]", "", name.lower()), ()) if n in names]
         found = list(dict.fromkeys([*meant, *inside])) or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         near = found[:3]

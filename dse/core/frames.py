@@ -101,6 +101,7 @@ def _kind(fact: Sourced | None, value: float) -> str:
     """Kind of a number's receipt, or "changed" if the number differs from it; empty without a receipt."""
     if fact is None or isinstance(fact.value, str):
         return ""
+    # relative alone: an absolute tolerance would call all capacitances and energies alike
     return fact.kind if np.isclose(fact.value, value, rtol=SAME, atol=0.0) else CHANGED
 
 

@@ -18,6 +18,7 @@ class Free:
     upper: float
 
     def __post_init__(self) -> None:
+        # solved in logarithms, which 0 and infinity do not have
         if not (0 < self.lower <= self.upper < math.inf):
             raise SpecError(
                 f"free parameter {self.name}: bounds {self.lower:g} to {self.upper:g} must be positive, "

@@ -53,6 +53,7 @@ def is_kept() -> bool:
 def version_of(room: str) -> str:
     """Fingerprint of the code and the data of a room and of all it may know."""
     package, text = Path(__file__).parents[1], xxhash.xxh3_128()
+    # only rooms that it may know: a change of a report keeps what physics made
     for name in ROOMS[: ROOMS.index(room) + 1]:
         for path in sorted((package / name).rglob("*")):
             if path.suffix in (".py", ".toml", ".json", ".csv"):
@@ -88,6 +89,7 @@ def keep(room: str, what: str, body: bytes) -> None:
 def kept_record(room: str, what: str, make: Callable[[], T]) -> T:
     """What `make` returns, a record of numbers: made once for a text that says all that it depends on."""
     if (body := kept(room, what)) is not None:
+        # written by `keep` under a digest of this code, with a checksum of its own
         return pickle.loads(body)
     made = make()
     keep(room, what, pickle.dumps(made, pickle.HIGHEST_PROTOCOL))
@@ -99,7 +101,8 @@ def _path(folder: Path, room: str, what: str) -> Path:
 
 
 def _forget_old(folder: Path) -> None:
-    """Remove the versions that were begun first; who still reads one makes its things again."""
+    """Remove the versions written to longest ago; who still reads one makes its things again."""
+    # a folder's time is that of its newest file: reading leaves it as it is
     found = sorted((os.stat(p).st_mtime, p) for p in folder.iterdir())
     for _, old in found[:-KEPT_VERSIONS]:
         shutil.rmtree(old, ignore_errors=True)

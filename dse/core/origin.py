@@ -38,6 +38,7 @@ def preset_hashes() -> dict[str, str]:
 @cache
 def code_hash() -> str:
     """Digest of all the code that can change an answer."""
+    # sorted: the order of a folder is the file system's
     paths = sorted(p for p in PACKAGE.rglob("*.py") if p.relative_to(PACKAGE).parts[0] not in OUTSIDE)
     return digest("".join(f"{p.relative_to(PACKAGE)} {digest(p.read_bytes())}\n" for p in paths).encode())
 
@@ -65,6 +66,7 @@ def git_commit() -> str | None:
         run = [_git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no", "--", str(PACKAGE))]
     except (OSError, subprocess.SubprocessError):
         return None
+    # a file that nobody added is not seen here; the code's digest beside this one holds it
     return run[0] + ("+changes" if run[1] else "")
 
 

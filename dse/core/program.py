@@ -73,6 +73,7 @@ class Program(Generic[T]):
         # 1, 1.0 and True are equal and hash alike, and make different programs: hence the types
         known = (traced, form, tuple(is_array), shapes, rest, tuple(map(type, rest)))
         mine = Future()
+        # whoever puts its future there first makes the program, and the other threads wait for it
         if (made := self._made.setdefault(known, mine)) is mine:
             options = {} if traced else SOON_COMPILED  # those of a program hold for all that it calls
             jitted = jax.jit(_flat(self.fun, form, is_array, rest), **options)
@@ -152,6 +153,7 @@ def _said(static: Any) -> str | None:
     """All of something static in words; None where they leave something out."""
     if isinstance(static, FunctionType):
         name = f"{static.__module__}.{static.__qualname__}"
+        # a function made inside another ("<locals>") may hold anything, which its name does not say
         return name if name.startswith("dse.") and "<" not in name else None
     if type(static).__module__.split(".")[0] not in ("builtins", "dse"):
         return None

@@ -79,11 +79,13 @@ def _untitled(schema: Any) -> Any:
         return [_untitled(x) for x in schema]
     if not isinstance(schema, dict):
         return schema
+    # a key of a file may be called title too: its schema is no text
     return {k: _untitled(v) for k, v in schema.items() if not (k == "title" and isinstance(v, str))}
 
 
 def field_docs(record: type) -> dict[str, str]:
     """What is written under each field of a record, in one line each; a field without a word is left out."""
+    # Python keeps no docstring of a field, so that the source is asked
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(record))).body
     assert isinstance(body, ast.ClassDef)
     docs: dict[str, str] = {}

@@ -38,6 +38,7 @@ def shipped(name: str | Path) -> Path:
     if not path.name or (path.parent.name != SWEEPS and path.parent != Path()):
         return path
     stem = path.name.removesuffix(".toml")
+    # a file here before one that came along: who copied a study to change it means the copy
     for found in (path, path.with_name(f"{stem}.toml"), Path(SWEEPS) / f"{stem}.toml"):
         if _is_file(found):
             return found

@@ -18,7 +18,7 @@ SMALL = (("f", 1e-15), ("p", 1e-12), ("n", 1e-9), ("u", 1e-6), ("m", 1e-3))
 SCALES: dict[str, tuple[tuple[str, float], ...]] = {
     "FLOPps": tuple((f"{p}FLOP/s", s) for p, s in DECIMAL),
     "FLOP": tuple((f"{p}FLOP", s) for p, s in DECIMAL),
-    "Bps": tuple((f"{p}B/s", s) for p, s in (*DECIMAL[:1], ("k", 1e3), *DECIMAL[2:6])),
+    "Bps": tuple((f"{p}B/s", s) for p, s in DECIMAL[:6]),
     "B": tuple((f"{p}B", s) for p, s in BINARY),
     "Hz": tuple((f"{p}Hz", s) for p, s in DECIMAL[:4]),
     "W": (*((f"{p}W", s) for p, s in SMALL[2:]), *((f"{p}W", s) for p, s in DECIMAL[:1]), ("MW", 1e6)),
@@ -30,7 +30,7 @@ SCALES: dict[str, tuple[tuple[str, float], ...]] = {
 """Canonical unit to what people write, ascending; the largest that leaves at least 1 is used."""
 
 COMPOUND: dict[str, tuple[str, float]] = {
-    "J_per_B": ("pJ/bit", 1e12 / 8),
+    "J_per_B": ("pJ/bit", 1e12 / 8),  # a byte is 8 bits
     "J_per_B_per_mm": ("pJ/bit/mm", 1e12 / 8),
     "mm2_per_B": ("mm2/MiB", 2.0**20),
     "mm2_per_Bps": ("mm2 per TB/s", 1e12),
@@ -47,7 +47,7 @@ COMPOUND: dict[str, tuple[str, float]] = {
     "per_token_USD": ("USD per M tokens", 1e6),
     "per_token_J": ("J per token", 1.0),
     "per_token_kg": ("g per M tokens", 1e9),
-    "kg_per_J": ("g/kWh", 3.6e9),
+    "kg_per_J": ("g/kWh", 3.6e9),  # 1e3 g of 3.6e6 J
     "kg_per_mm2": ("g/cm2", 1e5),
     "kg_per_B": ("g/GB", 1e12),
     "kg_per_W": ("g/W", 1e3),
@@ -55,7 +55,7 @@ COMPOUND: dict[str, tuple[str, float]] = {
     "per_s_per_mm2": ("FIT/mm2", 3.6e12),
     "per_s_per_stack": ("FIT per stack", 3.6e12),
     "per_s_per_Bps": ("FIT per GB/s", 3.6e21),
-    "failures_per_s": ("FIT", 3.6e12),
+    "failures_per_s": ("FIT", 3.6e12),  # per 1e9 hours
     "per_mm2": ("per cm2", 1e2),
     "per_V": ("per V", 1.0),
 }
@@ -142,7 +142,7 @@ def digits(value: float, n: int = 3) -> str:
     if value == 0:
         return "0"
     size = math.floor(math.log10(abs(float(f"{value:.{n}g}"))))
-    if size >= 7 or size < -4:
+    if size >= 7 or size < -4:  # beyond, people write powers of ten
         return f"{value:.{n}g}"
     text = f"{round(value, n - 1 - size):,.{max(n - 1 - size, 0)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
@@ -178,7 +178,7 @@ TINY = 1e-3
 def scale_of(value: float, unit: str) -> tuple[str, float]:
     """The scale of `unit` in which people write `value`: its text and size."""
     scales = SCALES[unit]
-    size = abs(value) * (1 + 1e-9) if math.isfinite(value) else 1.0
+    size = abs(value) * (1 + 1e-9) if math.isfinite(value) else 1.0  # 999.9999999999 MB is 1 GB
     if unit in FINER and 0 < size < TINY:
         return FINER[unit]
     zero = next(s for s in scales if s[1] == 1.0)

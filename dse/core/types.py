@@ -35,6 +35,7 @@ def as_float(x: Any) -> Array | np.ndarray:
     """`x` as a strongly typed float array; NumPy's stay on the host: loading a thousand presets compiles nothing."""
     if isinstance(x, (int, float, np.ndarray, np.floating)):
         return np.asarray(x, dtype=float)
+    # what is traced or on a device keeps its type: another would be another program
     return jnp.asarray(x, dtype=float) if not hasattr(x, "dtype") else x
 
 

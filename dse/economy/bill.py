@@ -94,6 +94,7 @@ def product(name: str) -> Product:
             node(text(facts, f"node_{k}")),
             number(facts, f"die_{k}_mm2"),  # type: ignore[arg-type]
             number(facts, f"n_dies_{k}"),  # type: ignore[arg-type]
+            # dies of kind "b" are bases below: what is published of spares is of compute dies
             groups if k == "a" else (),
         )
         for k in kinds
@@ -123,6 +124,7 @@ def bill(p: Product, cut: Wafer, harvest: bool = True) -> Money:
     silicon = sum((d.n_dies * d.die_mm2 for d in p.dies[-1:]), start=jnp.zeros(()))  # compute dies stand on base dies
     on_it = silicon + p.n_stacks * p.memory.footprint_mm2
     interposer = interposer_cost_USD(p.package.interposer_margin * on_it, p.package)
+    # chip-last: each failed bond takes along all that stands there already
     lost = (p.package.bond_yield_frac ** (-p.n_bonds) - 1.0) * (dies + hbm + interposer)
     return Money(dies, hbm, interposer, jnp.asarray(p.package.test_assembly_USD, dtype=float), lost)
 

@@ -43,6 +43,7 @@ def goodputs(n_points: int = 57) -> Goodputs:
     """Goodput from 16 to 262,144 chips on three fabrics, at `n_points` sizes evenly spread over the logarithm."""
     chips, frac = (number(observed(OBSERVED), f) for f in ("n_chips", "effective_frac"))
     workload = Training(model(MODEL), int(chips), SEQUENCE)
+    # the same bytes on every chip at every size: who has more chips trains a larger model
     state_B = float(job_of(workload, int(chips), reliability()).state_B)
     sizes = np.geomspace(16, 262_144, n_points).tolist()
     return Goodputs(tuple(sizes), {s: goodput_by_size(system(s), state_B, sizes) for s in SYSTEMS}, chips, frac)
@@ -66,5 +67,6 @@ class BreakEven:
 def break_even(c: ChipCost) -> BreakEven:
     """Buying against renting the chip `c` over five years, on 200 days of them."""
     p, days = c.purchase, np.linspace(0, 5 * 365, 200)
+    # as `break_even_s` counts it, so that the curves cross where the table says
     bought = np.asarray([float(owning_USD(p.capital_USD, p.rate, as_float(d * DAY_s))) for d in days])
     return BreakEven(days, bought, {k: days * DAY_s / HOUR_s * float(f.value) for k, f in c.rents.items()})

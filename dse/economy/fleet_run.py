@@ -183,6 +183,7 @@ def fleet_run(system: System, workload: Training, wall_s: float, plan: Plan | No
 
 def _cost_range_USD(d: Deal, workload: Training, n_chips: int, e: Evaluation, tokens: float) -> tuple[float, float]:
     def answer(x: Deal) -> float:
+        # anew for every turn: bytes and stall of a checkpoint are among the facts that are turned
         job = job_of(workload, n_chips, x.economy.reliability)
         return tokens * float(token_upkeep(x, job, e.step_s, e.power_W).cost_per_token_USD)
 

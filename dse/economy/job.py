@@ -116,6 +116,7 @@ def job_of(workload: Workload | Requests, n_chips: int, r: Reliability) -> Job:
     Tokens of a model in service follow from engine and batch. Assumes: a failure stops all chips of all engines.
     """
     if isinstance(workload, Requests):  # a "step" is then the time of one token on each chip
+        # nothing is saved in service: what was lost is asked again
         return Job(n_chips, n_chips, 0.0, 0.0)  # type: ignore[arg-type]
     if isinstance(workload, Training):
         saved = float(r.checkpoint_B_per_weight) * total_parameters(workload.model) / n_chips
@@ -141,6 +142,7 @@ def owned(
 def job_slowdown(o: Owned, chip: Chip, job: Job, r: Reliability) -> FloatLike:
     """Wall time over useful time of `job`: at least 1."""
     move = transfer_s(job.state_B, chip, r)
+    # independent rates add up; a restart reads what a checkpoint wrote, over the same links
     return slowdown(job.n_chips * total_per_s(o.failures), job.stall_s + move, r.detect_s + r.restart_s + move)
 
 
@@ -168,10 +170,10 @@ def upkeep(o: Owned, chip: Chip, job: Job, step_s: FloatLike, chip_W: FloatLike,
     Assumes: spares and waiting chips cost and draw as much as chips at work.
     """
     own = e.ownership
-    wall = step_s * job_slowdown(o, chip, job, e.reliability)
-    held = held_over_used(o, job, e)
+    wall, held = step_s * job_slowdown(o, chip, job, e.reliability), held_over_used(o, job, e)
     mean = server_W(chip_W, e.host, switch_W(chip, e.rack))
     rate = chip_rate(capital_USD(o.cost), o.provisioned_W, mean, own, e.recovery)
+    # spread evenly over the life, as the money is; without interest, which carbon has none of
     carbon = embodied_kg(o.embodied) / own.life_s + running_kg_per_s(mean, own.pue, e.carbon)
     chip_seconds = job.n_chips * held * wall / job.tokens
     dollars, n_rack = rate_USD_per_s(rate), e.rack.n_chips
@@ -187,7 +189,7 @@ def upkeep(o: Owned, chip: Chip, job: Job, step_s: FloatLike, chip_W: FloatLike,
         rack_W=o.provisioned_W * n_rack,
         rack_USD=capital_USD(o.cost) * n_rack,
         rack_time_per_token_s=chip_seconds / n_rack,
-        megawatt_time_per_token_s=energy_J / MEGAWATT_W,
+        megawatt_time_per_token_s=energy_J / MEGAWATT_W,  # J over W: how long one megawatt feeds it
         rack_scaleup_Bps=chip.scaleup_bandwidth_per_dir_Bps * n_rack,
         rack_scaleout_Bps=chip.scaleout_bandwidth_per_dir_Bps * n_rack,
     )

@@ -89,6 +89,7 @@ def turn(d: Deal, knob: Knob, value: float) -> Deal:
         part = getattr(e, knob.kind)
         same = isinstance(part, Reliability) or part.name == knob.thing
         new = dataclasses.replace(part, **{name: value}) if same else part
+        # worked out from the record once, so that a changed record needs it anew
         spares = sparing(new.spare_frac) if isinstance(new, Reliability) else e.sparing
         return dataclasses.replace(d, economy=dataclasses.replace(e, sparing=spares, **{knob.kind: new}))
     if knob.kind == "system":

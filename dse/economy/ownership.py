@@ -38,7 +38,7 @@ class Recovery(eqx.Module):
     """Cost per second and dollar of capital; independent of the chip."""
 
     server_per_s: Scalar = eqx.field(converter=as_float)
-    """Server: recovery and maintenance."""
+    """Server: capital recovery; maintenance is apart, a share of its price per year."""
     facility_per_s: Scalar = eqx.field(converter=as_float)
 
 
@@ -81,14 +81,17 @@ def chip_rate(
     """
     return ChipRate(
         capital_USD_per_s=capital_USD * back.server_per_s,
+        # of the price and not of what is still owed: it costs as much in the last year
         maintenance_USD_per_s=capital_USD * own.maintenance_frac / YEAR_s,
         facility_USD_per_s=provisioned_W * own.facility_USD_per_W * back.facility_per_s,
+        # the building is sized for what may be drawn, the meter counts what is
         energy_USD_per_s=mean_W * own.pue * own.price_USD_per_J,
     )
 
 
 def rate_USD_per_s(rate: ChipRate) -> FloatLike:
     """All parts together [USD/s]."""
+    # a zero of the parts' own shape and kind: traced, batched or plain
     return sum(rate.__dict__.values(), start=0.0 * rate.energy_USD_per_s)
 
 
@@ -109,5 +112,6 @@ def break_even_s(capital_USD: FloatLike, rate: ChipRate, rent_USD_per_s: FloatLi
 
     Source: equality of `owning_USD` and the rent; no interest, no resale value.
     """
+    # a difference, and so outside the convex core: two `where`, as the slope of the side not taken must be finite
     room = rent_USD_per_s - (rate_USD_per_s(rate) - rate.capital_USD_per_s)
     return jnp.where(room > 0, capital_USD / jnp.where(room > 0, room, 1.0), jnp.inf)

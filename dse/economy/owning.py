@@ -22,7 +22,7 @@ from ..physics.evaluate import chip_technology, silicon
 from ..physics.money import Money, bond_loss, inverse_yield, package_cost, total_USD
 from ..technology.presets import Technology
 from .job import Economy, Job, Owned, Upkeep, owned, upkeep
-from .ownership import ChipRate, chip_hour_USD, chip_rate
+from .ownership import ChipRate, HOUR_s, chip_hour_USD, chip_rate
 from .presets import chip_facts, economy, price_and_margin, rents
 from .server import capital_USD, server_W, switch_W
 
@@ -64,6 +64,11 @@ def published_die(chip: Chip) -> Sourced | None:
     return next((f for f in chip_receipts(chip.name) if f.name == "die_area_mm2"), None)
 
 
+def _die_mm2(chip: Chip, tech: Technology) -> float:
+    known = published_die(chip)
+    return float(known.value) if known else float(silicon(chip, tech).die_mm2)
+
+
 def deal(system: System, margin: float | None = None) -> Deal:
     """The chip of `system` as its owner gets it: at its price, or at cost times its maker's margin, or times `margin`.
 
@@ -71,12 +76,12 @@ def deal(system: System, margin: float | None = None) -> Deal:
     """
     chip, (price, own) = system.chip, price_and_margin(system.chip.name)
     tech = chip_technology(chip)
-    known = published_die(chip)
-    die = float(known.value) if known else float(silicon(chip, tech).die_mm2)
     if margin is not None:
+        # what was asked for stands in for what was paid
         price, own = None, margin
     around = economy(system, chip.node, 1.0 if own is None else own)
-    return Deal(chip, tech, around, die, UNPRICED if price is None else price, system.name)  # type: ignore[arg-type]
+    paid = UNPRICED if price is None else price
+    return Deal(chip, tech, around, _die_mm2(chip, tech), paid, system.name)  # type: ignore[arg-type]
 
 
 def rented_deal(system: System) -> tuple[Deal, str]:
@@ -90,9 +95,8 @@ def rented_deal(system: System) -> tuple[Deal, str]:
         chip, tech = system.chip, chip_technology(system.chip)
         name = text_or(system_facts(system.name), "host", USUAL_HOST)
         around = economy(system, chip.node, 1.0, host_name=name)
-        die = float(silicon(chip, tech).die_mm2)
         told = f"no facts about {chip.name} in a fleet: its failures are those in a server {name}, a guess"
-        return Deal(chip, tech, around, die, UNPRICED, system.name), told  # type: ignore[arg-type]
+        return Deal(chip, tech, around, _die_mm2(chip, tech), UNPRICED, system.name), told  # type: ignore[arg-type]
 
 
 def package_USD(d: Deal) -> Money:
@@ -190,8 +194,10 @@ def price_basis(chip_names: Sequence[str]) -> str:
     known = [rents(name) for name in chip_names]
 
     def n_listed(kind: str) -> int:
+        # a rent that was given or guessed stands in on any basis, so it votes for all of them
         return sum(kind in k or GIVEN in k or GUESSED in k for k in known)
 
+    # the first of `RENTED` among equals
     return max(RENTED, key=n_listed)
 
 
@@ -236,7 +242,7 @@ def _owned(chip_name: str) -> Hour:
 
 def million_tokens_USD(chip_tokens_per_s: float, chip_hour_USD: float) -> float:
     """Cost of a million tokens on chips paid by the hour: r 10^6 / (3600 v)."""
-    return chip_hour_USD * 1e6 / (3600.0 * chip_tokens_per_s)
+    return chip_hour_USD * 1e6 / (HOUR_s * chip_tokens_per_s)
 
 
 def range_USD(cost_USD: float | None, factor: float) -> tuple[float, float] | None:

@@ -93,6 +93,7 @@ def chip_facts(chip_name: str) -> Receipts:
             return said
         told = f"{chip_name}: no facts about its base {base} in a fleet"
         raise ReceiptError(f"{told}; add {TERMS}") from error
+    # a margin is the maker's habit; a price is of that product alone
     usual = {k: f for k, f in inherited.items() if k == "host" or (k == "margin" and "price_USD" not in said)}
     return {**usual, **said}
 
@@ -156,6 +157,7 @@ def n_blast_chips(system: System, host_: Host) -> float:
     """
     if system.fabric.kind == "switched":
         return float(host_.n_chips)
+    # a torus that is wired for good stands with its weakest cable; optical switches put in another block
     return number_or(system_facts(system.name), "n_block_chips", float(system.fabric.n_chips))
 
 

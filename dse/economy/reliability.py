@@ -87,6 +87,7 @@ def hardware_per_s(rates: FailureRates) -> FloatLike:
 
 def transfer_s(state_B: FloatLike, chip: Chip, r: Reliability) -> FloatLike:
     """Time to move one chip's share B of a checkpoint to or from storage: max(B / b_out, B / b_storage)."""
+    # bytes stream through both ends at once, so that the slower one sets the time
     return jnp.maximum(state_B / chip.scaleout_bandwidth_per_dir_Bps, state_B / r.storage_Bps)
 
 
@@ -121,6 +122,7 @@ def repeats(x: FloatLike) -> FloatLike:
     """
     # as a series because (e^x - 1) / x, a difference, is no posynomial, and is 0/0 without failures
     total = jnp.ones_like(jnp.asarray(x, dtype=float))
+    # Horner from the innermost term: no factorial, no power, and only positive terms
     for k in range(TERMS, 1, -1):
         total = 1.0 + x / float(k) * total
     return total
@@ -164,6 +166,7 @@ class Sparing(eqx.Module):
 def sparing(covered_frac: FloatLike) -> Sparing:
     """Spares that suffice for `covered_frac` of the time: z = Phi^-1(A) and (z^2 - 1)/6, see `n_spare_units`."""
     z = ndtri(covered_frac)
+    # negative below z = 1: a posynomial has no negative term, so that it is left out there
     return Sparing(z, jnp.maximum(z**2 - 1.0, 0.0) / 6.0)
 
 

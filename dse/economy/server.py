@@ -47,6 +47,7 @@ class ServerCost(eqx.Module):
     cooling_USD: FloatLike
 
 
+# an array and not a Python float, whose weak type would make another compiled program
 NO_SWITCH_W = np.float64(0.0)
 """Power of scale-up switches where the host's overhead holds it."""
 
@@ -83,6 +84,7 @@ def server_cost(
     return ServerCost(
         chip_USD=chip_USD,
         board_USD=host.board_USD,
+        # processors and chassis are the host's, whatever chips are in it: few chips a host pay more each
         host_USD=(host.host_USD + host.chassis_USD) / host.n_chips,
         scaleup_USD=chip.scaleup_bandwidth_per_dir_Bps * host.scaleup_USD_per_Bps,
         network_USD=chip.scaleout_bandwidth_per_dir_Bps * network,
@@ -148,10 +150,12 @@ def embodied(
     Source: [gupta2022act] eq. 4 to 6; module and memory from [nvidia2025pcfh100]; building from [schneider2025].
     """
     return Embodied(
+        # dies that failed were processed like the others
         dies_kg=started_mm2 * fab_kg_per_mm2(c),
         hbm_kg=chip.hbm_capacity_B * c.hbm_kg_per_B,
         package_kg=c.package_kg,
         module_kg=c.board_kg + chip_W * c.thermal_kg_per_W,
+        # by price, since nobody prints the carbon of a motherboard
         host_kg=host.host_USD * c.host_kg_per_USD / host.n_chips,
         facility_kg=server_W * c.facility_kg_per_W,
     )

@@ -78,6 +78,7 @@ def _failures(
             if not stop.triggered:
                 stop.succeed()
             return
+        # during a restart too: restarts fail like everything else, as the closed form has it
         job.interrupt(is_hardware)
 
 

@@ -12,7 +12,7 @@ from ..core.errors import RoomError
 from ..hardware.chip import Chip, pool_B
 from ..hardware.system import System
 from ..lowering.demand import demand
-from ..lowering.headroom import usable_frac
+from ..lowering.headroom import usable_B
 from ..lowering.plan import Plan
 from ..lowering.serving_ops import serving_ops
 from ..lowering.software import COMPILED
@@ -96,7 +96,7 @@ class Finding:
     @property
     def usable_memory_B(self) -> float:
         """HBM capacity of one chip that is available to tensors."""
-        return usable_frac() * float(self.system.chip.hbm_capacity_B)
+        return float(usable_B(self.system.chip))
 
 
 def find(system: System, workload: Workload, plan: Plan | None) -> Finding:
@@ -130,7 +130,7 @@ def operators(
                 precision=array.runs_in(op.precision),
                 seconds=float(runs[i] * total[i]),
                 run_s=float(total[i]),
-                run_FLOP=2.0 * float(macs[i]),
+                run_FLOP=2.0 * float(macs[i]),  # a MAC multiplies and adds
                 run_B=float(traffic[i]),
                 bound="launch" if launch[i] > limits[worst, i] else BOUNDS[worst],
             )
@@ -228,6 +228,7 @@ def find_room(
         try:
             found = find(system_at(n), workload_at(n), plan)
         except RoomError as error:
+            # the shortfall in one domain is told, however many were tried: the user asked for one
             first, few = first or error, n
             continue
         told = f"{few:,} x {found.system.chip.name} do not hold {found.workload.model.name}: it takes {n:,}, shown here"

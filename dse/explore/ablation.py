@@ -60,6 +60,7 @@ class Correction:
 
 def _operands_alone(d: StepDemand) -> StepDemand:
     """Reuse as if SRAM held operands only: w^1.5 instead of w sqrt(4)."""
+    # 4: bytes of the fp32 sums that fill a tile; of operands alone more would fit, and traffic goes with the root
     widths = np.asarray([PRECISION_BITS[p] / 8 for p in PRECISIONS])
     share = np.asarray(d.ops.macs) / np.maximum(np.sum(np.asarray(d.ops.macs), axis=-1, keepdims=True), 1.0)
     factor = np.where(share.sum(axis=-1) > 0, share @ np.sqrt(widths / 4.0), 1.0)
@@ -78,12 +79,14 @@ def _gain_twice(data: Data, choices: tuple[Choice, ...], study: Study) -> Data:
 def _free_harvest(data: Data, choices: tuple[Choice, ...], study: Study) -> Data:
     del choices, study
     area, spare = data.tech.package.critical_area_frac, data.chip.spare_frac
+    # both at once: forgiving defects without the spare cores that buy it was the mistake
     without = np.full_like(area, OLD_CRITICAL_FRAC), np.zeros_like(spare)
     return eqx.tree_at(lambda d: (d.tech.package.critical_area_frac, d.chip.spare_frac), data, without)
 
 
 def _cores_as_one(data: Data, choices: tuple[Choice, ...], study: Study) -> Data:
     del choices, study
+    # zero bytes of start-up: a transfer of any size runs at full rate
     return eqx.tree_at(lambda d: d.chip.core.transfer_start_B, data, replace_fn=np.zeros_like)
 
 
@@ -160,6 +163,7 @@ def _variant(space: Space, label: str, on: Sequence[Correction], tdp_W: float, b
     problems = [Problem(limits, i, k) for i, k in itertools.product(offered, orders)]
     search = search_of(world)
     best = min(solve_problems(search, problems), key=lambda a: a.candidate.log_goal)
+    # the goal is delivered time over the baseline's, so that a speed-up is exp(-goal)
     goal = best.candidate.log_goal
     if goal == np.inf:
         return Variant(label, None, "", {})
@@ -168,6 +172,7 @@ def _variant(space: Space, label: str, on: Sequence[Correction], tdp_W: float, b
         return Variant(label, math.exp(-goal), text, best.quantities)
     held = {"n_cores": float(built.n_cores), "scratchpad_B": float(built.core.scratchpad_B)}
     array = f"{int(built.core.tensor.rows)}x{int(built.core.tensor.cols)}"
+    # node, memory and link stay free: the regret is that of the array, cores and SRAM alone
     alike = [i for i in offered if study.choices[i].pe_array == array]
     again = solve_problems(search, [Problem(limits, i, k, held) for i, k in itertools.product(alike, orders)])
     regret = math.expm1(min(a.candidate.log_goal for a in again) - goal)
@@ -181,6 +186,7 @@ def _undone(space: Space, off: Sequence[Correction]) -> Space:
     demands = space.demands
     own: list[tuple[list[Plan], Sequence[StepDemand]]] = list(ground.lowered)
     for correction in off:
+        # baseline and designs lose the same correction, or the ratio of their times would gain what the physics lost
         demands = tuple(correction.demand(d) for d in demands)
         own = [(every, list(map(correction.demand, ds))) for every, ds in own]
     in_turn = any(o.orders for o in off)

@@ -127,6 +127,7 @@ class Backtest:
     @property
     def built_delivered(self) -> float:
         """Mean of the built chip's speed-ups, weighted as the study's goal is."""
+        # no owner's prices: a back-test is scored on delivered time alone
         return mean_speedup(self.study.goal, list(self.built_speedup.values()), [], self.study.shares)
 
     @property
@@ -137,6 +138,7 @@ class Backtest:
     @property
     def factors(self) -> tuple[float, float]:
         """Median factors, over the scored rows, of the proposal and of the naive forecast."""
+        # the median of factors, not a mean: one quantity ten times off would drown all others
         mine, naive = np.median([r.factors for r in self.scored], axis=0).tolist()
         return mine, naive
 

@@ -62,12 +62,14 @@ class Worlds:
 def one_of(shares: Mapping[str, float], u: Float[np.ndarray, " n"]) -> tuple[str, ...]:
     """Names in proportion to their shares, by probabilities `u`."""
     names, edges = list(shares), np.cumsum(list(shares.values()))
+    # shares that add up to 1 but for rounding leave a sliver above the last edge
     return tuple(names[min(int(np.searchsorted(edges, x)), len(names) - 1)] for x in u)
 
 
 def worlds(a: Assumptions, n: int, seed: int) -> Worlds:
     """`n` draws of budgets, readings and the meaning of the announcement; reproducible by `seed`."""
-    rng = np.random.default_rng(seed)
+    # a stream of its own: from `seed` itself budgets would take the ranks that `draw` gives to the groups of facts
+    rng = np.random.default_rng((seed, 1))
     n_each = len(BUDGETS) + 3 + len(SUPPLY)
     # columns have a fixed meaning: a new assumption goes behind them, or every seed would tell another story
     cells = hypercube_frac(rng, n, n_each)
@@ -83,6 +85,7 @@ def worlds(a: Assumptions, n: int, seed: int) -> Worlds:
             binds = np.asarray([LOADS.index(x.metric) <= LOADS.index(r) for r in reading])
             columns.append(np.where(binds, spent["tdp_W"], OPEN * x.value))
         elif x.sense == "at_most" and x.metric in ANNOUNCED:
+            # an announcement of what is built caps the chip close above; one of its least leaves the study's wide cap
             columns.append(np.where(built, room * floors.get(x.metric, x.value), x.value))
         else:
             columns.append(spent.get(x.metric, np.full(n, x.value)))

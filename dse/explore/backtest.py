@@ -87,6 +87,7 @@ def backtest(
         ("link", solution.choice.link, built.link),
         ("PE array", solution.choice.pe_array, f"{int(built.core.tensor.rows)}x{int(built.core.tensor.cols)}"),
     )
+    # the same mean as the solver's goal, or the regret would compare two kinds of average
     goal = 1.0 / mean_speedup(study.goal, list(speedups.values()), [], study.shares)
     rows, left = rows_of(study, solution.chip, built, flat), () if deadline is None else tuple(deadline.undone)
     return Backtest(solution, built.name, rows, named, speedups, goal, left)
@@ -141,14 +142,17 @@ def given_by(study: Study) -> set[str]:
     proposed = {f.name for f in study.free} | {"hbm_capacity_B"}
     given = {x.metric for x in study.limits} | {n for n in QUANTITIES if n in FREE and n not in proposed}
     given |= {f.name for f in study.free if f.lower == f.upper}
+    # a hit on our own guess would be applause for ourselves
     given |= {f.name for f in chip_receipts(study.built) if f.kind == "guess"} & proposed
     for name, values in (
         ("n_dies", {c.n_dies for c in study.choices}),
         ("pes_per_core", {c.pe_array for c in study.choices}),
         ("peak_fp8_FLOPps", {c.fp8_rate for c in study.choices}),
     ):
+        # with one value on offer nothing was chosen
         given |= {name} if len(values) == 1 else set()
     loads = {"full_load_bf16_W", "full_load_fp8_W"}
+    # one reading of the TDP as limit moves all: they differ by the arrays' precision alone
     return given | (loads if given & {FULL_LOAD, *loads} else set())
 
 

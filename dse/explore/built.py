@@ -30,6 +30,7 @@ def least_supply_V(chip: Chip, data: Data) -> FloatLike:
     """Lowest supply at which the pipeline reaches the chip's clock; at least the node's minimum."""
     node, clock_Hz = data.tech.node, chip.clock_Hz * cycle_ratio(chip.pipeline_depth)
 
+    # a fixed number of rounds, for reverse derivatives and batches: a loop with a test has neither
     def better(_: FloatLike, v: Array) -> Array:
         return jnp.asarray(v * voltage_limit(clock_Hz, v, chip.nominal_clock_Hz, node, data.overdrive_V))
 
@@ -41,6 +42,7 @@ def least_supply_V(chip: Chip, data: Data) -> FloatLike:
 def least_die_mm2(core: ConvexCore, chip: Chip, supply_V: FloatLike, data: Data) -> FloatLike:
     """Smallest die that holds its blocks, whose edge holds its interfaces, and on which its full load may spread."""
     s = chip_state(chip, data.tech)
+    # a hair more than its blocks, or rounding would call a die that fits too small
     least = dataclasses.replace(s, die_mm2=jnp.asarray(s.die_mm2) * (1.0 + ROOM), supply_V=supply_V)
     return spread_mm2(core.limits, data.limits, least)
 

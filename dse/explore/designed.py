@@ -42,6 +42,7 @@ def chip_silicon(chip: Chip, package: str | None = None) -> Silicon:
 def rest_W(chip: Chip) -> float:
     """Package power of a chip that does nothing, delivery losses included [W]."""
     tech = chip_technology(chip)
+    # no work in one second: static power alone
     return float(power_W(np.zeros(()), np.ones(()), chip_silicon(chip).static_W, tech))
 
 
@@ -73,6 +74,7 @@ def area_parts_mm2(chip: Chip, package: str) -> dict[str, float]:
     """Silicon of all dies by block, named as in `Area`, and blank silicon [mm2]."""
     made = chip_silicon(chip, package)
     found = {n.name: float(getattr(made.area, n.name)) for n in dataclasses.fields(made.area)}
+    # a convex die may be a hair below its blocks
     return found | {WHITE_SPACE: max(float(chip.n_dies * made.die_mm2) - sum(found.values()), 0.0)}
 
 
@@ -120,6 +122,7 @@ def waits(s: Solution, w: WorkloadReport) -> list[tuple[str, float]]:
     """Bottlenecks of a workload on the design of a solved study, as shares of its step, largest first."""
     assert s.chip is not None
     workload, n_chips = s.study.workloads[w.name]
+    # the design's chip in the study's fabric: its own file knows no other chips
     c, system = s.study.calibrations[w.name], _seated(s, n_chips)
     if isinstance(workload, Requests):
         d = asked_demand(workload, w.plan, system, chip_reference(s.chip, c), array_shape(s.chip.core.tensor))
@@ -146,6 +149,7 @@ def clouds(s: Solution, name: str) -> tuple[Cloud, Cloud]:
     before = s.study.at_size(n_chips)
     after = _seated(s, n_chips)
     c = s.study.calibrations[name]
+    # operators that overlap share their time: a cloud of single ones exists only in turn
     in_turn = dataclasses.replace(report.baseline_plan, order=ORDERS[0])
     asked = s.study.workloads[name][0]
     assert not isinstance(asked, Requests)
@@ -191,6 +195,7 @@ def named_chips(
             ]
         except DseError:
             continue
+        # one that lacks memory, precision or links for a workload is left out, not drawn as slow
         state = chip_state(chip_system(name).chip, loads=loads, shares=study.shares)
         values = [METRICS[m](state) for m in metrics]
         found.append(Named(short_name(name), tuple(float(max(v) if isinstance(v, list) else v) for v in values)))

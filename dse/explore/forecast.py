@@ -133,6 +133,7 @@ def forecast(
     able = np.flatnonzero(np.isfinite(logs[best, np.arange(len(best))]))
     if not len(able):
         raise SpecError(f"study '{a.study.name}': no draw has a design")
+    # a share of worlds without a design is told by `n`; a quantile over them would need numbers that do not exist
     numbers = {name: x[best[able], able] for name, x in found.items()} | {"tdp_W": assumed.tdp_W[able]}
     rng = np.random.default_rng(seed + 1)  # the draws of the facts have used `seed` itself
     for name, spread in a.taste.items():
@@ -151,6 +152,7 @@ def _candidates(search: Search, a: Assumptions) -> list[Candidate]:
     for reading in a.readings:
         if found and search.deadline.over(f"choices that do best under {reading}"):
             break
+        # at the likeliest budget: every draw then re-optimises the numbers, and only choice and plan are kept from here
         limits = limits_of(a.study, reading, float(a.budgets["tdp_W"].value))
         answers = (x.candidate for x in solve_problems(search, every_problem(search.space, limits)))
         taken: Counter[tuple[str, ...]] = Counter()
@@ -172,6 +174,7 @@ def _answers(
     samples = Samples(search, drawn)
     parts, places = [], []
     for i, c in enumerate(kept):
+        # only draws that offer this choice are solved: most supplies rule out most candidates
         rows = assumed.rows(search.space.study.choices[c.choice_index])
         data = dataclasses.replace(samples.data(c.choice_index, c.plan_index), limits=assumed.limits)
         parts.append(jax.tree.map(lambda x, r=rows: np.asarray(x)[r], (data, *samples.box(c.choice_index))))
@@ -200,6 +203,7 @@ def against(space: Space, values: Mapping[str, np.ndarray]) -> dict[str, np.ndar
     own_FLOPps = float(peak_FLOPps(base, "fp4"))
     found = {"peak_fp4_ratio": values["peak_fp4_FLOPps"] / own_FLOPps} if own_FLOPps > 0 else {}
     for name, own, c in zip(space.study.workloads, space.ground.own, space.ground.calibrations, strict=True):
+        # announcements compare chips as they run: mean power of a step, not the TDP
         burnt = float(evaluated(own, base, tech, c).power_W)
         faster = values[f"speedup:{name}"]
         found[f"tokens_per_MW_ratio:{name}"] = faster * burnt / values[f"power_W:{name}"]

@@ -62,6 +62,7 @@ class Front:
         logs = np.log(self.values)
         low, high = logs.min(axis=0), logs.max(axis=0)
         unit = (logs - low) / np.where(high > low, high - low, 1.0)
+        # scaled to its range, a metric that spans a decade does not decide against one that spans a tenth
         return int(np.argmin(unit.sum(axis=1)))
 
     @property
@@ -202,6 +203,7 @@ def missing(every: list[Point], shown: tuple[Point, ...]) -> dict[str, int]:
 def hypervolume(values: np.ndarray, ideal: np.ndarray, reference: np.ndarray) -> float:
     """Share of the box between `ideal` and `reference` dominated by the rows, on linear axes."""
     unit = (values - ideal) / np.where(reference > ideal, reference - ideal, 1.0)
+    # here, as in `core.pareto`: its C library is slow to load
     import moocore
 
     return float(moocore.hypervolume(unit, ref=np.ones(values.shape[1])))
@@ -216,6 +218,7 @@ def _change(f: Front, a: Point, b: Point) -> str:
     for i, w in enumerate(f.study.workloads):
         if a.plan_index[i] != b.plan_index[i]:
             parts.append(f"plan of {w}: {plan_text(space.plans[i][b.plan_index[i]])}")
+    # supply, die and step times follow from the free numbers
     moved = (b.optimum.z - a.optimum.z)[: len(f.rays.core.free)]
     for i in np.argsort(-np.abs(moved))[:2]:
         parts.append(f"{f.rays.core.free[i]} x{math.exp(float(moved[i])):.3g}")

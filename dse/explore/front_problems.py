@@ -38,6 +38,7 @@ def anchors_of(rays: Rays, progress: Callable[[str], None]) -> np.ndarray:
     # choice by choice: where time ends early, some choices have all of their ends, rather than all one of theirs
     points = rays.solve([r for of_choice in zip(*rows, strict=True) for r in of_choice])
     cross(rays, every=True)
+    # per metric the best over all choices, whatever its own plans: the box of the front
     found = []
     for group in rows:
         best = min((rays.solved[r] for r in group if r in rays.solved), key=lambda p: p.slack)
@@ -64,6 +65,7 @@ def sweep(rays: Rays, anchors: np.ndarray, n: int, progress: Callable[[str], Non
     while len(best := _best_by_cap(rays)) < n and not rays.deadline.over(LATE):
         known = sorted(best)
         scores = [_uncertainty(best[a], best[b]) for a, b in itertools.pairwise(known)]
+        # not all at once: a new point tells where the next are needed; nor one by one: a batch solves faster
         room = min(max(math.ceil(ROUND_FRAC * n), 1), n - len(known))
         widest = [i for i in np.argsort(scores)[::-1][:room] if scores[i] > 0.0]
         # halfway in logs: wherever the two tangents meet, what is uncertain is cut in two
@@ -81,6 +83,7 @@ def _capped(choice: int, log_cap: float) -> Row:
 
 def fan(rays: Rays, anchors: np.ndarray, n: int, progress: Callable[[str], None]) -> None:
     """Rays from the ideal point in evenly spread directions: a few, then all, for every choice that may win."""
+    # its corner is met by no design, so that every ray crosses the front
     ideal = np.diag(anchors)
     width = np.log(anchors.max(axis=0) / ideal)
     width = np.where(width > 0.0, width, 1.0)
@@ -105,6 +108,7 @@ def _solve(rays: Rays, rows: list[Row]) -> None:
             near.setdefault(p.choice_index, []).append(p)
     for r in rows:
         if r[0] in near:
+            # a neighbour's optimum is nearly feasible, which spares most of the first phase
             starts[r] = min(near[r[0]], key=lambda p: _distance(p, r))
     rays.solve(rows, starts)
 
@@ -190,11 +194,13 @@ def _uncertainty(a: Point, b: Point) -> float:
     left, right = chord - a.prices[1], b.prices[1] - chord
     if left <= 0.0 or right <= 0.0:  # another choice or plan took over: no triangle, as uncertain as the drop
         return width * abs(b.slack - a.slack) / 2
+    # they meet at t = width right / (left + right), at a height left t under the chord
     return width**2 * left * right / (2.0 * (left + right))
 
 
 def spread_directions(k: int, n: int) -> np.ndarray:
     """At least `n` even directions of a simplex, shape (directions, k): multiples of 1/p. Source: [das1998]."""
+    # comb(p + k - 1, k - 1) ways to write p as a sum of k parts: the least p that is enough
     p = 1
     while math.comb(p + k - 1, k - 1) < n:
         p += 1

@@ -108,6 +108,7 @@ class Risk:
         """Unknowns by absolute rank correlation with the outcome; samples without a design rank last."""
         # ranks, so that samples without a design (a merit of 0) are the worst ones rather than left out
         outcome = rankdata(self.merit)
+        # exact for ranks without ties, whatever the distributions
         error = 1.0 / math.sqrt(max(self.n - 1, 1))
         if outcome.min() == outcome.max():
             return ()
@@ -130,6 +131,7 @@ class Risk:
 
     def probability(self, event: Bool[np.ndarray, " n"]) -> tuple[float, float]:
         """Share of samples with an event, and its standard error for independent draws (an upper bound here)."""
+        # a Latin hypercube spreads draws more evenly than chance, so that the true error is smaller
         share = float(np.mean(event))
         return share, math.sqrt(share * (1.0 - share) / self.n)
 
@@ -161,6 +163,7 @@ def outcome_quantiles(r: Risk, levels: Sequence[float]) -> list[float]:
     if r.study.goal == DELIVERED:
         return merit_quantiles(r, levels)
     good = r.outcomes.goal[r.feasible]
+    # a goal is minimised: its high values are the bad end
     return [float(np.quantile(good, 1 - q)) for q in levels] if good.size else []
 
 
@@ -194,6 +197,7 @@ class Histogram:
 def outcome_histogram(r: Risk, n_bars: int) -> Histogram:
     """Samples of `r` by outcome in `n_bars` even bars, one of them cut in two at the target; at least one design."""
     values = (r.merit if r.study.goal == DELIVERED else r.outcomes.goal)[r.feasible]
+    # a hair wide where all samples agree
     edges = np.linspace(values.min(), values.max() * (1 + 1e-9), n_bars + 1)
     if r.target is not None and edges[0] < r.target < edges[-1]:
         edges = np.unique(np.append(edges, r.target))

@@ -49,6 +49,7 @@ class Side:
         """No design of this side has a smaller goal; infinite where none is feasible, 0 where nothing is proved."""
         c = self.solution.certificate
         if c is None:
+            # a goal is positive: 0 claims nothing
             return math.inf if self.solution.status.name == "INFEASIBLE" else 0.0
         return c.overall.lower_bound if c.overall is not None and c.proved else 0.0
 
@@ -69,6 +70,7 @@ class Question:
     @property
     def best(self) -> Side:
         """The side with the best design; of single workloads, the one chip for all."""
+        # a chip for one workload alone answers an easier question, and would always win
         return next((x for x in self.sides if x.name == ALL), min(self.sides, key=lambda x: x.solution.goal))
 
     def frame(self) -> pd.DataFrame:
@@ -96,6 +98,7 @@ def apart_saves_frac(
 
     `shares` are the weights of the workloads in the goal of the chip for all; empty for equal ones.
     """
+    # a product of powers, as the goal of the chip for all is: else two kinds of mean would make a saving
     powers = shares or [1 / len(alone)] * len(alone)
     found, least = (
         math.prod((x[k] or 0.0) ** p for x, p in zip(alone, powers, strict=True)) for k in ("goal", "lower_bound")

@@ -98,10 +98,12 @@ class Rays:
     @cached_property
     def space(self) -> Space:
         """The study with one limit per metric behind its own limits, lowered."""
+        # an upper limit on an axis is where the front ends (`widest`): two rows on one metric would split its price
         own = tuple(x for x in self.study.limits if x.metric not in self.metrics or x.sense != "at_most")
         extra = tuple(Limit(m, "at_most", FREE_CAP) for m in self.metrics)
         owner = self.study.owner
         if owner is None and any(m in OWNED for m in self.metrics):
+            # cost of ownership needs somebody who pays for power and halls; a study without one gets the default
             owner = owner_of(self.study.baseline)
         return space_of(dataclasses.replace(self.study, limits=(*own, *extra), owner=owner))
 
@@ -112,6 +114,7 @@ class Rays:
         for m in self.metrics:
             mine = [x.value for x in self.study.limits if x.metric == m and x.sense == "at_most"]
             # a front over time ends at the baseline: what is slower trades away more than anybody has today
+            # 1: delivered time is in units of the baseline's
             caps.append(min([*mine, 1.0 if m == DELIVERED else FREE_CAP]))
         return tuple(caps)
 
@@ -143,7 +146,9 @@ class Rays:
             for m, places in zip(self.metrics, self.metric_rows, strict=True)
         ]
         values = tuple(c * math.exp(w * s + x) for c, w, x in zip(caps, weights, worst, strict=True))
+        # rows of one metric share its cap, so that their prices add up
         prices = tuple(-float(lam[places].sum()) for places in self.metric_rows)
+        # infinite: it then loses every comparison by slack
         return Point(choice, plans, caps, weights, o, s if bool(o.feasible) else math.inf, values, prices)
 
     def data(self, rows: list[Row], plans: list[Plans]) -> RayData:
@@ -171,6 +176,7 @@ class Rays:
 
         def solve(which: list[int], plans_: list[Plans], best: dict[int, Point]) -> list[Point]:
             some = [rows[i] for i in which]
+            # the last round's chip, else a neighbour's; the middle of the box is strictly inside, and nothing more
             known = [best.get(i) or starts.get(rows[i]) for i in which]
             z = np.stack([middle if p is None else p.optimum.z for p in known])
             model = eqx.Partial(along_ray, self.core)

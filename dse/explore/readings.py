@@ -79,7 +79,9 @@ def check_speeds(study: Study) -> None:
 def limits_of(study: Study, reading: str, tdp_W: float) -> list[float]:
     """Limits of an `opened` study of TDP `tdp_W` under one reading; those milder than full load open `HEAT` too."""
     at = LOADS.index(reading)
+    # opened, not removed: with rows gone it would be another program to compile
     loads = {m: tdp_W if k <= at else OPEN * tdp_W for k, m in enumerate(LOADS)}
+    # heat is checked at full load: a package cooled for a mean power may not stand it, and need not
     cooled = reading not in (POWER, HOTTEST)
     return [x.value * OPEN if x.metric == HEAT and not cooled else loads.get(x.metric, x.value) for x in study.limits]
 
@@ -136,6 +138,7 @@ def _best_choices(search: Search, tdp_W: float, progress: Callable[[str], None])
         problems = every_problem(search.space, limits_of(search.space.study, reading, tdp_W))
         progress(f"{reading}: {len(problems)} problems at {tdp_W:g} W")
         found = sorted((a.candidate for a in solve_problems(search, problems)), key=lambda c: c.log_goal)
+        # a choice in several orders of its blocks counts once
         kept += list(dict.fromkeys(c.choice_index for c in found if c.log_goal < np.inf))[:COMPETING]
     return kept
 

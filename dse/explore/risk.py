@@ -110,12 +110,14 @@ def pilot(
     kept: list[int] = []
     best = np.full(logs.shape[1], LOST)
     while len(kept) < min(KEPT_CANDIDATES, len(known)):
+        # in logs: the mean of goals would be that of the worst draws
         means = np.minimum(best, logs).mean(axis=1)
         pick = int(np.argmin(means))
         if kept and means[pick] >= best.mean():
             break
         kept.append(pick)
         best = np.minimum(best, logs[pick])
+    # against every candidate in every draw: what leaving the others out may cost
     return [known[i] for i in kept], float(best.mean() - logs.min(axis=0).mean())
 
 

@@ -97,6 +97,7 @@ def robust_design(
     free = dict(zip(search.core.free, map(math.exp, design.shared), strict=True))
     return Robust(
         share, program.candidate, found.study.choices[program.candidate.choice_index],
+        # whole already, but for the rounding of exp(log n)
         {n: float(round(x)) if n in STEPPED else x for n, x in free.items()},
         math.exp(design.log_goal),
         float(np.isfinite(program.log_goals(design.shared)).mean()),
@@ -115,6 +116,7 @@ def _tried(
             break
         program = Program(search, c, found.draw)
         able = np.isfinite(found.outcomes.goals[position])
+        # optima of single draws: one of them is often good in most others, and costs no solve
         designs = found.outcomes.z[position, able, : len(found.study.free)][:CROWD]
         shared, known = program.crowd(designs, spare)
         possible = max(possible, float(np.isfinite(known).mean()))

@@ -66,6 +66,7 @@ def spread(record: Any, facts: dict[str, Sourced], scope: str, drawn: Draw) -> A
             return np.broadcast_to(np.asarray(x, dtype=float), (drawn.n, *np.shape(x)))
         # a leaf that is a multiple of its fact (the registers of a larger array) stays that multiple
         nominal = float(fact.value)
+        # of a fact of 0 there is no multiple
         return values * (float(x) / nominal) if nominal else values
 
     return jax.tree_util.tree_map_with_path(leaf, record)
@@ -184,6 +185,7 @@ def drawn_calibration(own: Calibration, draw: Draw) -> Calibration:
     """A calibration under every draw; the host's time grows with the kernels started, so nothing is lowered again."""
     facts, scope = by_name(calibration_receipts(own.name)), f"calibration {own.name}"
     exponents = draw.values(scope, facts["overlap_p"])
+    # powers of two, as the fit has them: a p-norm of such an exponent is a chain of squares and roots
     exponents = np.full(draw.n, own.overlap_p) if exponents is None else 2.0 ** np.round(np.log2(exponents))
     drawn = spread(own, facts, scope, draw)
     drawn = eqx.tree_at(lambda c: c.drawn_p, drawn, exponents, is_leaf=lambda x: x is None)
@@ -191,6 +193,7 @@ def drawn_calibration(own: Calibration, draw: Draw) -> Calibration:
     kernels = draw.values("framework", fact)
     if kernels is None or measures_host(own.name):
         return drawn
+    # time per operator = kernels each starts x time per kernel
     return eqx.tree_at(lambda c: c.host_s, drawn, drawn.host_s * (kernels / float(fact.value)))
 
 

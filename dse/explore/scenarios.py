@@ -72,6 +72,7 @@ class Program:
         goal, excess = (np.asarray(x) for x in _crowd(self.search.core, designs, self.data))
         logs = np.where(excess <= 0, np.log(goal), np.inf)
         reached = np.sort(logs, axis=1)[:, self.drawn.n - spare - 1]
+        # where none reaches the share, the one that fails in fewest samples
         order = np.lexsort((reached, np.where(np.isinf(reached), np.isinf(logs).sum(axis=1), 0)))
         return designs[order[0]], logs[order[0]]
 
@@ -80,6 +81,7 @@ class Program:
         places = self.search.integer_places
         built = np.repeat(shared[None], len(designs), axis=0)
         if places:
+            # as many rows as `designs` had, neighbours repeated: another number of rows would compile anew
             near = np.asarray(around(self.search, self.candidate.choice_index, shared))
             built[:, places] = near[np.arange(len(built)) % len(near)]
         best, logs = self.crowd(built, spare)
@@ -171,6 +173,7 @@ def scenario_program(core: ConvexCore, z: Array, data: Data) -> tuple[Array, Arr
     n_free, width = len(core.free), len(coordinates(core)) - len(core.free)
     shared, own, tau = z[:n_free], z[n_free:-1].reshape(-1, width), z[-1]
     goals, ratios = jax.vmap(lambda y, d: core_logs(core, jnp.concatenate([shared, y]), d))(own, data)
+    # the largest of convex functions as a bound and rows: a max has no second derivative
     return tau, jnp.concatenate([goals - tau, ratios.ravel()])
 
 

@@ -93,6 +93,7 @@ def score(draws: dict[str, list[str]], facts: dict[str, float | str]) -> tuple[S
             found.append(Scored(name, fact, float(np.log(share)), None))
             continue
         logs = np.asarray([_log(x, name) for x in column])
+        # a tie is half below: counts such as stacks have many
         below = float(np.mean(logs < np.log(fact)) + 0.5 * np.mean(logs == np.log(fact)))
         found.append(Scored(name, fact, log_density(logs, float(np.log(fact))), below))
     return tuple(found)
@@ -117,6 +118,7 @@ def log_density(draws: Float[np.ndarray, " n"], at: float) -> float:
     """
     quarters = float(np.subtract(*np.quantile(draws, (0.75, 0.25))))
     width = 0.9 * min(float(np.std(draws)), quarters / 1.34 or np.inf) * len(draws) ** -0.2
+    # draws that agree (a bound that always binds) would be a spike of infinite density
     h = max(width, 1e-3)
     return float(logsumexp(-0.5 * ((at - draws) / h) ** 2) - np.log(len(draws) * h * np.sqrt(2.0 * np.pi)))
 

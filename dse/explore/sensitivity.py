@@ -172,6 +172,7 @@ def derivatives(
 
     here = slopes(np.asarray(o.z))
     curved = by_differences(lambda z: weights @ slopes(z), np.asarray(o.z))
+    # envelope theorem: at the optimum, moves of the design change the Lagrangian only to second order
     by_goal, hess, cross = (weights @ here)[n:], 0.5 * (curved[:, :n] + curved[:, :n].T), curved[:, n:]
     jac, by_limit = here[1:, :n], here[1:, n:]
     binds = np.asarray(o.multipliers) > ACTIVE
@@ -188,6 +189,7 @@ def derivatives(
     by_design = np.zeros((n, values.size))
     by_design[moves] = answer[:n_moves]
     for e in edges:
+        # a bound that moves takes its coordinate along, and the others answer as to any given number
         along = np.concatenate([hess[moves, e.coordinate], jac[binds, e.coordinate]])
         by_goal[e.place] += e.price
         by_design[moves, e.place] += np.linalg.lstsq(kkt, -along, rcond=RANK)[0][:n_moves]

@@ -51,6 +51,7 @@ def tally(found: Sequence[Backtest]) -> Tally:
         sram_frac=float(np.mean([f <= NEAR for f in sram])),
         regret_frac=float(np.median([b.regret_frac for b in found])),
         inside_frac=float(np.mean(ranged)) if ranged else float("nan"),
+        # by step, not by number: steps with many scored numbers would decide alone
         n_better=sum(mine < naive for mine, naive in (b.factors for b in found)),
         naive_factor=float(np.median([r.factors[1] for r in rows])),
     )
@@ -111,4 +112,5 @@ def _kind(name: str, rows: list[Row], total: float) -> KindOfNumber:
     inside = [r.inside for r in rows if r.inside is not None]
     share = float(np.abs(logs).sum() / total) if total > 0 else 0.0
     bias, spread = float(np.exp(logs.mean())), float(np.exp(logs.std()))
+    # of logs, so that twice and half of the built value cancel
     return KindOfNumber(name, len(rows), bias, spread, mine, naive, share, sum(inside), len(inside))

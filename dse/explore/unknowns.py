@@ -133,6 +133,7 @@ def measures_host(calibration: str) -> bool:
 
 def unknowns(study: Study) -> tuple[Unknown, ...]:
     """Every fact of the study with a range, once per scope, in a fixed order."""
+    # sorted below: the order of a set would change the draws from run to run
     drawn = {(s, f.name) for s, f in study_facts(study) if not isinstance(f.value, str) and f.low < f.high}
     groups = {fact: group for group, (facts, _) in correlations().items() for fact in facts}
     return tuple(Unknown(scope, fact, groups.get(fact, "")) for scope, fact in sorted(drawn))
@@ -159,9 +160,11 @@ def draw(what: tuple[Unknown, ...], n: int, seed: int) -> Draw:
     """
     rng = np.random.default_rng(seed)
     groups = list(correlations())
+    # groups first: a new unknown then leaves their ranks as they were
     factors = ndtri(hypercube_frac(rng, n, len(groups) + len(what)))
     scores = np.empty((n, len(what)))
     for i, u in enumerate(what):
+        # variances r and 1 - r add up to 1, so that scores stay uniform whatever the correlation
         r = correlations()[u.group][1] if u.group else 0.0
         common = factors[:, groups.index(u.group)] if u.group else 0.0
         scores[:, i] = ndtr(np.sqrt(r) * common + np.sqrt(1.0 - r) * factors[:, len(groups) + i])

@@ -145,6 +145,7 @@ def _slopes(core: ConvexCore, form: Form, given: Given, values: Array, z: Array)
         f, g = core_logs(core, z_, given.under(form.world(values * jnp.exp(p))))
         return jnp.append(f, g)
 
+    # reverse: rows are fewer than given numbers
     found, pull = jax.vjp(logs, z, jnp.zeros(values.shape))
     return found, jax.lax.map(pull, jnp.eye(found.size))
 

@@ -83,6 +83,7 @@ class Answers:
         else:
             plans, fits = ask.plans, [True for _ in s.core.workloads]
             read = read_chip(s, ask.at, plans)
+        # as the page's own goal where that is a speed-up; a study of cost shows what is delivered all the same
         total = total_speedup(s.study, s.space.ground.traffic_frac, [w["speedup_frac"] for w in read.get("works", [])])
         return {"reading": read, "fits": fits, "speedup": total, "plans": list(plans), **described_plans(s, plans)}
 
@@ -106,6 +107,7 @@ class Answers:
         if name not in self.columns:
             if name not in (*chip_names(), *self.own):
                 raise UnknownNameError("chip", name, (*chip_names(), *self.own))
+            # kept: evaluating a chip anew lowers all its plans
             self.columns[name] = chip_column(self.subject, name)
         return self.columns[name]
 
@@ -173,6 +175,7 @@ def chip_column(subject: Subject, name: str) -> dict[str, Any]:
         works.append({"name": workload, **work})
     s = chip_state(chip, loads=loads, shares=subject.study.shares)
     all_run = bool(loads) and len(loads) == len(works)
+    # an owner's costs would be those of the study's server, in which this chip may not stand
     known = [n for n in subject.names if n not in OWNED and (n not in OF_WORKLOADS or all_run)]
     values = {n: METRICS[n](s) for n in known}
     load_W = full_load_power_W(chip, s.tech, "fp8", s.area, s.die_mm2, s.supply_V)
@@ -202,6 +205,7 @@ def _work(subject: Subject, name: str, w: int) -> tuple[Load, dict[str, Any]]:
     else:
         raise DseError("a batch that is chosen with the plan, or a model in service: see `dse portfolio`")
     tokens = float(e.tokens_per_s) * float(e.step_s) / n_chips
+    # the baseline's step may hold another number of tokens: its time for as many
     before = np.float64(before_s * tokens * n_chips / float(space.ground.n_tokens[w]))
     load = Load(e.step_s, e.power_W, before, np.float64(tokens), np.float64(1.0), e.hottest_W)
     numbers = {n: float(getattr(e, n)) for n in ("step_s", "power_W", "tokens_per_s", "mfu_frac", "memory_B")}

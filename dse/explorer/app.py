@@ -63,6 +63,7 @@ class Pages:
             Route("/export", self.export, methods=["POST"]),
             Route("/chip", self.told(lambda q: self.answers.chip(q.get("name", "")))),
             Route("/receipts", self.told(lambda q: self.answers.receipts(q.get("choice", "")))),
+            # bound as default: a closure over the loop would answer everything with the last
             *(Route(f"/{what}", self.told(lambda _, found=found: found(self.answers))) for what, found in LEFT.items()),
             Route("/search/{kind}", self.search),
             Route("/plotly.js", plotly),
@@ -107,6 +108,7 @@ class Pages:
 
         def work() -> None:
             with self.answers.working:
+                # back to the first needs no lowering, and keeps the optimum that it began with
                 same = raw.get("workloads") == asked_of(self.first.subject.study)
                 self.answers = self.first if same else reasked(self.answers, raw)
 
@@ -215,6 +217,7 @@ async def _body(request: Request) -> bytes:
     found = b""
     async for part in request.stream():
         found += part
+        # one part too many is kept, so that `parsed` says that it is too long
         if len(found) > MOST_B:
             break
     return found
@@ -223,4 +226,5 @@ async def _body(request: Request) -> bytes:
 async def _refused(_: Request, error: Exception) -> Response:
     """What was wrong with a question, in one line."""
     status = 404 if isinstance(error, UnknownNameError) else 400
+    # 404 where the name is all that is wrong
     return JSONResponse({"error": " ".join(str(error).split())}, status)

@@ -67,6 +67,7 @@ def limits_of(subject: Subject, raw: Any) -> np.ndarray:
     if not isinstance(raw, list) or len(raw) != len(limits):
         raise SpecError(f"limits: give {len(limits)} values")
     each = zip(limits, raw, strict=True)
+    # wider than free numbers: a limit out of reach is how one is switched off
     return np.asarray([_number(x.metric, v, x.value / BEYOND**2, x.value * BEYOND**2) for x, v in each], dtype=float)
 
 
@@ -80,7 +81,9 @@ def _plans(subject: Subject, raw: Any) -> Plans | None:
 
 
 def _number(name: str, value: Any, lower: float, upper: float) -> float:
+    # bool is an int in Python
     number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    # NaN fails both comparisons
     if not lower <= number <= upper:
         raise SpecError(f"{name}: give a number from {lower:g} to {upper:g}")
     return number

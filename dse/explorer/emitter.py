@@ -32,6 +32,7 @@ def literal(value: float) -> str:
         return "NaN"
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
+    # up to 2^53 every whole number is a float of its own
     text = repr(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
     return f"({text})" if value < 0 else text
 
@@ -54,6 +55,7 @@ class Emitter:
     def table(self, numbers: Any) -> str:
         """Expression of an array of known numbers."""
         flat = np.ascontiguousarray(np.asarray(numbers, dtype=float).ravel())
+        # by content: structure tables of all operators are mostly alike, and a page holds each once
         key = (flat.tobytes(), flat.size)
         if key not in self.placed:
             self.placed[key] = len(self.tables)

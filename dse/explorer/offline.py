@@ -104,6 +104,7 @@ def plans_of_choices(answers: Answers, tell: Callable[[str], None]) -> list[Plan
         return [read_fastest(subject, first_chip(subject), own_plans(subject.space))[1]]
     leaders = sorted(run_search(search_of(subject.space, tell)), key=lambda c: c.choice_index)
     best = min(leaders, key=lambda c: c.log_goal)
+    # plans of a choice that nothing meets the limits with: the best choice's are nearest to ones it might have
     fallback = best.plan_index if best.log_goal < np.inf else own_plans(subject.space)
     plans = [c.plan_index if c.log_goal < np.inf else fallback for c in leaders]
     if found is not None:  # the page begins at this optimum, under the very plans that it was proved with
@@ -176,6 +177,7 @@ def _chips(answers: Answers) -> dict[str, Any]:
     found = {}
     for name in answers.state["named"]:
         try:
+            # one that cannot run the models has no column to show
             found[name] = answers.chip(name)
         except DseError:
             continue

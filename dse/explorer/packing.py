@@ -43,6 +43,7 @@ def nested(places: list[Place], numbers: np.ndarray) -> Any:
     root: dict[Any, Any] = {}
     at = 0
     for place in places:
+        # JSON has neither NaN nor infinities
         values = [v if math.isfinite(v) else None for v in numbers[at : at + place.n_numbers].tolist()]
         at += place.n_numbers
         inside = root

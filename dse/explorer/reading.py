@@ -123,6 +123,7 @@ def reading(core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, bui
     metrics = {n: METRICS[n](state) for n in names}
     ratios = separate(core, _coordinates(core, x, data, s, [e.step_s for e in found]), data)[1:]
     blocks = _stacked(s.area)
+    # a die holds its blocks: less than nothing is rounding
     empty = jnp.maximum(chip.n_dies * s.die_mm2 - jnp.sum(blocks), 0.0)
     load = full_load_power_W(chip, data.tech, "fp8", s.area, s.die_mm2, s.supply_V)
     return Reading(

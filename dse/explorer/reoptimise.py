@@ -66,6 +66,7 @@ class Reoptimiser:
             tell({"progress": "no design meets these limits; looking for the cheapest way out"})
             tell({"done": True, "infeasible": [_way_out(r) for r in relaxations(search, found)]})
             return
+        # of the optimum with broken counts: rounding changes numbers, not plans
         self.best = best.plan_index
         first = self.answer(search, best, best)
         tell({**first, "spent_s": time.monotonic() - began, "whole": False})
@@ -102,6 +103,7 @@ class Reoptimiser:
             "choice": shown.choice_index,
             "plans": list(shown.plan_index),
             "goal": float(np.exp(shown.log_goal)),
+            # a whole design has none: between whole counts nothing has a slope
             "prices": [limit_price(search, k, priced.optimum.multipliers) for k in range(len(search.core.limits))],
             "said": f"with the plans found, no design with broken counts is more than {gap} better than the optimum",
         }

@@ -105,6 +105,7 @@ def compute_truth(asked: dict[str, Any], tell: Tell) -> None:
 def whole(asked: dict[str, Any], name: str, usual: int, most: int) -> int:
     """A whole number from 1 to `most` in a question; SpecError for anything else."""
     text = str(asked.get(name, usual))
+    # int() reads digits of every alphabet, underscores and blanks
     if not (text.isascii() and text.isdecimal() and len(text) < 12 and 1 <= int(text) <= most):
         raise SpecError(f"{name}: give a whole number from 1 to {most}")
     return int(text)
@@ -214,6 +215,7 @@ def truth_in(results: Roots) -> dict[str, Any]:
 def prediction_rows(predictions: pd.DataFrame) -> list[dict[str, Any]]:
     """Predictions beside measurements, one row each; of many, evenly some."""
     done = predictions.dropna(subset=["predicted_s"])
+    # every k-th, not the first: rows of a source lie together
     return done.iloc[:: max(1, -(-len(done) // MOST_POINTS))][list(SHOWN)].to_dict("records")
 
 

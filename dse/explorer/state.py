@@ -129,10 +129,12 @@ def _optimum(subject: Subject, folder: Path, study_text: str) -> dict[str, Any] 
     study = subject.study
     try:
         manifest, solution = (json.loads(read_text(folder / f"{n}.json")) for n in ("manifest", "solution"))
+        # of an edited study an old optimum would break limits without saying so
         if manifest["study_sha256"] != digest(study_text.encode()):
             return None
         design, metrics = solution["design"], solution["metrics"]
         plans = tuple(Plan(**metrics["workloads"][name]["plan"]) for name in study.workloads)
+        # numbers of a core are written with that in their names
         x = {f.name: float(design.get(f.name, design.get(f"{f.name}_per_core"))) for f in study.free}
         choice = study.choices.index(Choice(**design["choice"]))
         if not all(np.isfinite(v) and v > 0 for v in x.values()):

@@ -101,6 +101,7 @@ def _by_structure(space: Space) -> list[Any]:
 def data_on_device(subject: Subject, choice: int, plans: Plans | None) -> Data:
     """Coefficients of a choice under plans (None: without demands), on the device: sending takes as long as a call."""
     if (choice, plans) not in subject.kept:
+        # all at once, simpler than an order of use: sending one again takes milliseconds
         if len(subject.kept) >= KEPT_DATA:
             subject.kept.clear()
         space = subject.space
@@ -149,6 +150,7 @@ def known_plans(subject: Subject, texts: Sequence[str]) -> Plans | None:
 def first_chip(subject: Subject) -> AtHand:
     """Where the page begins: the baseline within bounds, first choice; blank silicon of a chip that exists, or none."""
     chip = subject.study.baseline.chip
+    # a study may bound a number away from what its baseline has
     held = [min(max(float(FREE[f.name](chip)), f.lower), f.upper) for f in subject.study.free]
     return AtHand(np.asarray(held), 0, subject.limits, float(chip.blank_mm2) if subject.is_chip else 0.0)
 

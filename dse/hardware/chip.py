@@ -157,8 +157,12 @@ def peak_FLOPps(chip: Chip, precision: str) -> FloatLike:
     with m_p `macs_per_cycle` of the precision and f `clock_Hz`. 8-bit floats and integers share a rate.
     Source: [aws2026neuron] NKI guides: 128 x 128 x 2 x clock x multiplier reproduces every per-core figure.
     """
-    t = chip.core.tensor
-    return 2.0 * chip.n_cores * t.rows * t.cols * t.macs_per_cycle.of(precision) * chip.clock_Hz
+    return array_FLOPps(chip, chip.core.tensor.macs_per_cycle.of(precision))
+
+
+def array_FLOPps(chip: Chip, n_macs: FloatLike) -> FloatLike:
+    """As `peak_FLOPps`, where every PE does `n_macs` MACs per cycle [FLOP/s]."""
+    return 2.0 * chip.n_cores * chip.core.tensor.rows * chip.core.tensor.cols * n_macs * chip.clock_Hz
 
 
 def native_precisions(chip: Chip) -> tuple[str, ...]:
@@ -185,4 +189,5 @@ def runs_in(native: Sequence[str], asked: str) -> str:
     if not wider:
         has = ", ".join(native)
         raise SpecError(f"products in {asked}: the matrix unit multiplies in {has} and in nothing wider; ask for {has}")
+    # widest first, so that the last of those wide enough is the narrowest
     return wider[-1]

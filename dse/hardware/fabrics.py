@@ -94,6 +94,7 @@ def build_fabric(name: str, receipts: Receipts) -> Fabric:
         raise SpecError(f"{name}: n_leaf_chips = {leaf:g} and upper_share = {upper:g}; expected whole, and 0 to 1")
     _check_ports(name, receipts, math.prod(int(w) for w in words), int(leaf))
     dims, hop_s = tuple(int(w) for w in words), number_or(receipts, "upper_hop_s", 0.0)
+    # latencies that were measured belong to rows of measurements, not to products
     return Fabric(text(receipts, "kind"), dims, shares, reduces, int(leaf), upper, hop_s)
 
 
@@ -108,6 +109,7 @@ MOST_SCALEUP = "most_scaleup_per_dir_Bps"
 
 def _check_ports(name: str, receipts: Receipts, n_chips: int, n_leaf: int) -> None:
     """SpecError for more chips behind one level of switches than switch ports, since each chip links to each switch."""
+    # of two levels only the lower one has chips at its ports
     ports, level = number_or(receipts, "n_switch_ports", math.inf), n_leaf or n_chips
     if text(receipts, "kind") == "switched" and level > ports:
         raise SpecError(

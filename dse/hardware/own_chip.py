@@ -112,6 +112,7 @@ def _check_named(path: Path, fact: Sourced) -> None:
 def _check_usual(path: Path, key: str, fact: Sourced) -> None:
     """SpecError for a number far from those of all presets; `key` is its name in the file."""
     others = [facts[fact.name].value for facts in load_receipts(CHIPS).values() if fact.name in facts]
+    # zeros are of chips that lack the thing, and no measure of it
     sizes = [x for x in others if not isinstance(x, str) and x > 0]
     if isinstance(fact.value, str) or not fact.value or not sizes:
         return
@@ -142,6 +143,7 @@ def _pool_of(thing: OwnThing) -> Receipts:
     n_cores, pool, n_dies = (np.float64(number(thing.inherited, n)) for n in ("n_cores", "cores_per_pool", "n_dies"))
     if not shares_pool(pool, n_cores, n_dies):
         return {}
+    # a share of the cores, not a number: a die with more of them has the same one memory
     now = float(pool / n_cores) * number(thing.own, "n_cores")
     told = f"as {thing.base}: {pool:g} of its {n_cores:g} cores share tile memory"
     return {"cores_per_pool": Sourced("cores_per_pool", now, now, now, "derived", "dse2026", told)}

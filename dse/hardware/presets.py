@@ -169,6 +169,7 @@ def _placed(name: str, n_chips: int | None, inside: Chip | None = None) -> Syste
 
 def _wired(inside: Chip, receipts: Receipts, but: Collection[str] = ()) -> Chip:
     """The chip with the link bandwidths that the system's facts give it, except for the facts in `but`."""
+    # a share of the chip's links first: a bandwidth that the system states in full replaces it
     if "usable_scaleup_frac" in receipts and REWIRED[0] not in but:
         usable = as_float(inside.scaleup_bandwidth_per_dir_Bps * number(receipts, "usable_scaleup_frac"))
         inside = eqx.tree_at(lambda c: c.scaleup_bandwidth_per_dir_Bps, inside, usable)
@@ -181,6 +182,7 @@ def _wired(inside: Chip, receipts: Receipts, but: Collection[str] = ()) -> Chip:
 def usual_system(chip_name: str) -> str:
     """System named in a user's chip file, or the largest system preset of the chip or of its base."""
     named = str(own_chip(Path(chip_name)).settings.get("system", "")) if is_own(chip_name) else ""
+    # beside the chip's file, as one file of a folder means another
     if is_own(named) and not is_there(Path(named)):
         return str(Path(chip_name).parent / named)
     if named and not is_own(named) and named not in fabric_names():
@@ -207,6 +209,7 @@ def chip_system(chip_name: str, n_chips: int | None = None, within: str | None =
     if is_own(chip_name):
         thing, inside = own_chip(Path(chip_name)), chip_file(Path(chip_name))
         # links that the file states are its own; those of its base give way to the system's
+        # by its path, by which receipts, prices and calibration are found again
         wired = dataclasses.replace(_wired(inside, facts, tuple(thing.own)), name=chip_name)
     else:
         made_of = text_or(facts, "chip", chip_name)
@@ -232,4 +235,5 @@ def default_system(chip_name: str) -> str:
     sizes = {s: system(s).fabric.n_chips for s in system_names() if system(s).chip.name == chip_name}
     if not sizes:
         raise UnknownNameError("system of chip", chip_name, system_names())
+    # the first of those in file order where several are as large
     return max(sizes, key=lambda s: sizes[s])

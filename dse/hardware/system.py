@@ -52,6 +52,7 @@ def most_cubic(n: int, n_axes: int) -> tuple[int, ...]:
     """`n_axes` factors of `n`, ascending, with the smallest largest factor (512 in three: 8, 8, 8; 1024: 8, 8, 16)."""
     if n_axes == 1:
         return (n,)
+    # the smallest factor is at most the root; every other one comes from what is left
     firsts = [d for d in range(1, n + 1) if n % d == 0 and d**n_axes <= n]
     found = [tuple(sorted((d, *most_cubic(n // d, n_axes - 1)))) for d in firsts]
     # nearest to a cube: the shortest longest ring, then the longest shortest one
@@ -61,6 +62,7 @@ def most_cubic(n: int, n_axes: int) -> tuple[int, ...]:
 def torus_slice(system: System, n_chips: int) -> System:
     """The most cubic torus slice of `n_chips`, as optical switches connect it. Source: [google2026tpuv5p]."""
     fabric = system.fabric
+    # behind switches all chips are alike, and more than a pod go through the network
     if fabric.kind != "torus" or n_chips > fabric.n_chips:
         return dataclasses.replace(system, n_chips=n_chips)
     dims = most_cubic(n_chips, len(fabric.dims))

@@ -65,6 +65,7 @@ class Reference:
 
     def time_s(self, t: Traffic) -> float:
         """Alpha-beta time of `t` at this reference [s]."""
+        # the sum of `physics.step.traffic_time_s` in plain floats: it ranks algorithms on the host, and prices no step
         latency = t.up_hops * self.up_hop_s + t.n_starts * self.start_s + t.n_exchanges * self.exchange_s
         return latency + t.upper_s + t.up_B / self.up_Bps + t.out_B / self.out_Bps + t.out_hops * self.out_hop_s
 
@@ -81,6 +82,7 @@ def _in_domain(
 def _direct(g: Group, volume_B: float, factor: float, n_exchanges: float) -> Traffic:
     """Traffic of `factor * volume_B` bytes in direct exchanges through a switch."""
     bytes_ = factor * volume_B
+    # behind a switch a byte leaves a chip once: no chip in between sends it on
     return Traffic(up_B=bytes_ / g.share, sent_B=bytes_, n_exchanges=n_exchanges, upper_s=n_exchanges * g.upper_s)
 
 
@@ -100,6 +102,7 @@ def all_gather(g: Group, volume_B: float, ref: Reference) -> Traffic:
         return ring
     if not ref.has_direct:
         return dataclasses.replace(ring, n_starts=1.0)
+    # all pairs at once: the bytes of a ring, and one wait in place of n - 1
     return min(_in_domain(g, volume_B, (n - 1) / n, 1.0, upper_s=g.upper_s), ring, key=ref.time_s)
 
 
@@ -177,6 +180,7 @@ def all_to_all(g: Group, n_out: int, volume_B: float) -> Traffic:
     n = g.size * n_out
     if n <= 1:
         return Traffic()
+    # what is for ranks of this domain, the sender's own share too, which `busiest` and `n_mean_links` leave out
     inside_B = volume_B / n_out
     hops, near_s = (1.0, g.upper_s) if g.size > 1 else (0.0, 0.0)
     near = Traffic(up_B=inside_B * g.busiest, up_hops=hops, sent_B=inside_B * g.n_mean_links, upper_s=near_s)

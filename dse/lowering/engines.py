@@ -119,7 +119,9 @@ def shapes(system: System, requests: Requests) -> list[Shape]:
         part = part_of(system, n)
         if part is None:
             continue
+        # as many sequences as chips: every number of replicas that divides the chips divides that batch too
         decode = Decode(requests.model, n, requests.longest, requests.weight_precision, requests.kv_precision)
+        # plans that differ in their batch alone are one shape: `batch_sizes` goes through the batches
         every = [dataclasses.replace(p, micro_batch=1) for p in plans(decode, part)]
         found += [Shape(part, p) for p in dict.fromkeys(every) if p.dp == p.ep]
     return found
@@ -182,6 +184,7 @@ def writers(
             if n * shape.plan.dp > policy.max_sequences:
                 break
             decode, plan = decode_of(requests, shape, n, requests.mean_context)
+            # one more than was drafted: a pass writes a token of its own, whatever becomes of the drafts
             d = verify_demand(decode, policy.n_drafted + 1, plan, shape.system, array, ref)
             found.append(Writer(shape, n, memory, d))
     return found

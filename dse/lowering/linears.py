@@ -71,6 +71,7 @@ def mixer_linears(mixer: AbstractMixer, hidden: int, tp: int, tokens: float) -> 
         project = Linear("project", tokens, hidden, mixer.projected / tp)
         return [project, *inner, Linear("out", tokens, mixer.width / tp, hidden)]
     assert isinstance(mixer, ShortConvolution)
+    # three: a gate on the way in, one on the way out, and what is convolved
     wide = mixer.channels / tp
     return [Linear("project", tokens, hidden, 3 * wide), Linear("out", tokens, wide, hidden)]
 
@@ -90,6 +91,7 @@ def replicated_weights(mixer: AbstractMixer, hidden: int, tp: int) -> float:
 
 def _attention_linears(mixer: Attention, hidden: int, tp: int, tokens: float) -> list[Linear]:
     heads, kv_heads = heads_of(mixer, tp)
+    # not made in this pass: an image's keys were made once for all tokens, shared ones by an earlier block
     own = 0.0 if mixer.cross or not mixer.own_kv else kv_heads
     values = own * (0 if mixer.values_are_keys else mixer.value_dim)
     qkv = heads * mixer.head_dim + own * mixer.head_dim + values + mixer.gate_width / tp
@@ -102,6 +104,7 @@ def _attention_linears(mixer: Attention, hidden: int, tp: int, tokens: float) ->
 def _latent_linears(mixer: Latent, hidden: int, tp: int, tokens: float) -> list[Linear]:
     heads = mixer.n_heads / tp
     found = [
+        # one product, since all of it is made of the layer's input
         Linear("squeeze", tokens, hidden, mixer.query_rank + mixer.kv_rank + mixer.rope_dim + mixer.gate_width / tp),
         Linear("query", tokens, mixer.query_rank or hidden, heads * mixer.head_dim),
     ]
@@ -112,6 +115,7 @@ def _latent_linears(mixer: Latent, hidden: int, tp: int, tokens: float) -> list[
         found += _pool_linears(mixer, mixer.pool, hidden, tp, tokens)
     i = mixer.indexer
     if i is not None and not i.shared:
+        # a head's weight in the sum of scores comes with the keys, out of the same input
         found.append(Linear("index query", tokens, mixer.query_rank or hidden, i.n_heads * i.head_dim))
         found.append(Linear("index key", tokens, hidden, i.n_made * i.head_dim + i.n_heads))
     return found
@@ -145,6 +149,7 @@ def _feed_linears(feed: Feed, hidden: int, s: Shard, tokens: float, share: float
     each = tokens * s.ep * feed.per_token / feed.n_experts * passes()["expert_imbalance"]
     routed = Linear("expert ", each, 0.0, 0.0, Kind.EXPERTS, feed.n_experts / s.ep, share, "experts")
     found = _mlp_linears(feed.routed_width(hidden), feed.ffn / s.tp, feed.n_matrices, routed)
+    # without the router: its product is below a per cent of those of the experts visited; its launches are counted
     beside = (("shared ", feed.shared_ffn, "shared"), ("parallel ", feed.parallel_ffn, "mlp"))
     for name, ffn, part in beside:
         if ffn:

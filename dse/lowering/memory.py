@@ -55,6 +55,7 @@ def _block_weights(block: Block, hidden: int, tp: int, ep: int) -> dict[str, flo
     parts = {"attention": mixers / tp + held, "rest": float(norms), "experts": routed / (tp * ep)}
     if isinstance(feed, Experts):
         shared = feed.n_matrices * hidden * feed.shared_ffn
+        # a router keeps the width of norms ("rest"), however narrow the experts that it chooses among are stored
         router = hidden * feed.n_experts
         always = feed.always_weights(hidden) - shared - router
         parts |= {"shared": shared / tp, "mlp": always / tp, "rest": norms + router / tp}

@@ -26,6 +26,7 @@ from .training_ops import Placed
 def weight_B(op: Op) -> float:
     """Bytes of one of the `count` weights of a linear operator: what it moves beyond its activations."""
     p = op.products[0]
+    # rows in and results out are 16 bit, as `op.linear` counts them; what is left of the traffic is the weight
     return op.hbm_B / p.count - 2.0 * p.moving * (p.stationary + p.contract)
 
 

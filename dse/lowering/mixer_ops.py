@@ -127,6 +127,7 @@ def kept_B_per_token(mixer: AbstractMixer, tp: int, in_B: float, kept_B: float) 
         return 5 * kept_B * mixer.channels / tp
     assert isinstance(mixer, Recurrence)
     n = passes()
+    # a scan has no chunks of its own, and is taken to keep a state as often as the dual form
     state = STATE_B * mixer.n_recurrent / (n["chunk_dual"] if mixer.form == "scan" else n[f"chunk_{mixer.form}"])
     return (kept_B * (mixer.projected + mixer.conv_channels + mixer.width) + in_B * mixer.width + state) / tp
 
@@ -135,6 +136,7 @@ def cache_split(mixer: AbstractMixer, tp: int) -> int:
     """Tensor ranks over which a sequence's cache or state is split; a latent is whole on each."""
     if isinstance(mixer, Latent):
         return 1
+    # ranks beyond the KV heads hold copies of them, which split nothing
     return min(tp, mixer.n_kv_heads) if isinstance(mixer, Attention) else tp
 
 
@@ -167,14 +169,13 @@ def mixer_rules(mixer: AbstractMixer, tp: int, name: str) -> list[tuple[bool, st
     if isinstance(mixer, ShortConvolution):
         return [(mixer.channels % tp == 0, f"tp={tp} does not divide the {mixer.channels} channels of {name}")]
     # a head is not split: its scores need all of its query and key
-    what, few, n_few = "heads", "KV heads", 0
     if isinstance(mixer, Attention | Latent):
-        n_few = mixer.n_kv_heads
-    elif isinstance(mixer, Recurrence):
+        what, few, n_few = "heads", "KV heads", mixer.n_kv_heads
+    else:
+        assert isinstance(mixer, Recurrence)
         what, few, n_few = f"{mixer.name} heads", f"{mixer.name} key heads", mixer.n_key_heads or mixer.n_heads
-    n_heads = mixer.n_heads  # type: ignore[attr-defined]
     return [
-        (n_heads % tp == 0, f"tp={tp} does not divide the {n_heads} {what} of {name}"),
+        (mixer.n_heads % tp == 0, f"tp={tp} does not divide the {mixer.n_heads} {what} of {name}"),
         (
             n_few % tp == 0 or tp % n_few == 0,
             f"tp={tp} neither divides the {n_few} {few} of {name} nor is a multiple of them",

@@ -69,7 +69,7 @@ class Plan(AbstractShown):
 _FIELDS = {"micro": "micro_batch"} | {f.name: f.name for f in dataclasses.fields(Plan) if f.name != "micro_batch"}
 _WORDS = {"recompute": RECOMPUTE, "schedule": SCHEDULES, "order": ORDERS}
 _KEYS = ("tp", "pp", "dp", "micro", "interleave", "zero", "recompute", "cp", "ep", "schedule", "order")
-"""Keys in the order of plan texts."""
+"""Keys of plan texts in order; what only rows of measurements set (`offload`, `n_copies`, ...) has none."""
 
 
 def _near(word: str, known: tuple[str, ...]) -> str:
@@ -226,7 +226,7 @@ def _training_plans(workload: Training, system: System, max_micro_batch: int) ->
         splits = list(itertools.product(plan_sizes.shardings(model, pp, dp * cp), plan_sizes.expert_sizes(model, dp)))
         for micro in micros:
             n_micro, rest = divmod(workload.global_batch, dp * micro)
-            if rest or not n_micro:
+            if rest or not n_micro:  # a ragged last micro batch would leave replicas waiting
                 continue
             choices = itertools.product(plan_sizes.interleaves(per_stage, pp, n_micro), RECOMPUTE, splits)
             found += [Plan(tp, pp, dp, micro, v, zero, r, cp, ep) for v, r, (zero, ep) in choices]

@@ -9,6 +9,7 @@ from ..workload.blocks import Experts
 from ..workload.transformer import Decode, Model, Serving, Training
 from .mixer_ops import mixer_rules
 
+# limits of the search alone: a plan that a user writes may go beyond any of them
 MAX_TRAINING_TP = 64
 """Widest tensor parallelism that the enumeration tries for training."""
 MAX_INTERLEAVE = 8
@@ -111,6 +112,7 @@ def interleaves(per_stage: int, pp: int, n_micro: int) -> list[int]:
 
 def shardings(model: Model, pp: int, replicas: int) -> list[int]:
     """`ZERO` stages to try: 1 where there are replicas, and weights too for experts without a pipeline."""
+    # sharded states move as many bytes as replicated ones, so unsharded ones are tried for a lone replica alone
     if replicas == 1:
         return [0]
     return [1, 3] if model.experts is not None and pp == 1 else [1]

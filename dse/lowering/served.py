@@ -36,6 +36,7 @@ def asked_plans(workload: Asked, system: System, streams: bool = False) -> list[
     if not isinstance(workload, Requests):
         return plans(workload, system, streams=streams)
     workload.check_decodes()
+    # `_followed` adds up passes of one micro batch; a pipeline has several, and a bubble of its own in each phase
     every = (s.plan for s in shapes(system, workload) if s.plan.pp == 1)
     return [dataclasses.replace(p, micro_batch=n) for p in every for n in sizes]
 

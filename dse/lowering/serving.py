@@ -125,7 +125,7 @@ def pass_demand(
         pipeline=traffic_demand(hop.times(float(plan.pp > 1))),
         shard=traffic_demand(_context_traffic(workload, plan, p, system, layers, ref)),
         data=none,
-        n_host=0.0,
+        n_host=0.0,  # graphs are replayed: the loop's own time is in `n_calls`
         n_micro=n_passes,
         # what is missing to a full pipeline in every turn; a prompt fills and drains it once
         bubble_micro=float(plan.pp - (groups if decode else 1)),

@@ -46,6 +46,7 @@ PER_STEP = "per step"
 """Metadata key of traffic that occurs once per step; other traffic occurs once per micro batch."""
 
 
+# by these signs a search drops plans that another beats in every entry: a wrong one would drop the optimum
 class StepDemand(eqx.Module):
     """All coefficients of one step of one workload under one plan."""
 

@@ -46,10 +46,12 @@ def shard(plan: Plan, software: str, n_instruction_rows: float = 0.0) -> Shard:
 def _attention(mixer: Attention | Latent, workload: Training, s: Shard, phase: str) -> list[Op]:
     """Scores and values of one kind of attention, and of the indexer that chooses for it."""
     heads, kv_heads = heads_of(mixer, s.tp)
+    # scores contract over one width, results have the other: with their mean, both products have their MACs
     head_dim, sequence = (mixer.head_dim + mixer.value_dim) / 2, float(workload.sequence)
     shape = (heads, kv_heads, head_dim, workload.sequence / s.cp, sequence, float(s.micro_batch))
     softmax = passes()[f"softmax_{phase}"]
     if not workload.fused_attention:
+        # gradients of both factors of both products, and both products again where scores are not kept
         n_products = 2 if phase == "forward" else 4 + 2 * s.scores_again
         return [stored_attention(*shape, n_products=n_products, softmax_passes=softmax)]
     n_products = 2 if phase == "forward" else 5  # scores again, and gradients of values, scores, queries and keys
@@ -96,9 +98,14 @@ def norm_residual(model: Model, elements: float, phase: str) -> Op:
     Source: [gemma2024v2] section 2: RMSNorm of the input and of the output of each sub-layer.
     Assumes: the kernel holds a row on chip, so that the norm's result never crosses the memory interface.
     """
+    norm = _norm_passes(model, phase) + passes()["residual"]
+    return dataclasses.replace(elementwise("norm", elements, norm, moved=3.0), n_launches=2.0)
+
+
+def _norm_passes(model: Model, phase: str) -> float:
+    # the table is of RMSNorm; what another norm takes more forward, it takes more backward as well
     n = passes()
-    norm = n[f"norm_{phase}"] * model.norm_passes / n["norm_forward"]
-    return dataclasses.replace(elementwise("norm", elements, norm + n["residual"], moved=3.0), n_launches=2.0)
+    return n[f"norm_{phase}"] * model.norm_passes / n["norm_forward"]
 
 
 def _feed_elements(feed: Feed, hidden: int, s: Shard, tokens: float, phase: str) -> tuple[float, float]:
@@ -124,8 +131,9 @@ def block_elementwise(
     """
     n = passes()
     narrow = tokens * model.hidden / (s.tp if s.sequence_parallel else 1)
-    norm = n[f"norm_{phase}"] * model.norm_passes / n["norm_forward"]
+    norm = _norm_passes(model, phase)
     working = [(b, share) for b, share in model.shares if not b.rests]
+    # each branch has a norm before it; those beyond stand behind branches, in the kernel of the addition
     before = sum(share * min(b.n_norms, b.n_branches) for b, share in working)
     after = sum(share * max(b.n_norms - b.n_branches, 0) for b, share in working)
     adds = sum(share * b.n_branches for b, share in working)

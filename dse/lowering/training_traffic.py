@@ -58,6 +58,7 @@ def context_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: floa
     width = sum(share * ring_width(m, plan.tp, latent=False) for m, share in model.working_mixers)
     # the whole sequence: every rank's queries meet all keys, whoever made them
     volume = plan.micro_batch * workload.sequence * width * ACTIVATION_B
+    # backward keys and values go around once more, and their gradients once
     return across_gather(*spread(fabric, plan.tp, plan.cp), volume, ref).times(layers * (n_forward_runs(plan) + 2.0))
 
 

@@ -74,11 +74,11 @@ def _kinds(terms: Sequence[Term]) -> set[Verdict]:
 
 
 def _times(a: float, b: float) -> float:
-    return 0.0 if a == 0.0 or b == 0.0 else a * b
+    return 0.0 if a == 0.0 or b == 0.0 else a * b  # 0 of an endless interval is 0, not NaN
 
 
 def _exp(x: float) -> float:
-    return math.exp(x) if x < 709.0 else INF
+    return math.exp(x) if x < 709.0 else INF  # the largest float is e^709.8
 
 
 def join(terms: Sequence[Term]) -> Term:
@@ -98,7 +98,7 @@ def join(terms: Sequence[Term]) -> Term:
 
 def total(terms: Sequence[Term]) -> Term:
     """A sum: convex terms and nonnegative constants stay convex."""
-    terms = [t for t in terms if not t.is_zero] or list(terms[:1])
+    terms = [t for t in terms if not t.is_zero] or list(terms[:1])  # 0 leaves a monomial one
     kinds, nonnegative = _kinds(terms), all(t.low >= 0.0 for t in terms)
     positive = nonnegative and any(t.positive for t in terms)
     if not kinds:
@@ -137,12 +137,12 @@ def product(a: Term, b: Term) -> Term:
 def reciprocal(t: Term) -> Term:
     """One over a term: convex and concave swap."""
     if t.is_const and t.low < 0.0:
-        return const(1.0 / t.high, 1.0 / t.low) if t.high < 0.0 else const(-INF, INF)
+        return const(1.0 / t.high, 1.0 / t.low) if t.high < 0.0 else const(-INF, INF)  # 0 lies inside
     if not t.positive:
         return broken(f"division by a {'coefficient' if t.is_const else 'term'} that may be zero")
     if t.is_const:
         return const(1.0 / t.high, INF if t.low == 0.0 else 1.0 / t.low, True)
-    swap = {Verdict.CONVEX: Verdict.CONCAVE, Verdict.CONCAVE: Verdict.CONVEX}
+    swap = {Verdict.CONVEX: Verdict.CONCAVE, Verdict.CONCAVE: Verdict.CONVEX}  # log 1/f = -log f
     return Term(swap.get(t.verdict, t.verdict), True)
 
 
@@ -190,7 +190,7 @@ def _exponential(base: Term, exponent: Term) -> Term:
     if not base.is_const:
         return broken("variables in base and exponent")
     if base.low >= 1.0 or (base.positive and base.high <= 1.0):
-        return exponential(exponent if base.low >= 1.0 else negate(exponent))
+        return exponential(exponent if base.low >= 1.0 else negate(exponent))  # b^f = e^(f log b)
     return broken("exponential whose base may lie on either side of 1")
 
 

@@ -38,6 +38,7 @@ class Loosened(eqx.Module):
 
 def _loosened(o: Optimum, may_relax: Bool[Array | np.ndarray, " m"]) -> Loosened:
     """Relaxation from an optimum with limits that may be exceeded."""
+    # what the point itself exceeds, and not the solver's own excess variables, which are as good as its tolerance
     loosening = jnp.where(may_relax, jnp.maximum(o.limits, 0.0), 0.0)
     return Loosened(loosening, jnp.sum(loosening), o.lower_bound, o.z, o.multipliers, o.converged)
 
@@ -65,5 +66,6 @@ def least_violations(
     fun: Model, data: Any, lower: Float[np.ndarray, "b n"], upper: Float[np.ndarray, "b n"], n_limits: int, size: int
 ) -> np.ndarray:
     """Lower bound on the total violation over each box [log units]; more than `ROUNDING` proves infeasibility."""
+    # laws too: the question is whether anything fits at all, not what may give way
     every = np.ones(n_limits, dtype=bool)
     return np.asarray(cheapest_relaxations(fun, data, lower, upper, every, size).lower_bound)

@@ -71,6 +71,7 @@ def relaxed(
     data, model = batch_of(search.space, [i for i, _ in points], [p for _, p in points]), model_of(search.core)
     if not (late := promised(search)).any():
         return cheapest_relaxations(model, data, lower, upper, loose, WIDTH)
+    # step times are the last coordinates, one per workload in their order
     longest = np.repeat(search.box[1][None, -late.size :], len(points), axis=0)
     upper = upper.copy()
     upper[:, -late.size :] += np.where(late, math.log(FURTHEST), 0.0)

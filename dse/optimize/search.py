@@ -131,7 +131,7 @@ def _solved(search: Search, points: Sequence[tuple[int, Plans]]) -> list[Candida
         return []
     data = batch_of(search.space, [i for i, _ in points], [p for _, p in points])
     lower, upper = search.box
-    middle, strict = (lower + upper) / 2, all_strict(search.core)
+    middle, strict = (lower + upper) / 2, all_strict(search.core)  # far from every bound, where barriers are steep
     batch = solve_batch(model_of(search.core), data, lower, upper, middle, loose=strict, size=WIDTH)
     return [Candidate(i, p, element(batch, k)) for k, (i, p) in enumerate(points)]
 

@@ -48,6 +48,7 @@ def rack_report(choice: Choice, state: State, workloads: tuple[str, ...]) -> Rac
     if not choice.system or not state.upkeeps:
         return None
     each = list(zip(workloads, state.upkeeps, strict=True))
+    # racks are sized for the hungriest workload, so that their power and cost are the same in each
     first = state.upkeeps[0]
     return RackReport(
         system=choice.system,
@@ -92,6 +93,7 @@ class LimitReport:
     @property
     def margin(self) -> float:
         """Slack as a fraction of the limit: zero if it binds, negative if violated."""
+        # turned for a floor, so that more room is a larger number on either side
         gap = 1 - self.value / self.limit
         return gap if self.sense == "at_most" else -gap
 
@@ -316,6 +318,7 @@ def loads(s: Solution) -> dict[str, float]:
         return {}
     state = chip_state(s.chip, choice_technology(s.choice, s.study.package))
     found = {name: float(np.asarray(METRICS[name](state))) for name in LOADS if name.startswith("full_load")}
+    # of the evaluations, since this state has no loads that a metric could read
     hottest = [float(w.evaluation.hottest_W) for w in s.workloads]
     return found | ({HOTTEST: max(hottest)} if hottest else {})
 
@@ -335,6 +338,7 @@ def solution_json(solution: Solution) -> dict[str, Any]:
         **({"stopped": s.stopped_text} if s.stopped else {}),
     }
     if s.what_ifs:
+        # JSON has no infinity
         each = (dataclasses.asdict(w) for w in s.what_ifs)
         out["what_ifs"] = [{k: None if v == math.inf else v for k, v in w.items()} for w in each]
     if s.near:

@@ -184,6 +184,7 @@ def jobs_of(study: Study) -> tuple[Job, ...]:
     """What each workload asks of a fleet."""
     if study.owner is None:
         return ()
+    # a free batch is a placeholder here: `upkeep_of` puts in the tokens of the plan that is chosen
     return tuple(job_of(given_batch(w), n, reliability()) for w, n in study.workloads.values())
 
 

@@ -79,7 +79,7 @@ class Calibration(AbstractShown, eqx.Module):
 
 def as_argument(c: Calibration) -> Calibration:
     """The calibration without its name and with its exponent as an array, so that one compiled program serves all."""
-    return dataclasses.replace(c, name="", overlap_p=1.0, drawn_p=np.asarray(c.exponent))
+    return dataclasses.replace(c, name="", overlap_p=1.0, drawn_p=np.asarray(c.exponent))  # static, so equal for all
 
 
 FACTS = tuple(f for f in Calibration.__dataclass_fields__ if f not in ("name", "drawn_p"))
@@ -140,7 +140,7 @@ def calibration_receipts(name: str) -> list[Sourced]:
     return worst_first(list(_facts(name, _kin(name)).values()))
 
 
-AbstractShown.receipts_of[Calibration.__name__] = lambda c: calibration_receipts(c.name)
+AbstractShown.receipts_of[Calibration.__name__] = lambda c: calibration_receipts(c.name)  # core knows no physics
 
 
 def kin_of(chip_name: str, stack: str) -> Kin:
@@ -173,10 +173,7 @@ def usual_stack(chip_name: str, serves: bool) -> str:
 
 
 def default_calibration(chip_name: str, stack: str = "") -> Calibration:
-    """Pooled calibration of a chip (or a name that starts like one) and a stack, default the training stack.
-
-    UnknownNameError for a chip of no known vendor.
-    """
+    """Pooled calibration of a chip (or its family) and a stack, by default the training one; else UnknownNameError."""
     return calibration(fit_name(chip_name, stack or usual_stack(chip_name, serves=False)))
 
 
@@ -194,7 +191,7 @@ def measured_band(c: Calibration, trains: bool) -> tuple[str, float] | None:
     if not stack:
         return None
     novelty, width = band("training" if trains else "inference", kin_of(chip_name, stack))
-    return novelty, math.exp(width)
+    return novelty, math.exp(width)  # bands are kept in log time, where errors are alike up and down
 
 
 def prior_calibration(chip_name: str) -> Calibration:
@@ -246,5 +243,5 @@ BETTER_LOW = tuple(f for f in FACTS if f.endswith("_s"))
 def extreme(name: str, good: bool) -> Calibration:
     """The calibration `name` with every number at the good or bad end of its receipt's range."""
     facts = _facts(name, _kin(name))
-    ends = {f: facts[f].low if (f in BETTER_LOW) == good else facts[f].high for f in FACTS}
+    ends = {f: facts[f].low if (f in BETTER_LOW) == good else facts[f].high for f in FACTS}  # a low time is good
     return Calibration(name=f"{name} {'optimistic' if good else 'pessimistic'}", drawn_p=None, **ends)

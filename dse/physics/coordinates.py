@@ -24,6 +24,7 @@ OF_HOST = ("host_s", "call_s", "request_s")
 LEAD, FOLLOW = NUMBERS.index("matmul_frac"), (NUMBERS.index("narrow_frac"), NUMBERS.index("attention_frac"))
 """What slows all matrix work of a stack slows 8-bit products and attention too, unless measurements say otherwise."""
 
+# small enough to stand for none (2 %, a nanosecond, the plain sum), and still within reach of a fit
 LEAST_FRAC, LEAST_S, LEAST_EXCESS = 0.02, 1e-9, 0.1
 """Fractions, times and exponents beyond 1 nearer to their bounds than this have no finite coordinate."""
 LEAST_DEVIATION = 0.1
@@ -41,6 +42,7 @@ def to_free(name: str, value: float) -> float:
 
 def from_free(name: str, x: Array) -> Array:
     """The number at a coordinate."""
+    # beyond 1, since a p-norm below the sum would let one limit shorten another
     return jax.nn.sigmoid(x) if name.endswith("_frac") else jnp.exp(x) + (1.0 if name == "overlap_p" else 0.0)
 
 

@@ -15,7 +15,7 @@ from ..core.frames import AbstractShown, page, table_of
 from ..core.program import is_traced
 from ..core.text import quantity_text
 from ..core.types import FloatLike
-from ..hardware.chip import ROUNDING, Chip
+from ..hardware.chip import ROUNDING, Chip, array_FLOPps
 from ..lowering.headroom import prefetch_frac, usable_B
 from ..lowering.step_demand import StepDemand
 from ..technology.package import harvested
@@ -133,9 +133,8 @@ def evaluate_demand(
     step, energy = full_speed(d, chip, tech, c, *at, allowed)
     dynamic = energy_J(energy)
     seconds = throttled_s(step.total_s, dynamic, s.static_W, chip.power_limit_W, tech)
-    t = chip.core.tensor
     # of the precision that runs, not of the one asked for: a chip without FP8 is measured against its BF16
-    peak = 2.0 * chip.n_cores * t.rows * t.cols * d.rate * chip.clock_Hz
+    peak = array_FLOPps(chip, d.rate)
     return Evaluation(
         step=step,
         energy=energy,

@@ -48,6 +48,7 @@ def full_load_power_W(
 def _engine_loads_W(chip: Chip, tech: Technology, precision: str, supply_V: FloatLike) -> dict[str, FloatLike]:
     """Power of the arrays, of the SRAM that feeds them and of the vector lanes, each at full rate [W]."""
     node, t = tech.node, chip.core.tensor
+    # switching charges a capacitance, C V^2; energies of a node are those at its nominal supply
     scale = jnp.square(supply_V / node.nominal_V)
     deeper = datapath_ratio(chip.pipeline_depth)
     core_rate = chip.n_cores * chip.clock_Hz
@@ -58,6 +59,7 @@ def _engine_loads_W(chip: Chip, tech: Technology, precision: str, supply_V: Floa
         macs = core_rate * t.rows * t.cols * rate
         tensor = jnp.where(rate > 0, macs * node.mac_energy_J.of(p), tensor)
         sram = jnp.where(rate > 0, macs * moved_B[i] * node.sram_energy_J_per_B, sram)
+    # lanes may run slower than the arrays, and burn by their own clock
     lanes = core_rate * chip.core.vector_lanes * chip.core.vector_clock_frac
     return {
         "tensor": tensor * scale * deeper,

@@ -33,6 +33,7 @@ COMPILED = ("prior-neuron", "prior-tpu")
 """Vendors whose programs are compiled as a whole; others launch kernels one by one from a host."""
 
 
+# narrower prefixes stand first ("tpu-v6" before "tpu"): the first that matches names the family
 FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ampere", ("a100", "a800", "a40")),
     ("hopper", ("h100", "h200", "h800", "h20", "gh200")),
@@ -92,6 +93,7 @@ def novelty_of(kin: Kin, seen: Iterable[str]) -> str:
     """The one of `NOVELTIES` for a chip and stack, if the units `seen` were measured."""
     # from the nearest kin to the furthest: the first that was measured tells how much is new
     known = set(seen)
+    # three units and four answers: the last is left for a vendor of which nothing was measured
     for unit, novelty in zip((kin.units[5], kin.units[2], kin.units[1]), NOVELTIES, strict=False):
         if unit in known:
             return novelty
@@ -150,6 +152,7 @@ def rests_on(pool: Pool, kin: Kin) -> str:
     known = pool["units"].get(kin.units[5])
     if known is None:
         return "nothing of this pair was measured; its kin were"
+    # rows of one model or one source agree by more than chance: their number alone would promise too much
     n = {k: known[k] for k in ("measurements", "models", "sources")}
     return ", ".join(f"{v} {k if v != 1 else k[:-1]}" for k, v in n.items())
 

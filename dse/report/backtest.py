@@ -90,6 +90,7 @@ def backtest_table(a: dict[str, Any]) -> Table:
     for r in a["rows"]:
         mine, theirs = (text_of(r["name"], r[k]) for k in ("proposed", "built"))
         near = " to ".join(text_of(r["name"], v) for v in r["near"] or ())
+        # a miss on a flat optimum is no error of the model: designs as good have the built number
         verdict = f"{r['verdict']}, inside" if r["inside"] and r["verdict"] in ("near", "miss") else r["verdict"]
         rows.append((name_of(r["name"]), mine, near, theirs, times(r["ratio"], 2), verdict, times(r["naive_ratio"], 2)))
     styles = tuple(STYLES.get(r["verdict"], "none") for r in a["rows"])
@@ -146,6 +147,7 @@ def tally_text(t: Tally) -> str:
 def backtests_json(found: Backtests) -> dict[str, Any]:
     """All back-tests for machines, canonical units."""
     t = dataclasses.asdict(found.tally)
+    # JSON has no NaN
     t["inside_frac"] = None if math.isnan(t["inside_frac"]) else t["inside_frac"]
     kinds = [dataclasses.asdict(k) for k in found.kinds]
     return {"steps": [backtest_json(b) for b in found.steps], "tally": t, "kinds": kinds}

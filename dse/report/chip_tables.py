@@ -60,6 +60,7 @@ def chips_table() -> Table:
 
 
 def _chip_row(n: dict[str, Any]) -> tuple[str, ...]:
+    # "-" for a format that runs at a wider one's rate: that is no rate of its own
     rates = [n[f"peak_{p}_FLOPps"] for p in PEAKS]
     dies = "" if n["n_dies"] == 1 else f"{digits(n['n_dies'])} x "
     sizes = ("hbm_capacity_B", "hbm_bandwidth_Bps", "scaleup_bandwidth_per_dir_Bps", "power_limit_W")

@@ -105,6 +105,7 @@ def stacked_bars(ax: Axes, names: list[str], bars: list[dict[str, float]], marks
             if value > 0:
                 ax.barh(row, value, left=start, height=0.62, **block_look(block))
             start += value
+        # else the number would lie on the mark
         near = start < mark + 0.03 * longest
         text = f"{digits(start)} {unit}"
         place = (max(start, mark) if near else start, row)
@@ -157,6 +158,7 @@ def roofline_figure(s: Solution) -> Figure:
     pairs = [clouds(s, name) for name in phases(s)]
     every = [(c, o) for pair in pairs for c in pair for o in c.operators]
     x = (min(o.intensity for _, o in every) / 3, max(o.intensity for _, o in every) * 6)
+    # one scale for all panels, so that workloads compare
     top = max(map(highest_roof_FLOPps, pairs))
     axes[0][0].set(ylim=(min(o.achieved_FLOPps for _, o in every) / 3, top * 3), ylabel="FLOP/s of one chip")
     for ax, pair, (name, (workload, n_chips)) in zip(axes[0], pairs, phases(s).items(), strict=True):

@@ -85,6 +85,7 @@ def break_even_figure(c: ChipCost, even: BreakEven) -> Figure:
     years, bought_USD = even.days / 365, even.bought_USD
     ax.plot(years, bought_USD, color=DESIGN, linewidth=2, label="bought, and kept running")
     top = 1.8 * bought_USD[-1]
+    # not strict: chips have one to four contracts
     for style, (kind, fact) in zip(("-", "--", ":", "-."), c.rents.items(), strict=False):
         spent, at = even.rented_USD[kind], even.crossing(kind)
         words = f"rented, {kind.replace('_', ' ')}: {digits(float(fact.value))} USD/h"

@@ -76,6 +76,7 @@ def hour_table(c: ChipCost) -> Table:
 def carbon_table(p: Purchase) -> Table:
     """Embodied carbon by part."""
     parts = {label(name): float(value) for name, value in p.owned.embodied.__dict__.items()}
+    # of making alone: what running emits hangs on the grid and the load, and is told with a run
     rows = {**parts, "embodied": sum(parts.values())}
     return drawn(table_of(("made, carbon", "kg CO2e"), ((n, digits(v)) for n, v in rows.items()), totals=1))
 
@@ -126,6 +127,7 @@ def against_view(
     asked = asked or usual(precision)
     heads = ("USD per million tokens", first, second, "ratio", "range", "40 % cheaper?")
     lines = [Text(f"{a.workload}, {a.paying}: {a.needed}", style="dim") for a in answers]
+    # of owned chips: rents hide the costs that move the ratio
     owned = next(a for a in answers if a.paying == "owned")
     most = (f"{label(k.label)} {times(k.low, 2)} to {times(k.high, 2)}" for k in owned.leading[:SHOWN_KNOBS])
     note = f"What moves the ratio most ({owned.workload}, owned): {'; '.join(most)}."

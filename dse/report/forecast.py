@@ -45,6 +45,7 @@ def last_version(root: Path) -> Path:
 def _version(folder: Path) -> tuple[str, int]:
     """Day and number of a version, from the name of its folder."""
     day, number = folder.name[:DATE], folder.name[DATE + 1 :]
+    # as a number: as text the tenth of a day would come before the second
     return day, int(number) if number.isdecimal() else 1
 
 

@@ -37,6 +37,7 @@ def front_figure(f: Front, named: list[Named]) -> Figure:
     columns = [better(m, f.values[:, j]) for j, m in enumerate(f.metrics[:2])]
     (y_label, y_size), (x_label, x_size) = (axis_label(m, c) for m, c in zip(f.metrics, columns, strict=False))
     y, x = columns[0] / y_size, columns[1] / x_size
+    # single solves under odd plans lie decades away, and would squeeze the front into a corner
     near = np.all(f.cloud <= CLOUD_REACH * f.values.max(axis=0), axis=1)
     cloud = [better(m, f.cloud[near, j]) for j, m in enumerate(f.metrics[:2])]
     ax.scatter(cloud[1] / x_size, cloud[0] / y_size, s=5, color=CONTEXT, alpha=0.5, label="dominated designs", zorder=1)

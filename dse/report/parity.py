@@ -100,6 +100,7 @@ TICK_SPAN = 100.0
 def factor_ticks(low: float, high: float, factor: float) -> list[float]:
     """Powers of ten of a unit of size `factor` between two limits, with steps between them where those are near."""
     powers = range(math.floor(math.log10(low / factor)), math.ceil(math.log10(high / factor)) + 1)
+    # over two decades three marks each would touch
     steps = (1,) if high / low > TICK_SPAN else (1, 2, 5)
     ticks = [factor * step * 10.0**i for i in powers for step in steps]
     return [t for t in ticks if low <= t <= high]

@@ -108,6 +108,7 @@ MANY = 3
 
 def _names(chips: list[str]) -> list[str]:
     short = [short_name(c) for c in chips]
+    # two of your files of one name in different folders keep their paths
     return [s if short.count(s) == 1 else c for s, c in zip(short, chips, strict=True)]
 
 

@@ -49,6 +49,7 @@ def headline(r: Risk) -> str:
 def precision_text(share_frac: float, error_frac: float, n: int) -> str:
     """How well a share of `n` samples is known; of none or all of them it is the 95 % bound 3 / n, not certainty."""
     return (
+        # rule of three: none of n seen leaves 3 / n possible with 95 % confidence, since (1 - 3/n)^n is about e^-3
         f"+-{digits(100 * error_frac, 2)} points"
         if 0 < share_frac < 1
         else f"within {digits(300 / n, 2)} points, of so few"

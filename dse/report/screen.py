@@ -201,9 +201,11 @@ def price_text(x: LimitReport, study: Study) -> str:
 def loosening_step(x: LimitReport) -> tuple[float, str]:
     """A round step of about a hundredth of a limit, and its text."""
     unit = "" if x.kind in (Kind.TECHNOLOGY, Kind.WORKLOAD) else unit_of(x.name)
+    # a hair more, so that 10 W of 1,000 stay 10
     hundredth = 0.01 * x.limit * (1 + 1e-9)
     if unit in ("", "FLOPps"):
         return 0.01 * x.limit, "1 %"
+    # bytes are written in powers of two: 1 GiB is a round step, 1 GB is none
     base = 2.0 if unit == "B" else 10.0
     step = base ** math.floor(math.log(hundredth, base) + 1e-12)
     return step, in_unit(step, unit, 4)
@@ -242,5 +244,6 @@ def differing_text(choice: Choice, study: Study) -> str:
     fields = ("n_dies", "node", "pe_array", "hbm", "link", "native_fp4", *(f for f in SEATED if getattr(choice, f)))
     words = (f"{choice.n_dies} x {choice.node}", "", *choice.text().split(", ")[1:])
     differ = [len({getattr(c, f) for c in study.choices}) > 1 for f in fields]
+    # dies and node are one word; where nothing differs they alone say which choice it is
     differ[0] = differ[0] or differ[1] or not any(differ)
     return ", ".join(w for w, d in zip(words, differ, strict=True) if d and w)

@@ -108,6 +108,7 @@ def front(a: Answer) -> str:
     """A Pareto front: to hover over where plotly is installed, and some of its points."""
     metrics, points = a["metrics"], a["points"]
     step = max(1, -(-len(points) // SHOWN))
+    # the knee is shown even where thinning would pass it over
     kept = sorted({*range(0, len(points), step), a["knee"]})
     columns = [*metrics, "node", "hbm", "n_dies", "n_cores", "n_stacks", "scratchpad_B"]
     knee = ", ".join(metric_text(m, points[a["knee"]][m]) for m in metrics)

@@ -81,6 +81,7 @@ def curve_table(o: Offer) -> Table:
         f"{r.model.name} ({r.weight_precision} weights, {r.kv_precision} KV) on {o.name}, {lengths}: "
         f"{len(o.best)} of {len(c.menu.writer_index):,} engines unbeaten"
     )
+    # both ends always: the fastest engine and the one with most tokens per chip
     shown = np.unique(np.linspace(0, len(o.best) - 1, SHOWN_POINTS).round().astype(int))
     rows = (
         (

@@ -133,6 +133,7 @@ class Answer:
             return "yes"
         if self.low > goal:
             return "no"
+        # the range lies on both sides: the middle decides
         return "likely" if self.ratio <= goal else "unlikely"
 
 
@@ -183,6 +184,7 @@ def common_precision(*chip_names: str) -> str:
 
 def speeds(a: Priced, b: Priced) -> list[Turned]:
     """Effect of the two chips' calibration errors on a cost ratio."""
+    # the second chip stands below the line of the ratio, so that its slow end is the ratio's low one
     (a_low, a_high), (b_low, b_high) = a.speed, b.speed
     return [
         Turned(f"calibration of {a.chip}", a_low, a_high),
@@ -193,6 +195,7 @@ def speeds(a: Priced, b: Priced) -> list[Turned]:
 def _rented(
     a: Priced, b: Priced, deals: tuple[Deal, Deal], name: str, paid: tuple[Hour, Hour], paying: str
 ) -> Answer:  # fmt: skip
+    # NaN goes through all arithmetic below, and is told as "not known"
     asked = [math.nan if h.chip_hour_USD is None else h.chip_hour_USD for h in paid]
     dollars = [t.rented_USD(d, h) for t, d, h in zip((a, b), deals, asked, strict=True)]
     # dollars are in proportion to the rent, so that its break-even is a ratio
@@ -269,7 +272,9 @@ def compare(
 
 def _answers(a: Priced, b: Priced, systems: list[System], name: str, given: Mapping[str, float]) -> list[Answer]:
     bought = (deal(systems[0]), deal(systems[1]))
+    # both makers' margins left out, of a bought chip too
     made = (deal(systems[0], margin=1.0), deal(systems[1], margin=1.0))
+    # on one kind of contract for both: a spot price against a list price would compare contracts
     own, other = hours([a.chip, b.chip], None, given)
     found = [_rented(a, b, bought, name, (own, other), "rented")]
     if MARKET in rents(b.chip) and b.chip not in given:

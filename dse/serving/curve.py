@@ -110,6 +110,7 @@ class Curve:
 
     def fastest_writer(self) -> tuple[int, float]:
         """The fastest decode engine without prefills, and its time per token [s]: the floor of TPOT."""
+        # decode passes alone, which every engine runs at least: no promise can be below the fastest of them
         n, policy = len(self.menu.writers), self.policy
         beat = np.asarray(self.costs.pass_s)[:n] * (1.0 + policy.n_drafted * policy.draft_frac)
         best = int(np.argmin(beat))
@@ -151,6 +152,7 @@ def serving_curve(
     requests.check_decodes()
     tech, c = chip_technology(system.chip), calibration_for(system.chip.name, requests)
     static_W = silicon(system.chip, tech).static_W
+    # before hundreds of engines are lowered: a chip that its own leakage fills serves nothing
     check_rest(system.chip, tech, static_W)
     ref = chip_reference(system.chip, c)
     shapes = make.shapes(system, requests)
@@ -186,6 +188,7 @@ def _menu(
     """Every writer with every way to read prompts: its own, whole or in chunks, and any engine apart at any load."""
     whole = [make.reader(requests, s, ref) for s in shapes if _reads(requests, s)]
     position = {r.shape: i for i, r in enumerate(whole)}
+    # a row: writer, reader, scheduler, load and transfer; shared chips have the load that follows, and move no cache
     readers, rows = list(whole), []
     for i, w in enumerate(writers):
         if w.shape in position:

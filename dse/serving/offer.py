@@ -37,6 +37,7 @@ class Offer:
     """The curve, fastest first."""
     hour: Hour
     waits: tuple[dict[str, float], dict[str, float]]
+    """Shares of what a decode pass, and the reading of the last kind of prompt, wait for."""
 
     @property
     def name(self) -> str:
@@ -71,6 +72,7 @@ def broken_promise(curve: Curve) -> str:
     """Why no engine keeps the promise: a floor and what sets it, or how near both limits can be kept."""
     p, where = curve.promise, f"{curve.requests.model.name} on {curve.system.chip.name}"
     (writer, token_s), (reader, prompt_s) = curve.fastest_writer(), curve.fastest_reader()
+    # floors first: a limit below one is broken without any queue, which is the plainest thing to say
     if p.tpot_s is not None and p.tpot_s < token_s:
         w = curve.menu.writers[writer]
         return _floor_text("tpot", p.tpot_s, token_s, w.shape, w.demand, curve)
@@ -113,6 +115,7 @@ def shares_text(shares: dict[str, float]) -> str:
 
 def short_plan(text: str) -> str:
     """A plan text without sizes equal to 1."""
+    # sequences of an engine are told as its batch
     return ",".join(p for p in text.split(",") if not p.endswith("=1") and not p.startswith("micro")) or "tp=1"
 
 
@@ -142,6 +145,7 @@ def serving_numbers(s: Serving, chip_hour_USD: float | None) -> dict[str, Any]:
 
 def claimed(o: Offer, base: Offer) -> dict[str, tuple[float, str]]:
     """Vendor's claims for one chip over another on this model: ratio and source by number."""
+    # of this very pair and model: a claim for another model says nothing here
     facts = load_receipts(CLAIMS).get(f"{o.name} over {base.name}, {o.curve.requests.model.name}", {})
     return {name: (number(facts, name), facts[name].source) for name in facts}
 

@@ -139,6 +139,7 @@ def _ranked(
         finding, _ = find_room(lambda n: chip_system(name, n), chip_system(name).n_chips, workload_at, None)
     else:
         finding = find(chip_system(name, n_chips), workload_at(n_chips), None)
+    # a failure stops a training job on all of its chips; of other phases it costs the one engine that failed
     owned, told = rented_deal(finding.system) if isinstance(finding.workload, Training) else (None, "")
     row = RankedPhase(name, hour, finding, longest_s, owned, hour.gap or told)
     if row.keeps or longest_s is None:
@@ -150,6 +151,7 @@ def _ranked(
 def _order(r: RankedPhase) -> tuple[bool, float, float]:
     """Dollars, then tokens per second where there is no price, then chips that break the promise."""
     cost = r.million_tokens_USD
+    # a chip that breaks the promise is behind all others, however cheap
     return not r.keeps, math.inf if cost is None else cost, -(r.chip_tokens_per_s or 0.0)
 
 

@@ -161,6 +161,7 @@ def sized(service: Service, curve: Curve, requests_per_s: float) -> Sized | None
     readers = np.asarray(p.prompt_chips_frac)[where]
     write_size = np.asarray([w.shape.system.n_chips for w in m.writers])[m.writer_index[where]]
     read_size = np.asarray([r.shape.system.n_chips for r in m.readers])[m.reader_index[where]]
+    # engines apart are bought apart: each kind is rounded up to whole engines by itself
     chips = _whole(busy * (1.0 - readers), write_size) + _whole(busy * readers, read_size)
     # `lexsort` ranks by its last key first: chips, then tokens per joule
     best = int(np.lexsort((-np.asarray(p.tokens_per_J)[where], chips))[0])

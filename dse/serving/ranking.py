@@ -96,6 +96,7 @@ def _ranked(curve: Curve, hour: Hour, requests_per_s: float | None) -> Ranked:
         fleet = sized(Service("", curve.requests, 1.0, p), curve, requests_per_s)
         assert fleet is not None  # some engine keeps the promise
         engine, n_chips = fleet.engine, fleet.n_chips
+        # whole engines may have room to spare, which is paid for as well
         rate = requests_per_s * curve.requests.n_output / n_chips
     return Ranked(curve.system, hour, engine, n_chips, rate, curve, p, hour.gap)
 

@@ -123,6 +123,7 @@ def steady_state(
     drafting = e.together_frac * e.draft_frac * decode.pass_s
     service = jnp.asarray(e.n_passes * (prompt.pass_s + drafting))
     mean_service = jnp.sum(e.share_frac * service)
+    # E[S^2] / E[S]^2 - 1: prompts of one kind take one time, so that only the mix of kinds spreads
     cv2 = jnp.sum(e.share_frac * jnp.square(service)) / jnp.square(mean_service) - 1.0
     tpot, worst = token_times_s(e, beat, service, quantile_frac)
     # per rank: sequences that write, over how long each of them does
@@ -157,6 +158,7 @@ def token_times_s(e: Engine, beat_s: FloatLike, service_s: Array, quantile_frac:
     # a mixed pass writes a token too: only what it takes beyond a plain pass delays
     delays = jnp.maximum(service_s - e.together_frac * e.n_passes * beat_s, 0.0)
     delay = (1.0 - e.apart_frac) * jnp.sum(e.share_frac * delays)
+    # once per request, before its second token: spread over all tokens after the first
     moved = e.apart_frac * e.transfer_s
     n_met, written = n_peak(e.n_sequences, ndtri(jnp.asarray(quantile_frac, dtype=float))), e.n_output - 1.0
     worst = alone + (delay * n_met + moved) / written
@@ -165,11 +167,13 @@ def token_times_s(e: Engine, beat_s: FloatLike, service_s: Array, quantile_frac:
 
 def token_energy_J(e: Engine, decode: Passes, prompt: Passes) -> FloatLike:
     """Dynamic energy of all chips per token out: the decode passes and the prefill of a request over its tokens [J]."""
+    # energies are of one chip: a pass takes all chips, and writes for every sequence of every rank
     writing = decode.energy_J * (1.0 + e.draft_frac) * e.n_chips / (e.n_accepted * e.n_sequences * e.n_ranks)
     chips, ranks = (
         jnp.where(e.apart_frac > 0, apart, own)
         for apart, own in ((e.n_prompt_chips, e.n_chips), (e.n_prompt_ranks, e.n_ranks))
     )
+    # every rank reads a prompt of its own; of a mixed pass what plain decoding burns is counted above
     reading = e.n_passes * jnp.maximum(prompt.energy_J - e.together_frac * decode.energy_J, 0.0) * chips / ranks
     return (writing * (e.n_output - 1.0) + jnp.sum(e.share_frac * reading)) / e.n_output
 

@@ -62,6 +62,7 @@ class Basis:
         f = self.fact
         if isinstance(f.value, str):
             return 0.0
+        # of a fact of 0 the width itself
         return (f.high - f.low) / (abs(f.value) or 1.0)
 
 
@@ -96,6 +97,7 @@ def around_basis(study: Study, choice: Choice) -> list[Basis]:
         standing = standing_facts(study.baseline.name, study.owner.host)
         seated = [Basis(f"system {study.baseline.name}", standing[f]) for f in OWNING if f in standing]
         return [*seated, *owner_basis(study.owner.host, choice.node)]
+    # a chosen system comes with its own server, in place of the study's
     named = [str(b.fact.value) for b in seated if b.fact.name == "host"]
     return [*seated, *owner_basis(named[0] if named else study.owner.host, choice.node)]
 
@@ -113,6 +115,7 @@ def study_basis(study: Study, choice: Choice | None) -> list[Basis]:
     owned = [b for c in chosen for b in around_basis(study, c)]
     fits = [b for name in names_of_fits(study) for b in calibration_basis(name)]
     every = [*made, *fits, *chip_basis(baseline.name), *own, *owned]
+    # chips of several choices share nodes and links
     return list({(b.thing, b.fact.name): b for b in every}.values())
 
 
@@ -125,6 +128,7 @@ def source_keys(basis: Iterable[Basis]) -> list[str]:
     """Keys of all works the facts cite, in notes too, sorted."""
     keys: set[str] = set()
     for b in basis:
+        # a fact rests on its source and on what its words cite besides
         cited = re.findall(r"\[([a-z]+\d{4}[a-z0-9]*)\]", f"{b.fact.where} {b.fact.note}")
         keys |= {b.fact.source, *cited}
     return sorted(keys)

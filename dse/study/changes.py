@@ -188,6 +188,7 @@ def choices_of(spec: ChoiceTable, baseline: System, built: State | None, *, at_h
     every = (dict(zip(lists, c, strict=True)) for c in itertools.product(*lists.values()))
     chips = fed_choices(tuple(Choice(**c, reticle_mm2=fits_mm2) for c in every), baseline.chip)
     systems = spec.system or ([baseline.name] if at_home else [])
+    # choices that differ in a link or share which their system overrides have become one
     return tuple(dict.fromkeys(seated(c, s) for s in systems for c in chips)) if systems else chips
 
 
@@ -236,6 +237,7 @@ def seated(choice: Choice, name: str) -> Choice:
     link(lanes)
     if "host" in facts:
         host(text(facts, "host"))
+    # a share that the former system imposed was nobody's choice, and does not move to the next one
     chosen = 0.0 if choice.system and OUTSIDE in system_facts(choice.system) else choice.scaleout_Bps
     shared = number_or(facts, OUTSIDE, chosen)
     return dataclasses.replace(choice, link=lanes, system=name, scaleout_Bps=shared)

@@ -150,14 +150,17 @@ def rows_of_limit(core: ConvexCore, limit: int) -> list[int]:
 
 def cooled_W(core: ConvexCore, data: Data) -> FloatLike:
     """Lowest upper limit on the hottest operator's power; infinite without one [W]."""
-    caps = [data.limits[i] for i, form in enumerate(core.limits) if form == (HOTTEST, "at_most")]
-    return jnp.min(jnp.stack(caps)) if caps else jnp.asarray(jnp.inf)
+    return _lowest(core, data, (HOTTEST, "at_most"))
 
 
 def power_cap_W(core: ConvexCore, data: Data) -> FloatLike:
     """Lowest upper limit on mean power, to which a chip throttles; infinite without one [W]."""
+    return _lowest(core, data, POWER_CAP)
+
+
+def _lowest(core: ConvexCore, data: Data, cap: tuple[str, str]) -> FloatLike:
     # a floor on power throttles nothing: the sense belongs to the name
-    caps = [data.limits[i] for i, form in enumerate(core.limits) if form == POWER_CAP]
+    caps = [data.limits[i] for i, form in enumerate(core.limits) if form == cap]
     return jnp.min(jnp.stack(caps)) if caps else jnp.asarray(jnp.inf)
 
 

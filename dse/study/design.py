@@ -35,15 +35,12 @@ FREE: dict[str, Callable[[Chip], FloatLike]] = {
     "scaleup_bandwidth_per_dir_Bps": lambda c: c.scaleup_bandwidth_per_dir_Bps,
 }
 """Free numbers of a chip, by name. `scratchpad_B`, `vector_lanes` and `dma_bandwidth_Bps` are per core."""
-
 RELATIVE = ("pipeline_depth",)
 """Free numbers relative to the baseline: 1 for every existing chip."""
 AUXILIARY = ("supply_V", "die_mm2")
 """Auxiliary variables of the optimisation, set by constraints (V-f law; blocks and shoreline of the die)."""
-
 TOUCH = 1.0 + 1e-6
 """Slack for whole stacks that meet a capacity or bandwidth limit exactly, so that the feasible set has an interior."""
-
 INTEGERS = ("n_cores", "n_stacks")
 """Free numbers that are integers."""
 STEPPED = (*INTEGERS, "scratchpad_B", "vector_lanes", "dma_bandwidth_Bps")
@@ -58,8 +55,6 @@ SLICE_B = 2.0**13
 """Step of a core's share of a cache, if the study allows less than a macro."""
 WIDEST_FLOOR = 2
 """Largest aspect ratio of the grid of cores on a die."""
-
-
 SEATED = ("system", "scaleout_Bps")
 """Fields of a choice that are set only if the study chooses a system."""
 
@@ -106,6 +101,7 @@ class Choice:
 def as_built(chip: Chip) -> Choice:
     """Discrete choices of an existing chip, with the largest HBM stack of its generation."""
     tensor = chip.core.tensor
+    # the largest stack, not the chip's own: what is offered to a design is what is made today
     rate = {p: float(tensor.macs_per_cycle.of(p)) for p in PRECISIONS}
     array = f"{int(tensor.rows)}x{int(tensor.cols)}"
     return Choice(chip.node, chip.hbm, chip.link, int(chip.n_dies), array, rate["fp4"] > rate["fp8"])
@@ -122,19 +118,18 @@ def instruction_of(written: str, base: TensorEngine) -> tuple[float, ...]:
 
 
 def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
-    """The baseline's PE array resized, with or without a native FP4 rate.
-
-    An array wider than tall is square ones side by side, as in TPUs; those of GPUs tile as libraries do.
-    """
+    """The baseline's PE array resized: wider than tall is square ones side by side, as in TPUs; GPUs tile as before."""
     rows, cols = sides(choice.pe_array, "pe_array")
     base = baseline.core.tensor
     rates = base.macs_per_cycle
     fp8 = choice.fp8_rate * float(rates.bf16) or float(rates.fp8)
     fp4 = 2.0 * fp8 if choice.native_fp4 else fp8
     is_gpu = baseline.lane_kind == "simt"
+    # a granule grows with the rows of a systolic array, which it must fill; a GPU's is its instruction's, however many
     grow = 1.0 if is_gpu else rows / float(base.rows)
     wide = 1.0 if is_gpu else min(rows, cols) / min(float(base.rows), float(base.cols))
     wider = {p: float(base.granule_contract.of(p)) * grow for p in PRECISIONS}
+    # a PE of twice the rate takes twice as many elements of a contraction in a cycle
     wider["fp8"] *= fp8 / float(rates.fp8) if float(rates.fp8) > 0 else 1.0
     rates = ByPrecision(rates.fp32, rates.bf16, fp8, fp4)
     wider["fp4"] = wider["fp8"] * fp4 / fp8 if fp8 > 0 else wider["fp4"]
@@ -213,6 +208,7 @@ def steps(name: str, n_dies: int, lower: float, upper: float) -> np.ndarray:
         raise UnknownNameError("stepped free parameter", name, STEPPED)
     memory_B = SLICE_B if lower < MACRO_B * (1 - ROUNDING) else MACRO_B
     unit = {"scratchpad_B": memory_B, "vector_lanes": LANES, "dma_bandwidth_Bps": RINGS_Bps}.get(name, float(n_dies))
+    # a bound written as a whole step may miss it by the rounding of its unit
     first, last = math.ceil(lower / unit * (1 - ROUNDING)), math.floor(upper / unit * (1 + ROUNDING))
     if last - first > MOST_STEPS:
         raise SpecError(
@@ -236,6 +232,7 @@ def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
         if name not in FREE:
             raise UnknownNameError("free parameter", name, FREE)
     names = list(values)
+    # spares are a number that was bought: as a share they would grow with the cores
     n_spare, stack = chip.spare_frac * chip.n_cores, chip.hbm_capacity_B / chip.n_stacks
     common = shares_pool(chip.cores_per_pool, chip.n_cores, chip.n_dies)
     pool_frac = chip.cores_per_pool / chip.n_cores

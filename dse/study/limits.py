@@ -44,6 +44,7 @@ def limit_of(
     if value == BUILT:
         return built_limit(name, sense, built, place)
     if isinstance(value, str) and value.endswith("x"):
+        # lazily: the baseline's state takes its own compile, and most limits are absolute
         own = baseline_metric(name, now, place)
         if own == 0.0:
             raise SpecError(f"{place}: the baseline has none of it, so that '{value}' says nothing; give a number")
@@ -60,11 +61,13 @@ def check_said_once(limits: Sequence[Limit]) -> None:
 
 
 def _is_same(x: Limit, y: Limit) -> bool:
+    # two caps of other values are fine: the smaller one binds
     return (x.metric, x.sense) == (y.metric, y.sense) and math.isclose(x.value, y.value)
 
 
 def baseline_metric(name: str, now: Callable[[], State], place: str) -> float:
     """Value of a metric on the baseline chip, for limits such as "6x"; SpecError for one of workloads or technology."""
+    # the baseline takes its own time, once
     if name == DELIVERED:
         return 1.0
     if name in OF_WORKLOADS or name not in METRICS:

@@ -104,9 +104,10 @@ OF_RACK: dict[str, Callable[[Upkeep], FloatLike]] = {
 }
 """Metrics of a full rack, provisioned for the workload with the highest power."""
 LOADED = ("bf16", "fp8", "fp4")
-"""Precisions with peak and full-load metrics; for one that a chip lacks, full load is without matrix units."""
+"""Precisions with peak and full-load metrics; where a chip lacks one, full load is that of the next wider."""
 
 METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
+    # geometric, so that designs rank alike whatever the baseline; a fleet's times add up, so that its mean is of shares
     "delivered_time": lambda s: geometric_mean([w.step_s / w.baseline_s for w in s.loads], s.shares),
     "served_time": lambda s: sum((w.traffic_frac * w.step_s / w.baseline_s for w in s.loads), start=jnp.zeros(())),
     "chip_energy_per_token_J": lambda s: geometric_mean([w.power_W * w.step_s / w.tokens for w in s.loads], s.shares),
@@ -177,19 +178,14 @@ def mean_speedup(
 def _full_load_W(s: State, precision: str) -> FloatLike:
     on = s.chip, s.tech, s.area, s.die_mm2, s.supply_V
     if is_traced(on):
-        return _loaded_W(precision, *on)
+        return full_load_W(s.chip, s.tech, precision, *on[2:])
     return _each_loaded_W(*jax.tree.map(np.asarray, unnamed(on)))[precision]
 
 
-def _loaded_W(
-    precision: str, chip: Chip, tech: Technology, area: Area, die_mm2: FloatLike, supply_V: FloatLike
-) -> FloatLike:
-    return full_load_W(chip, tech, precision, area, die_mm2, supply_V)
-
-
 @compiled
-def _each_loaded_W(*on: Any) -> dict[str, FloatLike]:
-    return {p: _loaded_W(p, *on) for p in LOADED}
+def _each_loaded_W(chip: Chip, tech: Technology, *on: Any) -> dict[str, FloatLike]:
+    # all at once: whoever asks for one load, a table or a limit, asks for the others next
+    return {p: full_load_W(chip, tech, p, *on) for p in LOADED}
 
 
 Metric: TypeAlias = Callable[[State], FloatLike | list[FloatLike]]

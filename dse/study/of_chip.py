@@ -50,6 +50,7 @@ def metric(name: str, system: System, workload: Workload, plan: Plan | None = No
         # speed-ups are relative to this very chip, so that a derivative is one of the chip beside itself as it was
         load = Load(e.step_s, e.power_W, base.result.step_s, tokens, np.float64(1.0), e.hottest_W)
         value = METRICS[full](_owned_state(chip_state(chip, tech, [load]), around, job))
+        # one workload, so one value
         return value[0] if isinstance(value, list) else value
 
     return of_chip
@@ -61,6 +62,7 @@ def _owned(system: System, workload: Workload) -> tuple[Economy, Job]:
     price, margin = price_and_margin(name)
     if price is not None:  # the buyer's margin over what the model says that the package costs
         margin = price / float(total_USD(silicon(system.chip, chip_technology(system.chip)).money))
+    # a pool of its own size: a job and its spares
     around = economy(system, system.chip.node, margin or 1.0, system.n_chips)
     return around, job_of(workload, system.n_chips, around.reliability)
 

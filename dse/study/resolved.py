@@ -50,6 +50,7 @@ def fields_of(raw: dict[str, Any], folder: Path, own: Own, asks: tuple[str, ...]
     except pydantic.ValidationError as error:
         raise SpecError(complaints(error, KEYS)) from error
     baseline = _baseline(spec.study)
+    # for its error alone, as the look-ups in `_baseline` are: a typo is told before anything is modelled
     package(spec.study.package)
     goal = _goal(spec.study, names)
     services, workloads = _workloads(spec, goal, folder)
@@ -169,6 +170,7 @@ def _check_workloads(spec: StudyFile, goal: str, workloads: dict[str, Any]) -> N
 
 
 def _workload(spec: TrainingTable | DecodeTable | PrefillTable, folder: Path) -> tuple[Asked, int]:
+    # 0 is how the schema says none, of chunk and cached
     given = {k: v for k, v in spec.model_dump().items() if k not in PLACED and v not in (None, 0)}
     sizes = {"batch" if k == "global_batch" else k: v for k, v in given.items()}
     beside = folder / spec.model

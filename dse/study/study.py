@@ -122,7 +122,7 @@ class Study:
     ):
         if isinstance(baseline, System):
             more |= {"name": name, "baseline": baseline, "free": free, "workloads": workloads, "limits": limits}
-            vars(self).update(vars(recorded(choices=choices, **more)))
+            vars(self).update(vars(recorded(choices=choices, **more)))  # frozen: no attribute can be set
             return
         raw: dict[str, Any] = {k: more.pop(k) for k in ("portfolio",) if k in more}
         raw |= {
@@ -177,7 +177,7 @@ class Study:
         """The convex core of the study: names and structure, without numbers."""
         asked = tuple(f.name for f in self.free), tuple(self.workloads), tuple((x.metric, x.sense) for x in self.limits)
         capped = any(math.isfinite(most_scaleup_Bps(n or self.baseline.name)) for n in self.system_names)
-        fed = float(self.baseline.chip.core.tensor.instruction_depth) > 0
+        fed = float(self.baseline.chip.core.tensor.instruction_depth) > 0  # known for units fed from registers
         ends = {(float(n.minimum_V), float(n.maximum_V)) for n in map(node, {c.node for c in self.choices})}
         return ConvexCore(*asked, self.goal, self.streams, self.own, self.shares, capped, fed, len(ends) > 1)
 

@@ -33,6 +33,7 @@ def read_axis(read: Reader, index: int, axis: AxisTable, seed: int) -> Axis:
     if kind != "sample" and (axis.linear or axis.log):
         raise At(place, f"'linear' and 'log' belong to a sample, not to {kind}")
     if kind == "sample":
+        # by place, so that a sample stays what it was when an axis is added behind it
         return _sample(read, place, axis, (seed, index))
     if kind == "zip":
         return _zip(read, place, axis.zip or {})

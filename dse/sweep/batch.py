@@ -71,12 +71,22 @@ def prepared(sweep: Sweep, points: Points) -> tuple[np.ndarray, list[Setting | s
     return member, [lower(c, sweep.folder, sweep.files) for c in distinct]
 
 
+MOST_CODES = 2**63 - 1
+"""Codes of combinations that a number holds."""
+
+
 def combinations(sweep: Sweep, points: Points) -> tuple[list[tuple[tuple[str, Any], ...]], np.ndarray]:
     """Distinct combinations of choices, and which of them each point has."""
     # one number per combination, in mixed radix; 0 is a choice that is not made
-    code = np.zeros(points.index.size, dtype=np.int64)
+    code, n_codes = np.zeros(points.index.size, dtype=np.int64), 1
     for key, values in sweep.choices.items():
-        code = code * (len(values) + 1) + points.codes[key] + 1
+        radix = len(values) + 1
+        if (
+            n_codes * radix > MOST_CODES
+        ):  # numbered anew by what is there: past 63 bits codes wrap, and two would be one
+            code = np.unique(code, return_inverse=True)[1].reshape(-1)
+            n_codes = code.size
+        code, n_codes = code * radix + points.codes[key] + 1, n_codes * radix
     distinct, first, member = np.unique(code, return_index=True, return_inverse=True)
     rows = [{k: int(points.codes[k][i]) for k in sweep.choices} for i in first]
     named = [tuple((k, sweep.choices[k][c]) for k, c in row.items() if c != UNSET) for row in rows]

@@ -64,6 +64,7 @@ class Work:
 
 def plan_work(store: Store, part: tuple[int, int] = (0, 1)) -> Work:
     """Finished and remaining shards of slice `part[0]` of `part[1]` equal slices."""
+    # every n-th one: neighbours cost alike, and slices in one piece would not
     mine = range(store.sweep.n_shards)[part[0] :: part[1]]
     if store.check_merged() is not None:
         return Work(dict.fromkeys(mine, Facts(0, 0)), (), finished=True)
@@ -93,6 +94,7 @@ def _tried(store: Store, index: int) -> Facts | Failure:
             return run_shard(store, index)
         except DseError:
             raise
+        # a user's error, raised above, is the same at every try
         except Exception as error:  # whatever it is, it may pass: the last time counts
             why = reason_of(error)
     return Failure(index, why)

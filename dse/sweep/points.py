@@ -190,7 +190,7 @@ def points(sweep: Sweep, wanted: range | np.ndarray) -> Points:
     for key, value in sweep.base:
         _set(sweep, made, key, value, np.ones(index.size, dtype=bool))
     rest = index
-    for axis in reversed(sweep.axes):
+    for axis in reversed(sweep.axes):  # the last axis is the lowest digit
         rest, digits = np.divmod(rest, axis.size)
         if index.size:
             _move(sweep, made, axis, digits)
@@ -238,9 +238,9 @@ def _unit_points(method: str, n_keys: int, size: int, seed: tuple[int, ...], fir
         return _hypercube(n_keys, size, seed)[first:end]
     sampler = qmc.Sobol(n_keys, rng=np.random.default_rng(seed))
     if first:
-        sampler.fast_forward(first)
+        sampler.fast_forward(first)  # a shard alone draws what the whole run would
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The balance properties of Sobol")
+        warnings.filterwarnings("ignore", message="The balance properties of Sobol")  # shards are parts of a design
         return sampler.random(end - first)
 
 

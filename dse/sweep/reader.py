@@ -132,6 +132,7 @@ def _exists(key: str, of_studies: bool) -> bool:
 def read_rule(read: Reader, index: int, rule: RuleTable, known: set[str]) -> Rule:
     """One rule."""
     place = ("rules", index)
+    # equal where both are given, or neither
     if rule.skip == bool(rule.settings):
         raise At(place, "give either 'set' or 'skip = true'")
     if not rule.conditions:
@@ -153,6 +154,7 @@ def _condition(read: Reader, place: tuple[str | int, ...], key: str, raw: Any) -
     return Condition(full, tuple(read.value(place, full, v) for v in (raw if isinstance(raw, list) else [raw])))
 
 
+# read once more by line, since the TOML reader of the standard library keeps no line numbers
 HEADER = re.compile(r"\s*\[(\[?)\s*([^\]]+?)\s*\]")
 PAIR = re.compile(r"\s*([A-Za-z0-9_.\"'-]+)\s*=")
 

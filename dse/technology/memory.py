@@ -38,4 +38,5 @@ class LinkGeneration(eqx.Module):
     """PHY plus controller at one end, per direction bandwidth, as placed."""
     shoreline_mm_per_Bps: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Die edge per direction bandwidth."""
+    # for tables alone: designs buy links by bandwidth, since a free number cannot count lanes
     lane_bandwidth_per_dir_Bps: Scalar = eqx.field(converter=as_float, metadata={SIGN: INERT})

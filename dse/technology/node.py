@@ -16,6 +16,7 @@ PRECISION_BITS = {"fp32": 32, "bf16": 16, "fp8": 8, "int8": 8, "fp4": 4}
 
 def rate_name(precision: str) -> str:
     """The one of `PRECISIONS` at whose rate `precision` runs: "fp8" for int8, else itself."""
+    # multipliers of eight bits serve both, as vendors' tables have it
     return "fp8" if precision == "int8" else precision
 
 
@@ -38,6 +39,7 @@ class ByPrecision(eqx.Module):
 
     def stack(self) -> FloatLike:
         """All four as a vector in the order of `PRECISIONS`, shape (4,)."""
+        # last, so that a batch keeps its axis in front
         return jnp.stack([jnp.asarray(getattr(self, p), dtype=float) for p in PRECISIONS], axis=-1)
 
 

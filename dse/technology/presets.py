@@ -108,6 +108,7 @@ def package(name: str) -> Package:
 
 def usual_package(memory_name: str) -> str:
     """Package of a chip that names none: with bridges of silicon if its memory stands beside the dies, else without."""
+    # a footprint is area on the interposer: memory on the board takes none
     return STACKED if float(memory(memory_name).footprint_mm2) > 0 else ON_BOARD
 
 

@@ -50,6 +50,7 @@ class Experts:
 
     def always_weights(self, hidden: int) -> int:
         """Weights used by every token: router, shared experts, parallel MLP, latent projections."""
+        # down and up again once per token, outside the experts: 2 hidden latent
         beside = self.n_matrices * (self.shared_ffn + self.parallel_ffn)
         return hidden * (self.n_experts + beside + 2 * self.latent)
 
@@ -59,6 +60,7 @@ class Experts:
 
     def visited_weights(self, hidden: int) -> int:
         """Entries that one token meets."""
+        # experts are of one size, so that the division is exact
         return self.always_weights(hidden) + self.expert_weights(hidden) // self.n_experts * self.per_token
 
 
@@ -149,4 +151,5 @@ class Run:
 
 def runs_of(blocks: list[Block]) -> tuple[Run, ...]:
     """Blocks grouped by kind, in order of first appearance."""
+    # where a block stands changes neither its time nor its memory: its kind and their number do
     return tuple(itertools.starmap(Run, collections.Counter(blocks).items()))

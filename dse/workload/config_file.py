@@ -74,6 +74,7 @@ class AbstractKeys:
     def key_of(self, *keys: str) -> str | None:
         """The one of `keys` that the file has, marked as read; SpecError where two of them disagree."""
         self.seen.update(keys)
+        # a null is as good as absent here; where it says something else, `optional` and `own` read it
         found = [k for k in keys if self.raw.get(k) is not None]
         if len({show(self.raw[k]) for k in found}) > 1:
             said = " and ".join(f"{self.inside}{k} = {show(self.raw[k])}" for k in found)
@@ -130,6 +131,7 @@ class Fields(AbstractKeys):
                 raise SpecError(f"{self.place}: no {named}; add it, a whole number, at least {least}")
             return default
         value = self.raw[key]
+        # True is an int to Python, and no size of anything
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise self.error(key, f"a whole number, at least {least}")
         if value > MOST_WHOLE:

@@ -90,6 +90,7 @@ class Latent(AbstractMixer):
     @override
     def n_kv(self) -> int:
         one = self.kv_rank + self.rope_dim
+        # in whole elements, since caches are counted by elements per position
         entry = -(-one // self.pool.rate) if self.pool and self.pool.rate else one
         return entry + (self.indexer.n_kv if self.indexer else 0)
 

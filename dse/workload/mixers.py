@@ -81,6 +81,7 @@ def n_index_macs(indexer: Indexer | None, cached: float, queries: float) -> floa
     """MACs per new token of the scores by which an indexer chooses."""
     if indexer is None or indexer.shared:
         return 0.0
+    # scores are of every position, pooled `rate` to one: choosing is not sparse
     seen = cached + 1.0 if queries == 1 else cached + queries / 2
     return indexer.n_heads * indexer.head_dim * seen / indexer.rate
 
@@ -135,6 +136,7 @@ class Attention(AbstractMixer):
     def n_weights(self, hidden: int) -> int:
         keys = self.n_kv_heads * self.head_dim if self.own_kv else 0
         values = self.n_kv_heads * self.value_dim if self.own_kv and not self.values_are_keys else 0
+        # all of them products of one input of width `hidden`; the last is the projection of the result
         made = self.n_heads * self.head_dim + keys + values + self.gate_width
         made += self.indexer.n_projected if self.indexer else 0
         return hidden * (made + self.n_heads * self.value_dim)

@@ -81,7 +81,7 @@ class Op:
     spread_B: float = 0.0
     """Bytes between n tile memories that share the operator, over sqrt(n)."""
     n_launches: float = 1.0
-    """Kernels or instructions streams started."""
+    """Kernels or instruction streams started."""
     stored_elements: float = 0.0
     """Weights read, which vector engines convert if products run wider than the weights are stored."""
     stored_bits: float = 16.0
@@ -173,6 +173,7 @@ def fused_attention(
     scores = Product(queries, attended, head_dim, count=heads * sequences * n_products / 2)
     values = Product(queries, head_dim, attended, count=heads * sequences * n_products / 2)
     n_scores = heads * sequences * queries * attended
+    # queries in and results out at 2 B each, keys and values once per KV head; two products forward are one such trip
     touched = sequences * head_dim * (2 * heads * queries * 2 + 2 * kv_heads * context * kv_B) * n_products / 2
     return Op(
         name="attention",
@@ -197,5 +198,6 @@ def stored_attention(
     """
     fused = fused_attention(heads, kv_heads, head_dim, queries, context, sequences, n_products, softmax_passes)
     n_scores = heads * sequences * queries * context
+    # `reuse_B` is 0 below: scores cross the memory interface whatever the tile memory holds
     moved = 2.0 * passes()["stored_score_moves"] * n_scores * n_products / 2
     return dataclasses.replace(fused, hbm_B=fused.hbm_B + moved, reuse_B=0.0, n_launches=4.0 * n_products / 2)

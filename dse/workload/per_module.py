@@ -30,6 +30,7 @@ def module_formats(raw: Mapping[str, Any], place: str) -> dict[str, str]:
     """The format of each module that the object names; SpecError for one that nobody knows."""
     found = {}
     for name, said in raw.items():
+        # true is the format of the file, false none
         if name in OWN or said is True:
             continue
         if said is False:
@@ -106,6 +107,7 @@ def part_of(name: str) -> str | None:
     first, last = inside.partition(".")[0], name.rpartition(".")[2]
     if not inside:
         return "head" if last in HEAD else "embedding" if last in TABLES else None
+    # before the others: a router stands inside the MLP, and shared experts have "experts" in their name
     if last in FEW:
         return "rest"
     if "shared" in inside:

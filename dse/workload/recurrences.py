@@ -77,6 +77,7 @@ class Recurrence(AbstractMixer):
     @property
     def n_conv(self) -> int:
         """Inputs that the short convolution remembers."""
+        # all taps but the one for the token at hand
         return self.conv_channels * max(self.conv_taps - 1, 0)
 
     @property

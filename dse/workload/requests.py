@@ -57,6 +57,7 @@ class Requests:
     @property
     def n_decoded(self) -> float:
         """Mean tokens of an answer that decode passes write: all but the first, which the prefill makes."""
+        # so that decode passes and time per output token count the same tokens
         return self.n_output - 1.0
 
     @property
@@ -163,12 +164,14 @@ def workload_of(
             raise SpecError(f"{mark}{key} {value}: give a whole number, at least 1")
     count = {k: int(v) for k, v in sizes.items() if k not in WORDS}
     if phase == "prefill":
+        # what is cached takes its place in the context
         count.setdefault("prompt", max(min(USUAL_TOKENS, model.max_context - count.get("cached", 0)), 1))
     _check_length(phase, model, count, mark)
     usual = min(USUAL_TOKENS, model.max_context)
     if phase == "training":
         precision = check_precision(str(sizes.get("precision", "bf16")))
         return Training(model, count.get("batch", TRAINING_BATCH * n_chips), count.get("sequence", usual), precision)
+    # weights as the checkpoint has them; a cache has no file, so that it is as wide as products are
     stored = check_storage(str(sizes.get("weights", model.weight_format))), check_cache(str(sizes.get("kv", "bf16")))
     if phase == "decode":
         return Decode(model, count.get("batch", DECODE_BATCH * n_chips), count.get("context", usual), *stored)

@@ -61,7 +61,7 @@ def format_of(spec: str, part: str) -> str:
 
 def n_element_bits(name: str) -> float:
     """Bits of one stored element, without its scale."""
-    own = format_of(name, "")
+    own = format_of(name, "")  # "" is no part: what is asked is the format of most
     by_name = grouped(own)
     return number(load_receipts(_FILE)[own], "bits") if by_name is None else by_name.n_bits
 

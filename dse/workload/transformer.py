@@ -110,6 +110,7 @@ class Model:
     @property
     def attention(self) -> Attention | Latent | None:
         """The attention with the longest reach, or None."""
+        # by what each keeps of an endless context, so that full attention comes before any window
         found = [m for m, _ in self.mixers if isinstance(m, Attention | Latent)]
         return max(found, key=lambda m: m.n_kept(math.inf), default=None)
 
@@ -203,6 +204,7 @@ def n_outputs(model: Model) -> int:
 
 def n_head_weights(model: Model) -> int:
     """Weights of a head of its own."""
+    # a model that scores has an output of its own, whatever the file says of tied words
     return 0 if model.tied_embeddings and not model.headless else n_outputs(model) * model.hidden
 
 

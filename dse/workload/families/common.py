@@ -58,6 +58,7 @@ def own(f: Fields, *keys: str, none: int = 0, least: int = 1) -> int:
 
     Types without a number of their own mean `none` by a missing key too.
     """
+    # a number that the file does not print is named in `filled`, so that a reader can see what was taken
     usual = absent_keys().get(f.model_type, {}).get(keys[0])
     if usual is None or any(k in f.raw for k in keys):
         return f.whole(*keys, default=none, least=least)
@@ -207,4 +208,5 @@ def typed_windows(f: Fields, n: int, width: int | None, default: list[int], *, c
 
 def every(n: int, period: int, width: int) -> list[int]:
     """Windows of `width` in all layers but every `period`-th, counted from 1."""
+    # 0 is the window of a layer that sees everything
     return [0 if (i + 1) % period == 0 else width for i in range(n)]

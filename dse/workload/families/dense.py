@@ -52,6 +52,7 @@ def late_windows(f: Fields, n: int, *, used: bool = False, first: int = 28, widt
     """Layers from `max_window_layers` on have a window, if windows are used at all (Qwen)."""
     used = f.flag("use_sliding_window", default=used)
     w = f.optional("sliding_window", width) if used else 0
+    # files say how wide windows are even where no layer has one
     f.skip("sliding_window", "max_window_layers")
     whole = f.whole("max_window_layers", default=first, least=0) if used else n
     return typed_windows(f, n, w, [w if i >= whole else 0 for i in range(n)])
@@ -267,6 +268,7 @@ def hyperclovax(f: Fields) -> Body:
     return gated(f, norms=4 if f.flag("use_post_norm", default=True) else 2)
 
 
+# `kv`, `head_dim` and windows are what the library's type has where a file lacks the key, not sizes of any model
 DENSE: dict[str, Builder] = {
     "llama": gated,
     "mistral": partial(gated, kv=8, windows=partial(all_windows, width=4096)),

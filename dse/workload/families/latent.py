@@ -156,7 +156,7 @@ def minicpm3(f: Fields) -> Body:
 
 
 def longcat(f: Fields) -> Body:
-    """LongCat-Flash: two attentions and two dense MLPs per layer, and experts beside the second half."""
+    """LongCat-Flash: two attentions and two dense MLPs per layer, and experts beside one of the MLPs."""
     n, zero = f.layers("num_layers", "num_hidden_layers"), f.whole("zero_expert_num", default=256, least=0)
     f.fixed("zero_expert_type", "identity")
     moe = experts(f, ROUTED, ("moe_topk", *TOP), ("expert_ffn_hidden_size", *WIDTH), per_token=12)

@@ -11,7 +11,7 @@ from dse.core.provenance import number
 from dse.economy.fleet_run import fleet_run, goodput_by_size, simulated
 from dse.economy.job import job_of
 from dse.economy.knobs import Turned, band, knobs, turn, turned
-from dse.economy.owning import capital_parts, deal, hours, package_USD, purchase, token_upkeep
+from dse.economy.owning import capital_parts, deal, hours, package_USD, purchase, rented_deal, token_upkeep
 from dse.economy.presets import host, observed
 from dse.economy.server import Rack
 from dse.hardware.presets import system
@@ -31,6 +31,12 @@ def llama_3():
     run = observed("llama-3-405b")
     s = system("dgx-h100", int(number(run, "n_chips")))
     return fleet_run(s, LLAMA, number(run, "duration_s"), parse_plan("tp=8,pp=8,dp=256,interleave=8,recompute=full"))
+
+
+def test_a_tenant_loses_dies_of_the_published_area():
+    # an H200 has no price here, so that it can only be rented: its die is H100's 814 mm2, not the 974 of the model
+    d, told = rented_deal(system("hgx-h200"))
+    assert float(d.die_mm2) == 814.0 and "guess" in told
 
 
 def test_llama_3_interruptions_and_goodput(llama_3, capsys):

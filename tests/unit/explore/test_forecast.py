@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 
 from dse.core.errors import SpecError
 from dse.explore.forecast import load_forecast, worlds
 from dse.explore.readings import ANNOUNCED, OPEN, limits_of
+from dse.explore.unknowns import draw, unknowns
 from dse.study.metrics import LOADS
 
 SHIPPED = Path(__file__).parents[3] / "sweeps" / "forecast_trainium4.toml"
@@ -46,6 +48,19 @@ def test_budgets_stay_in_their_ranges_and_announced_ratios_are_met(asked):
         least, most = senses[metric, "at_least"], senses[metric, "at_most"]
         assert np.all(most >= least)
         assert np.mean(most < 2 * least) == pytest.approx(asked.built_frac, abs=0.01)
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_budgets_know_nothing_of_the_facts(asked, seed):
+    # both hypercubes once came of one seed: a large TDP went with dear energy (rank correlation .77), silicon with area
+    n = 1000
+    w, facts = worlds(asked, n, seed), draw(unknowns(asked.study), n, seed)
+    words = [[list(shares).index(x) for x in w.supply[what]] for what, shares in asked.supply.items()]
+    own = np.column_stack([w.limits, w.tdp_W, [LOADS.index(r) for r in w.reading], *words])
+    ranks = rankdata(np.hstack([own[:, np.ptp(own, axis=0) > 0], facts.scores]), axis=0)
+    k = ranks.shape[1] - facts.scores.shape[1]
+    chance = np.corrcoef(ranks, rowvar=False)[:k, k:]
+    assert np.abs(chance).max() < 5.0 / math.sqrt(n - 1)  # standard errors of no correlation
 
 
 def test_same_seed_same_worlds(asked):

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from dse.calibrate.error_groups import with_dimensions
+from dse.calibrate.error_groups import fifths, with_dimensions
 from dse.report.multiples import multiples_figure, title
 from dse.report.style import plt
 
@@ -59,3 +59,9 @@ def test_every_panel_has_ticks_that_can_be_read():
     assert min(len(t) for t in ticks) >= 2
     assert "1M" in words and max(len(w) for w in words) <= 5
     assert [ax.get_xlabel() for ax in shown[:3]] == ["measured [s]", "measured [s]", ""]
+
+
+def test_fifths_have_a_fifth_of_the_points_each():
+    x = pd.Series(range(1, 11))
+    at, middle = fifths(x, 2.0 * x)
+    assert at.tolist() == [1.5, 3.5, 5.5, 7.5, 9.5] and middle.tolist() == [3.0, 7.0, 11.0, 15.0, 19.0]

@@ -9,8 +9,9 @@ import pytest
 import dse
 from dse.physics.power import foreign_frac
 from dse.study.metrics import METRICS, chip_state
-from dse.sweep.batch import NO_NUMBER, TOO_BIG, TOO_FAST, TOO_HOT, evaluate_points
-from dse.sweep.points import points
+from dse.sweep.batch import NO_NUMBER, TOO_BIG, TOO_FAST, TOO_HOT, combinations, evaluate_points
+from dse.sweep.keys import COUNTS
+from dse.sweep.points import ListAxis, Sweep, points
 from dse.sweep.spec import load_sweep
 
 pytestmark = pytest.mark.slow
@@ -24,6 +25,16 @@ def changed(chip, made, i):
     """The chip of a point; all cores of an A100 share its L2, so that other numbers of them do."""
     values = [np.asarray(made.numbers[k][i]) for k in ("hbm_bandwidth_Bps", "clock_Hz", "n_cores", "n_cores")]
     return eqx.tree_at(lambda c: [c.hbm_bandwidth_Bps, c.clock_Hz, c.n_cores, c.cores_per_pool], chip, values)
+
+
+def test_combinations_beyond_63_bits_stay_apart(tmp_path):
+    # seven lists of 1,023 values are 1,024^7 = 2^70 codes: what comes before them was lost, and 8 chips ran as 4
+    rows = tuple((i,) * 7 for i in range(1, 1024))
+    axes = (ListAxis(("chips",), ((4,), (8,))), ListAxis(COUNTS[1:], rows))
+    sweep = Sweep("many", "", tmp_path, False, (), axes, (), (), 0, 2046, ())
+    distinct, member = combinations(sweep, points(sweep, range(2046)))
+    assert len(distinct) == len(np.unique(member)) == 2046
+    assert all(dict(distinct[m])["chips"] == (4 if i < 1023 else 8) for i, m in enumerate(member))
 
 
 def test_a_point_is_what_evaluate_says(write):

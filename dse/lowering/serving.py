@@ -132,7 +132,7 @@ def pass_demand(
         window_micro=0.5,  # no gradients to hide, so that any part of a pass gives the same time
         optimizer_B=0.0,
         macs=macs,
-        memory_B=memory_B(plan, workload).total,
+        memory_B=memory_B(plan, workload, n_each=n_each).total,
         tokens=workload.batch * new,
         model_FLOP=_model_FLOP(workload, cached, new) / system.n_chips,
         rate=array.rates[array.executed(products_of(workload))],

@@ -16,7 +16,7 @@ from ..workload.blocks import Run
 from ..workload.latent import Latent
 from ..workload.mixers import AbstractMixer, Attention
 from ..workload.module_names import WIDE
-from ..workload.storage import format_of, n_element_bits, storage_names
+from ..workload.storage import file_type, format_of, is_whole_file, n_element_bits
 from ..workload.transformer import Model
 from .published_models import known_model
 from .reading import row_number, row_text, weights_only
@@ -78,7 +78,7 @@ def row_storage(row: Any, chip: Chip) -> tuple[str, str]:
     weights = re.search(r"weights (\w+)", said)
     if weights and weights.group(1) in ("int8", "int4"):
         return weights.group(1), ""
-    by_name = next((w for w in re.findall(r"\b(?:i?q\d\w+|nf4)\b", said) if w in storage_names()), "")
+    by_name = file_type(said) or ("nf4" if re.search(r"\bnf4\b", said) else "")
     if by_name or re.search(r"1\.58[ -]?bit|ternary", said):
         return by_name or "ternary", ""
     if re.search(r"fp4", said):
@@ -111,12 +111,8 @@ def checkpoint(narrow: str, model: Model, stack: str) -> tuple[str, str]:
     if n_element_bits(format_of(model.weight_format, "experts")) == bits:
         return model.weight_format, "bf16"
     kept = "fp8" if "fp" in narrow and stack not in FIXED_SHAPES else "bf16"
-    wide = ("rest",) if re.match(WHOLE_FILE, narrow) else WIDE
+    wide = ("rest",) if is_whole_file(narrow) else WIDE
     return ",".join((narrow, *(f"{p}=bf16" for p in wide))), kept
-
-
-WHOLE_FILE = r"i?q\d"
-"""Types of GGUF: bits of a whole file, tables included."""
 
 
 SIXTEEN_BIT = r"bf16|fp16|float16|bfloat16|half|16[- ]?bit|not stated|default|auto|unknown"

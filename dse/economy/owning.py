@@ -47,7 +47,7 @@ class Deal(AbstractShown, eqx.Module):
 
 
 class Purchase(AbstractShown, eqx.Module):
-    """Cost of a chip in its rack: package, server, cost per second, capital, mean power."""
+    """Cost of a chip in its rack: package, server, cost per second, capital."""
 
     money: Money
     owned: Owned
@@ -55,8 +55,6 @@ class Purchase(AbstractShown, eqx.Module):
     """Cost per second by part, at the owner's mean chip power."""
     capital_USD: FloatLike
     """Purchase price of one chip with its share of server, network and rack."""
-    mean_chip_W: FloatLike
-    """Mean power of one chip over its life, for the electricity cost."""
 
 
 def published_die(chip: Chip) -> Sourced | None:
@@ -126,7 +124,7 @@ def purchase(d: Deal) -> Purchase:
     mean = limit * own.average_power_frac
     drawn = server_W(mean, host, switch_W(d.chip, d.economy.rack))
     rate = chip_rate(capital, rack.provisioned_W, drawn, own, d.economy.recovery)
-    return Purchase(package_USD(d), rack, rate, capital, mean)
+    return Purchase(package_USD(d), rack, rate, capital)
 
 
 @jax.jit

@@ -13,7 +13,7 @@ from ..hardware.chip import Chip, peak_FLOPps
 from ..hardware.own_chip import short_name
 from ..hardware.presets import chip_system
 from ..hardware.system import System
-from ..lowering.plan import ORDERS
+from ..lowering.plan_keys import ORDERS
 from ..lowering.served import asked_demand, phase_under
 from ..lowering.tiling import array_shape
 from ..optimize.solution import Solution, WorkloadReport

@@ -14,7 +14,7 @@ from ..core.text import label, quantity_text, span, unit_of
 from ..economy.presets import rents
 from ..explore.unknowns import scope_of
 from ..hardware.own_chip import is_own
-from ..study.basis import SHARED, Basis, basis_of, chip_basis, study_basis
+from ..study.basis import SHARED, Basis, basis_of, chip_basis, storage_basis, study_basis
 from .subject import Subject
 
 TOPICS = ("time", "power", "area", "money")
@@ -32,7 +32,7 @@ def topic_of(b: Basis) -> str:
     unit, name = unit_of(b.fact.name), b.fact.name
     if "USD" in name or any(w in name for w in OF_MONEY) or unit == "per_mm2":
         return "money"
-    if b.thing in SHARED or b.thing.startswith("calibration"):
+    if b.thing in SHARED or b.thing.startswith(("calibration", "storage")):
         return "time"
     if unit in SPENT:
         return "power"
@@ -73,15 +73,18 @@ def receipts_of_choice(subject: Subject, choice: int) -> dict[str, Any]:
     return {"kinds": KINDS, **by_topic(study_basis(subject.study, subject.study.choices[choice]))}
 
 
-def receipts_of_served(chip: str, system: str, calibration: str) -> dict[str, Any]:
-    """Every fact behind the serving curve of a chip, by topic, and the works they cite; rents are about money."""
+def receipts_of_served(chip: str, system: str, calibration: str, *stored: str) -> dict[str, Any]:
+    """Every fact behind the serving curve of a chip, by topic, and the works they cite; rents are about money.
+
+    `stored`: how weights and cache are, as in `storage_basis`.
+    """
     own = chip_basis(chip)
     made = {b.fact.name: str(b.fact.value) for b in own}
     parts = [f"{kind} {made[fact]}" for kind, fact in TECHNOLOGY.items() if fact in made]
     named = [f"system {system}"] if not is_own(system) else []
     facts = [b for thing in (*named, f"calibration {calibration}", *SHARED, *parts) for b in basis_of(thing)]
     paid = [Basis(f"rent of {chip}", f) for f in rents(chip).values()]
-    return by_topic([*own, *facts, *paid])
+    return by_topic([*own, *facts, *storage_basis(*stored), *paid])
 
 
 def receipts_of_unknowns(subject: Subject, names: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -187,13 +187,16 @@ def servings_in(results: Roots, own: tuple[str, ...] = ()) -> dict[str, Any]:
 def serving_lines(a: dict[str, Any], own: tuple[str, ...]) -> dict[str, Any]:
     """Curves as `dse serve` gives them, only what is drawn; receipts of presets and of the chips in `own`."""
     names = ("tpot_s", "ttft_s", "chip_tokens_per_s", "tokens_per_J", "million_tokens_USD", "batch", "n_chips", "plan")
+    stored = str(a["weights"]), str(a["kv"])
     known = (*chip_names(), *own)  # a file may name a chip that this session may not read
     chips = {
         chip: {
             "system": c["system"],
             "calibration": c["calibration"],
             "curve": [{n: p[n] for n in names} for p in c["curve"]],
-            "receipts": receipts_of_served(chip, str(c["system"]), str(c["calibration"])) if chip in known else None,
+            "receipts": receipts_of_served(chip, str(c["system"]), str(c["calibration"]), *stored)
+            if chip in known
+            else None,
         }
         for chip, c in a["chips"].items()
     }

@@ -16,7 +16,8 @@ from .activations import Footprint, balanced_stages, end_layers, footprint
 from .collective import Reference
 from .linears import Shard
 from .memory import WEIGHT_B, memory_B
-from .plan import ORDERS, Plan, check_plan, n_forward_runs, n_micro_batches
+from .plan import Plan, check_plan, n_forward_runs, n_micro_batches
+from .plan_keys import ORDERS
 from .serving import pass_demand
 from .software import framework, moves, usual_software
 from .step_demand import StepDemand, TrafficDemand, traffic_demand

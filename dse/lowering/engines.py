@@ -134,31 +134,41 @@ def decode_of(requests: Requests, shape: Shape, n_sequences: int, context: int) 
     return decode, dataclasses.replace(shape.plan, micro_batch=n_sequences)
 
 
-def _decode_memory(requests: Requests, shape: Shape, n_sequences: int, context: int) -> Memory:
+def _decode_memory(requests: Requests, shape: Shape, n_sequences: int, context: int, n_each: int) -> Memory:
     decode, plan = decode_of(requests, shape, n_sequences, context)
-    return memory_B(plan, decode)
+    return memory_B(plan, decode, n_each=n_each)
 
 
-def writer_memory(requests: Requests, shape: Shape, n_sequences: int, quantile_frac: float) -> Memory:
+def writer_memory(
+    requests: Requests, shape: Shape, n_sequences: int, quantile_frac: float, n_drafted: int = 0
+) -> Memory:
     """HBM of the fullest chip: weights, working set, one prompt, and a cache for the peak number of sequences.
 
-    The peak is that of a Poisson number (see `steady`) with the mean context; at least the longest request alone.
+    The peak is that of a Poisson number (see `steady`) with the mean context; at least the longest request alone. The
+    cache has blocks for `n_drafted` tokens after the last of every sequence.
+    Assumes: who drafts needs no memory of its own, as heads or n-grams nearly do.
     """
     # sequences are at random places of their lives: the mean context fills memory, not the longest
-    mean = _decode_memory(requests, shape, n_sequences, requests.mean_context)
-    longest = _decode_memory(requests, shape, 1, requests.longest)
+    mean = _decode_memory(requests, shape, n_sequences, requests.mean_context, n_drafted + 1)
+    longest = _decode_memory(requests, shape, 1, requests.longest, n_drafted + 1)
     peak = float(n_peak(np.asarray(float(n_sequences)), np.asarray(NormalDist().inv_cdf(quantile_frac))))
     # one more: a prompt that is read has its cache already, and joins the sequences after its first token
     cache = max(mean.kv_B * (peak + 1.0) / n_sequences, longest.kv_B)
     return dataclasses.replace(mean, kv_B=cache)
 
 
-def batch_sizes(requests: Requests, shape: Shape, quantile_frac: float) -> Iterator[tuple[int, Memory]]:
+def batch_sizes(
+    requests: Requests, shape: Shape, quantile_frac: float, n_drafted: int = 0
+) -> Iterator[tuple[int, Memory]]:
     """Sequences per rank from 1 in powers of two, and the most that memory holds, each with its memory."""
     room, best = float(usable_B(shape.system.chip)), 0
+
+    def need(size: int) -> Memory:
+        return writer_memory(requests, shape, size, quantile_frac, n_drafted)
+
     size = 1
     while size <= MAX_SEQUENCES:
-        memory = writer_memory(requests, shape, size, quantile_frac)
+        memory = need(size)
         if memory.total > room:
             break
         yield size, memory
@@ -166,10 +176,10 @@ def batch_sizes(requests: Requests, shape: Shape, quantile_frac: float) -> Itera
     low, high = best, min(size, MAX_SEQUENCES)  # the last that fits and the first that does not
     while best and high - low > 1:
         middle = (low + high) // 2
-        fits = writer_memory(requests, shape, middle, quantile_frac).total <= room
+        fits = need(middle).total <= room
         low, high = (middle, high) if fits else (low, middle)
     if low > best:
-        yield low, writer_memory(requests, shape, low, quantile_frac)
+        yield low, need(low)
 
 
 def writers(
@@ -179,7 +189,7 @@ def writers(
     found = []
     for shape in every:
         array = array_shape(shape.system.chip.core.tensor)
-        for n, memory in batch_sizes(requests, shape, quantile_frac):
+        for n, memory in batch_sizes(requests, shape, quantile_frac, policy.n_drafted):
             # batches ascend, so that all that follow are too large as well
             if n * shape.plan.dp > policy.max_sequences:
                 break

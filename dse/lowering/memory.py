@@ -155,12 +155,16 @@ def weight_B(workload: Training) -> float:
     return min(PRECISION_BITS[workload.precision] / 8, float(WEIGHT_B)) if frozen else float(WEIGHT_B)
 
 
-def _serving_memory(plan: Plan, workload: Serving) -> Memory:
-    """Weights at their stored width, the replica's KV cache and the working set of one pass and the logits."""
-    model, sequences, p = workload.model, workload.batch / plan.dp, rank_pass(workload, plan)
+def _serving_memory(plan: Plan, workload: Serving, n_each: int) -> Memory:
+    """Weights at their stored width, the replica's KV cache and the working set of one pass and the logits.
+
+    A decode pass over `n_each` tokens of a sequence needs room for all of them before it knows which stay.
+    """
+    model, sequences, p = workload.model, workload.batch / plan.dp, rank_pass(workload, plan, n_each)
     stored = workload.weight_precision
     weights = sum(stored_B(format_of(stored, part)) * n for part, n in chip_weights(plan, model).items())
-    context = workload.context if isinstance(workload, Decode) else workload.cached + workload.prompt
+    # the newest token is one of the context, those drafted after it are not
+    context = workload.context + n_each - 1 if isinstance(workload, Decode) else workload.cached + workload.prompt
     blocks = padded(context, n_kv_block_tokens())
     cache = sequences * _cache_B(plan, model, blocks, workload.kv_precision)
     # The residual stream and its norm are whole on every rank; the rest of a layer's tensors are split.
@@ -170,8 +174,10 @@ def _serving_memory(plan: Plan, workload: Serving) -> Memory:
     return Memory(weights, 0.0, 0.0, working, cache)
 
 
-def memory_B(plan: Plan, workload: Workload, footprint: Footprint = FUSED) -> Memory:
+def memory_B(plan: Plan, workload: Workload, footprint: Footprint = FUSED, n_each: int = 1) -> Memory:
     """HBM bytes by kind on the fullest chip under a valid plan; `footprint` is that of the training software.
+
+    `n_each` tokens of every sequence in a decode pass: more than one where drafted tokens are verified.
 
     Training: 2 B per weight (bf16), 4 B of gradients and 12 B of Adam states in fp32, the latter over dp with ZeRO-1;
     8-bit products keep 8-bit inputs. Inference: weights at `weight_precision` (below 16 bits with one 8-bit scale per
@@ -183,4 +189,4 @@ def memory_B(plan: Plan, workload: Workload, footprint: Footprint = FUSED) -> Me
         # the first stage holds most micro batches in flight, the last the logits; those between hold no more
         ends = sorted({0, plan.pp - 1})
         return max((_stage_memory(plan, workload, footprint, i) for i in ends), key=lambda m: m.total)
-    return _serving_memory(plan, workload)
+    return _serving_memory(plan, workload, n_each)

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
-import re
 
 from ..core.errors import PlanError
 from ..core.frames import AbstractShown
 from ..hardware.system import System
 from ..workload.transformer import Model, Serving, Training, Workload
 from . import plan_sizes
+from .plan_keys import KEYS, RECOMPUTE, check_value, read_pairs, written
 
-RECOMPUTE = ("none", "selective", "full")
-"""Activation recomputation in the backward pass: nothing, attention scores, whole layers."""
-ZERO = (0, 1, 2, 3)
-"""ZeRO stage, sharded over replicas: nothing, optimizer states, also gradients, also weights (FSDP)."""
-SCHEDULES = ("1f1b", "zb")
-"""Pipeline schedules: one-forward-one-backward (1F1B), and zero bubble (weight gradients fill the drain)."""
-ORDERS = ("turn", "stream")
-"""Operators of a block one after the other ("turn"), or with weights prefetched into free SRAM ("stream")."""
 MICRO_BATCHES = (1, 2, 4, 8)
 """Micro batches that the enumeration tries."""
 
@@ -40,9 +31,9 @@ class Plan(AbstractShown):
     interleave: int = 1
     """Virtual pipeline stages per device; 1 is plain 1F1B."""
     zero: int = 1
-    """ZeRO stage, one of `ZERO`."""
+    """ZeRO stage, one of `plan_keys.ZERO`."""
     recompute: str = "selective"
-    """One of `RECOMPUTE`."""
+    """One of `plan_keys.RECOMPUTE`."""
     cp: int = 1
     """Context-parallel ranks: each has a part of every sequence."""
     ep: int = 1
@@ -50,9 +41,9 @@ class Plan(AbstractShown):
     sequence_parallel: bool = True
     """Whether norms and residuals are split over tensor ranks (all-gather, reduce-scatter instead of all-reduce)."""
     schedule: str = "1f1b"
-    """One of `SCHEDULES`."""
+    """One of `plan_keys.SCHEDULES`."""
     order: str = "turn"
-    """One of `ORDERS`."""
+    """One of `plan_keys.ORDERS`."""
     offload: bool = False
     """Whether activations are offloaded to host memory; the traffic is assumed to be hidden."""
     recompute_frac: float = 1.0
@@ -67,43 +58,6 @@ class Plan(AbstractShown):
 
 
 _FIELDS = {"micro": "micro_batch"} | {f.name: f.name for f in dataclasses.fields(Plan) if f.name != "micro_batch"}
-_WORDS = {"recompute": RECOMPUTE, "schedule": SCHEDULES, "order": ORDERS}
-_KEYS = ("tp", "pp", "dp", "micro", "interleave", "zero", "recompute", "cp", "ep", "schedule", "order")
-"""Keys of plan texts in order; what only rows of measurements set (`offload`, `n_copies`, ...) has none."""
-
-
-def _near(word: str, known: tuple[str, ...]) -> str:
-    """The nearest of `known` as a question, or an empty text."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def _check_field(key: str, value: object) -> None:
-    """PlanError unless `value` is valid for the field of `key` regardless of model and system."""
-    if key in _WORDS:
-        if value not in _WORDS[key]:
-            near = _near(str(value), _WORDS[key])
-            raise PlanError(f"plan: {key}={value} is not one of {', '.join(_WORDS[key])}{near}")
-    elif key == "zero":
-        if isinstance(value, bool) or value not in ZERO:
-            raise PlanError(f"plan: zero={value} is not one of {', '.join(map(str, ZERO))}")
-    elif not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise PlanError(f"plan: {key}={value} is not allowed; give a whole number, at least 1")
-
-
-def _pair(part: str) -> tuple[str, int | str]:
-    """Key and value of one `key=value`, or PlanError."""
-    key, equals, text = (s.strip() for s in part.partition("="))
-    if not equals:
-        raise PlanError(f"plan: '{part.strip()}' is not key=value; write for example tp=8,pp=4,dp=2")
-    if key not in _KEYS:
-        raise PlanError(f"plan: unknown key '{key}'; allowed: {', '.join(_KEYS)}{_near(key, _KEYS)}")
-    if key not in _WORDS and not re.fullmatch(r"-?[0-9]{1,9}", text):
-        allowed = "0 to 3" if key == "zero" else "a whole number, at least 1 and below 1e9"
-        raise PlanError(f"plan: {key}={text} is not allowed; give {allowed}")
-    value = text if key in _WORDS else int(text)
-    _check_field(key, value)
-    return key, value
 
 
 def parse_plan(text: str) -> Plan:
@@ -115,20 +69,14 @@ def parse_plan(text: str) -> Plan:
     Raises:
         PlanError: an unknown or repeated key, or a value out of range; names the key and the allowed values.
     """
-    values: dict[str, int | str] = {}
-    for part in text.split(","):
-        key, value = _pair(part)
-        if key in values:
-            raise PlanError(f"plan: key '{key}' appears twice ({values[key]} and {value}); keep one")
-        values[key] = value
-    return Plan(**{_FIELDS[k]: v for k, v in values.items()})  # type: ignore[arg-type]
+    return Plan(**{_FIELDS[k]: v for k, v in read_pairs(text).items()})  # type: ignore[arg-type]
 
 
 def plan_text(plan: Plan) -> str:
     """`plan` as a text for `parse_plan`: sizes and micro batch always, other keys if not the default."""
     default = Plan()
-    pairs = {k: (getattr(plan, _FIELDS[k]), getattr(default, _FIELDS[k])) for k in _KEYS}
-    return ",".join(f"{k}={v}" for k, (v, usual) in pairs.items() if k in _KEYS[:4] or v != usual)
+    pairs = {k: (getattr(plan, _FIELDS[k]), getattr(default, _FIELDS[k])) for k in KEYS}
+    return ",".join(written(k, v) for k, (v, usual) in pairs.items() if k in KEYS[:4] or v != usual)
 
 
 def layers_per_stage(plan: Plan, model: Model) -> int:
@@ -205,8 +153,8 @@ def check_plan(plan: Plan, workload: Workload, system: System) -> None:
     Source: [narayanan2021megatron] section 2: interleaved schedules need micro batches in multiples of the stages;
     [shoeybi2019] section 3: heads and MLP columns over tensor ranks.
     """
-    for key in _KEYS:
-        _check_field(key, getattr(plan, _FIELDS[key]))
+    for key in KEYS:
+        check_value(key, getattr(plan, _FIELDS[key]))
     rules = [_size_rule(plan, system), *plan_sizes.tensor_rules(plan.tp, workload.model, system)]
     if isinstance(workload, Training):
         rules += _training_rules(plan, workload)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..core.types import host_record
 from ..hardware.system import System
+from ..workload.storage import stored_B
 from ..workload.transformer import (
     Decode,
     Serving,
@@ -69,13 +70,18 @@ def _tensor_traffic(workload: Serving, plan: Plan, p: Pass, system: System, laye
 
 
 def _context_traffic(workload: Serving, plan: Plan, p: Pass, system: System, layers: float, ref: Reference) -> Traffic:
-    """Keys and values that go around context ranks in prefill [liu2023ring]; decode exchanges results instead."""
+    """Keys and values that go around context ranks in prefill; decode exchanges results instead.
+
+    Source: [liu2023ring] for the ring; [yang2024contextparallel] pass-KV for cached positions in it.
+    Assumes: a chunk's own keys and values travel in the 16 bit that they are made in, cached ones as they are stored.
+    """
     if isinstance(workload, Decode) or plan.cp == 1:
         return Traffic()
     model = workload.model
     width = sum(share * ring_width(m, plan.tp, latent=True) for m, share in model.working_mixers)
     # cached positions go around too: every rank's queries meet all of them
-    volume = p.sequences * p.n_context * width * ACTIVATION_B
+    each_B = p.queries * ACTIVATION_B + p.cached * stored_B(workload.kv_precision)
+    volume = p.sequences * width * each_B
     return across_gather(*spread(system.fabric, plan.tp, plan.cp), volume, ref).times(layers)
 
 
@@ -132,7 +138,7 @@ def pass_demand(
         window_micro=0.5,  # no gradients to hide, so that any part of a pass gives the same time
         optimizer_B=0.0,
         macs=macs,
-        memory_B=memory_B(plan, workload).total,
+        memory_B=memory_B(plan, workload, n_each=n_each).total,
         tokens=workload.batch * new,
         model_FLOP=_model_FLOP(workload, cached, new) / system.n_chips,
         rate=array.rates[array.executed(products_of(workload))],

@@ -21,7 +21,8 @@ from ..core.program import compiled
 from ..core.types import FloatLike, stack_records
 from ..evaluation.host import plan_steps_s
 from ..hardware.chip import Chip
-from ..lowering.plan import ORDERS, Plan
+from ..lowering.plan import Plan
+from ..lowering.plan_keys import ORDERS
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..physics.calibration import Calibration

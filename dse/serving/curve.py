@@ -158,7 +158,7 @@ def serving_curve(
     shapes = make.shapes(system, requests)
     writers = make.writers(requests, shapes, policy, promise.quantile_frac, ref)
     if not writers:
-        raise PlanError(_misfit(system, requests, shapes, promise.quantile_frac))
+        raise PlanError(_misfit(system, requests, shapes, promise.quantile_frac, policy.n_drafted))
     menu = _menu(requests, writers, shapes, policy, ref)
     costs = batched_costs(_demands(menu), system, tech, c)
     engine = _engines(menu, requests, policy, float(c.request_s))
@@ -166,12 +166,12 @@ def serving_curve(
     return Curve(system, requests, promise, policy, c, menu, costs, points)
 
 
-def _misfit(system: System, requests: Requests, shapes: list[Shape], quantile_frac: float) -> str:
+def _misfit(system: System, requests: Requests, shapes: list[Shape], quantile_frac: float, n_drafted: int) -> str:
     """Why nothing can serve: no plan, or the leanest one's shortfall."""
     name, chips = requests.model.name, system.n_chips
     if not shapes:
         return f"no plan divides {name} over {chips} or fewer chips of {system.name}; choose another number of chips"
-    need = {s: make.writer_memory(requests, s, 1, quantile_frac) for s in shapes}
+    need = {s: make.writer_memory(requests, s, 1, quantile_frac, n_drafted) for s in shapes}
     shape = min(need, key=lambda s: need[s].total)
     m, have = need[shape], float(usable_B(system.chip))
     return (

@@ -25,7 +25,9 @@ from ..lowering.software import COMPILED, FUSED, framework_receipts, move_receip
 from ..physics.calibration import calibration_receipts
 from ..technology.presets import DIE_TO_DIE, receipts
 from ..workload.op import pass_receipts
-from ..workload.storage import storage_receipts
+from ..workload.requests import Asked, FreeBatch
+from ..workload.storage import format_receipts, formats_of
+from ..workload.transformer import Training
 from .design import Choice
 from .study import Study, names_of_fits
 
@@ -36,7 +38,6 @@ SHARED: dict[str, Callable[[], list[Sourced]]] = {
     "moved in training": lambda: move_receipts(COMPILED),
     "moved in training on GPUs": lambda: move_receipts(FUSED),
     "element passes": pass_receipts,
-    "storage": storage_receipts,
     "framework": framework_receipts,
 }
 """Facts that all chips share."""
@@ -44,6 +45,7 @@ KINDS: dict[str, Callable[[str], list[Sourced]]] = {
     "chip": chip_receipts,
     "system": system_receipts,
     "calibration": calibration_receipts,
+    "storage": format_receipts,
 }
 """Kinds of thing whose facts neither technology nor the economy keeps."""
 
@@ -75,6 +77,17 @@ def calibration_basis(name: str) -> list[Basis]:
     """Facts of a calibration, and of the shares, passes and launches that all chips use."""
     shared = [Basis(thing, f) for thing, facts in SHARED.items() for f in facts()]
     return [*(Basis(f"calibration {name}", f) for f in calibration_receipts(name)), *shared]
+
+
+def storage_basis(*specs: str) -> list[Basis]:
+    """Facts of the formats that weights and caches are stored in, from texts such as `bf16,experts=mxfp4`."""
+    return [Basis(f"storage {name}", f) for name in formats_of(*specs) for f in format_receipts(name)]
+
+
+def _stored(workload: Asked) -> tuple[str, ...]:
+    """How a workload stores weights and cache; training, whose states are as wide as its sources say, names none."""
+    phase = workload.of if isinstance(workload, FreeBatch) else workload
+    return () if isinstance(phase, Training) else (phase.weight_precision, phase.kv_precision)
 
 
 def technology_basis(node: str, memory: str, link: str, package: str) -> list[Basis]:
@@ -114,7 +127,8 @@ def study_basis(study: Study, choice: Choice | None) -> list[Basis]:
     own = technology_basis(baseline.node, baseline.hbm, baseline.link, study.package)
     owned = [b for c in chosen for b in around_basis(study, c)]
     fits = [b for name in names_of_fits(study) for b in calibration_basis(name)]
-    every = [*made, *fits, *chip_basis(baseline.name), *own, *owned]
+    stored = storage_basis(*(spec for w, _ in study.workloads.values() for spec in _stored(w)))
+    every = [*made, *fits, *stored, *chip_basis(baseline.name), *own, *owned]
     # chips of several choices share nodes and links
     return list({(b.thing, b.fact.name): b for b in every}.values())
 

@@ -50,6 +50,9 @@ def grouped(name: str) -> Grouped | None:
     return Grouped(float(bits), shared / size)
 
 
-def group_receipts() -> list[Sourced]:
-    """Receipts of what a group has beside its elements."""
-    return [fact for facts in load_receipts(_FILE).values() for fact in facts.values()]
+def group_receipts(name: str) -> list[Sourced] | None:
+    """Receipts of what a group of this format has beside its elements; None where the name describes no format."""
+    if grouped(name) is None:
+        return None
+    found = _GROUPED.fullmatch(name)
+    return list(load_receipts(_FILE)[KINDS[found.group(3)]].values()) if found else []

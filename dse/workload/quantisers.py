@@ -5,14 +5,13 @@ Source: keys as in [wolf2020transformers] release 5.24, quantizers; Quark's and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..core.errors import SpecError
 from .config_file import show
 from .grouped import grouped
-from .storage import storage_names
+from .storage import file_type, storage_names
 
 Raw = dict[str, Any]
 
@@ -162,8 +161,7 @@ def _ternary(raw: Raw, place: str) -> str:
 
 def _of_file(raw: Raw, place: str) -> str:
     """The type in the name of a GGUF file, such as `model-Q4_K_M.gguf`."""
-    words = re.split(r"[^a-z0-9_]+", str(raw.get("gguf_file", "")).lower())
-    found = next((w for w in words if w in storage_names()), None)
+    found = file_type(str(raw.get("gguf_file", "")))
     if found is None:
         raise unknown(raw, place, "gguf_file", "a name with a type such as Q4_K_M")
     return found

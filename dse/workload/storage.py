@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
 from ..core.errors import SpecError
-from ..core.provenance import Sourced, load_receipts, number, text
-from .grouped import PRODUCTS, grouped
+from ..core.provenance import Sourced, load_receipts, number, pick, text
+from .grouped import PRODUCTS, group_receipts, grouped
 
 _FILE = Path(__file__).parent / "data" / "storage.toml"
 
@@ -82,6 +83,28 @@ def own_products(name: str) -> str:
     return PRODUCTS if grouped(own) else text(load_receipts(_FILE)[own], "products")
 
 
-def storage_receipts() -> list[Sourced]:
-    """Receipts of all formats."""
-    return [fact for facts in load_receipts(_FILE).values() for fact in facts.values()]
+def formats_of(*specs: str) -> tuple[str, ...]:
+    """The formats that texts such as `bf16,experts=mxfp4` name, each once."""
+    return tuple(dict.fromkeys(name for spec in specs for name in (_formats(spec)[0], *_formats(spec)[1].values())))
+
+
+def format_receipts(name: str) -> list[Sourced]:
+    """Receipts of one format, or of what its groups have beside their elements; UnknownNameError for another name."""
+    by_name = group_receipts(name)
+    return list(pick(load_receipts(_FILE), "storage", name).values()) if by_name is None else by_name
+
+
+_FILE_TYPE = r"i?q\d_\w+"
+"""Names of GGUF's types: bits of a whole file, tables included."""
+
+
+def is_whole_file(name: str) -> bool:
+    """Whether the format is of whole files, whose tables are as narrow as their layers: a type of GGUF."""
+    return re.fullmatch(_FILE_TYPE, name) is not None
+
+
+def file_type(said: str) -> str | None:
+    """The type of GGUF in a text or the name of a file such as `model-Q4_K_M.gguf`; None where it names none."""
+    types = "|".join(sorted(filter(is_whole_file, storage_names()), key=len, reverse=True))
+    found = re.search(rf"(?<![a-z0-9])({types})(?![a-z0-9_])", said.lower())
+    return found.group(1) if found else None

@@ -76,6 +76,22 @@ def test_the_cache_of_a_writer_by_hand():
     assert writer_memory(ASKED, shape, 1, 0.5).kv_B >= 5000 * 131072
 
 
+def test_drafted_tokens_have_blocks_of_the_cache_before_anyone_knows_which_stay():
+    """512 drafted tokens of 131,072 B more a sequence; the longest request, alone, is 5000 + 512 tokens.
+
+    Source: [kwon2023paged] section 4.3: a block is taken before its tokens are written. Logits of all 513 tokens of 8
+    sequences, in 2 B or more, are beside each other: 512 x 8 x 128,256 x 2 B more.
+    """
+    shape = Shape(dse.system("dgx-h100", 1), Plan())
+    plain, drafting = (writer_memory(ASKED, shape, 8, 0.975, n) for n in (0, 512))
+    more = (drafting.kv_B - plain.kv_B) / 131072 / (8 + 1.959964 * math.sqrt(8) + 1)
+    assert more == pytest.approx(512, rel=1e-6)
+    assert drafting.activations_B - plain.activations_B > 512 * 8 * 128_256 * 2
+    assert writer_memory(ASKED, shape, 1, 0.5, 512).kv_B >= 5512 * 131072
+    fewer, most = (max(n for n, _ in batch_sizes(ASKED, shape, 0.975, n)) for n in (512, 0))
+    assert fewer < most
+
+
 @pytest.mark.parametrize("tp", [1, 2, 8])
 def test_batches_go_in_powers_of_two_to_the_most_that_fits(tp):
     shape = Shape(dse.system("dgx-h100", tp), Plan(tp=tp))

@@ -14,7 +14,8 @@ from dse.lowering.activations import (
     stage_activations_B,
 )
 from dse.lowering.memory import Memory, chip_parameters, memory_B
-from dse.lowering.plan import RECOMPUTE, Plan, parse_plan
+from dse.lowering.plan import Plan, parse_plan
+from dse.lowering.plan_keys import RECOMPUTE
 from dse.workload.blocks import Block, Mlp
 from dse.workload.mixers import Attention
 from dse.workload.presets import model

@@ -161,7 +161,8 @@ def test_verifying_costs_more_than_one_token_and_less_than_all_of_them():
     one, four = (verify_demand(decode, n, plan, SYSTEM, ARRAY, REF) for n in (1, 4))
     assert seconds(one) == seconds(demand(decode, plan, SYSTEM, REF, ARRAY))
     assert seconds(one) < seconds(four) < 2 * seconds(one)
-    assert float(four.memory_B) == float(one.memory_B)
+    # activations and logits of three more tokens a sequence, and blocks where the last is full
+    assert 0 < float(four.memory_B - one.memory_B) < 0.001 * float(one.memory_B)
 
 
 def test_names_decide_nothing(monkeypatch):

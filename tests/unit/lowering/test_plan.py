@@ -10,7 +10,6 @@ from dse.core.errors import PlanError
 from dse.hardware.presets import chip
 from dse.hardware.system import Fabric, System
 from dse.lowering.plan import (
-    RECOMPUTE,
     Plan,
     check_plan,
     layers_per_stage,
@@ -19,6 +18,7 @@ from dse.lowering.plan import (
     plan_text,
     plans,
 )
+from dse.lowering.plan_keys import ORDERS, RECOMPUTE, SCHEDULES, ZERO
 from dse.workload.blocks import Block, Mlp
 from dse.workload.mixers import Attention
 from dse.workload.presets import model
@@ -51,8 +51,15 @@ def test_text_out_shows_sizes_and_what_is_unusual():
 size = st.integers(1, 4096)
 
 
-@given(st.builds(Plan, size, size, size, size, size, st.sampled_from((0, 1)), st.sampled_from(RECOMPUTE)))
+@given(
+    st.builds(
+        Plan, size, size, size, size, size, st.sampled_from(ZERO), st.sampled_from(RECOMPUTE), size, size,
+        st.booleans(), st.sampled_from(SCHEDULES), st.sampled_from(ORDERS), st.booleans(),
+        st.floats(0.0, 1.0).map(lambda x: round(x, 4)), size,
+    )
+)  # fmt: skip
 def test_text_round_trip(plan):
+    """Of every field: a text that left out copies, or the share that is computed again, was that of two plans."""
     assert parse_plan(plan_text(plan)) == plan
 
 
@@ -61,8 +68,8 @@ def test_text_round_trip(plan):
     [
         (
             "tpp=8",
-            "unknown key 'tpp'; allowed: tp, pp, dp, micro, interleave, zero, recompute, cp, ep, schedule, order; "
-            "did you mean tp?",
+            "unknown key 'tpp'; allowed: tp, pp, dp, micro, interleave, zero, recompute, cp, ep, schedule, order, "
+            "recompute_frac, n_copies, sequence_parallel, offload; did you mean tp?",
         ),
         ("micro_batch=8", "unknown key 'micro_batch'; allowed: tp, pp, dp, micro"),
         ("tp=2.5", "tp=2.5 is not allowed; give a whole number, at least 1"),
@@ -73,6 +80,9 @@ def test_text_round_trip(plan):
         ("zero=4", "zero=4 is not one of 0, 1, 2, 3"),
         ("zero=yes", "zero=yes is not allowed; give 0 to 3"),
         ("recompute=ful", "recompute=ful is not one of none, selective, full; did you mean full?"),
+        ("recompute_frac=2", "recompute_frac=2.0 is not allowed; give a share, 0 to 1"),
+        ("recompute_frac=half", "recompute_frac=half is not allowed; give a share, 0 to 1"),
+        ("offload=1", "offload=1 is not one of yes, no"),
         ("tp=8,tp=4", "key 'tp' appears twice (8 and 4)"),
         ("tp", "'tp' is not key=value"),
         ("", "'' is not key=value"),

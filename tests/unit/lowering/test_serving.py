@@ -43,6 +43,15 @@ def test_tokens_travel_to_experts_as_narrow_as_the_experts_are():
     assert float(far - near) == pytest.approx(2 * n_moe * 1000 * 22 * 1024 * 2 * 7 / 8)
 
 
+@pytest.mark.parametrize(("stored", "cached_B"), [("bf16", 2), ("fp8", 1)])
+def test_cached_keys_and_values_go_around_as_narrow_as_they_are_stored(stored, cached_B):
+    """Two ranks: half of 1000 new positions of 2 B and 3000 cached ones is sent, 2 x 8 x 128 values in 80 layers."""
+    work = Prefill(LLAMA, 1, 1000, kv_precision=stored, cached=3000)
+    d = demand(work, Plan(tp=4, cp=2), ON, REF)
+    each_B = 1000 * 2 + 3000 * cached_B
+    assert float(d.shard.sent_B) == pytest.approx(each_B * 80 * 2 * 8 / 4 * 128 / 2)
+
+
 def test_chunks_are_passes():
     d = demand(Prefill(LLAMA, 1, 8192, chunk=1024), Plan(tp=8), ON, REF)
     assert float(d.n_micro) == 8

@@ -7,7 +7,8 @@ import pytest
 
 from dse.explore.designed import Compared
 from dse.explore.remedy import Lever
-from dse.lowering.plan import ORDERS, Plan
+from dse.lowering.plan import Plan
+from dse.lowering.plan_keys import ORDERS
 from dse.optimize.shown import plan_words
 from dse.optimize.solution import LimitReport, Relaxation
 

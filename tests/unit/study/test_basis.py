@@ -8,6 +8,8 @@ import pytest
 from dse.core.bibliography import bibtex
 from dse.study.basis import basis_of, chip_basis, guesses, owner_basis, source_keys, study_basis
 from dse.study.study import load_study, names_of_fits
+from dse.workload.storage import formats_of
+from dse.workload.transformer import Training
 
 ROOT = Path(__file__).parents[3]
 TINY = ROOT / "tests" / "data" / "tiny.toml"
@@ -24,6 +26,19 @@ def test_guesses_are_guesses_and_widest_first():
     assert {"node N3P", "memory HBM4", "link SerDes224G", "link UCIe-A", "package CoWoS-L", "chip trainium3"} <= things
     assert {f"calibration {name}" for name in names_of_fits(study)} <= things
     assert len({(b.thing, b.fact.name) for b in basis}) == len(basis)
+
+
+def test_a_basis_lists_the_formats_that_are_stored_and_no_other():
+    """26 formats shared one name, and the last, a type of GGUF, stood for all of them in every answer."""
+    study = load_study(TINY)
+    specs = [
+        x
+        for w, _ in study.workloads.values()
+        if not isinstance(w, Training)
+        for x in (w.weight_precision, w.kv_precision)
+    ]
+    found = {b.thing for b in study_basis(study, None) if b.thing.startswith("storage")}
+    assert found == {f"storage {name}" for name in formats_of(*specs)} and "storage q6_k" not in found
 
 
 def test_every_source_has_an_entry():

@@ -2,15 +2,16 @@
 
 import pytest
 
-from dse.core.errors import SpecError
-from dse.workload.grouped import group_receipts
+from dse.core.errors import SpecError, UnknownNameError
 from dse.workload.storage import (
     check_cache,
     check_storage,
+    file_type,
+    format_receipts,
+    formats_of,
     n_element_bits,
     own_products,
     storage_names,
-    storage_receipts,
     stored_B,
 )
 
@@ -47,5 +48,28 @@ def test_a_cache_has_one_format():
 
 
 def test_every_format_has_its_receipts():
-    assert len(storage_receipts()) == 3 * len(storage_names())
-    assert len(group_receipts()) == 3 * 3
+    assert all(len(format_receipts(name)) == 3 for name in (*storage_names(), "int4g64", "int3g32a", "int4g128z"))
+    assert format_receipts("w3.5") == []  # its name is all there is to say
+    with pytest.raises(UnknownNameError):
+        format_receipts("fp5")
+
+
+def test_formats_of_a_text_are_named_once():
+    assert formats_of("bf16,experts=mxfp4,head=bf16", "fp8") == ("bf16", "mxfp4", "fp8")
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("llama-3.1-8b-Q4_K_M.gguf", "q4_k_m"),
+        ("model_q6_k-00001-of-00002.gguf", "q6_k"),
+        ("GGUF IQ4_XS, KV fp8", "iq4_xs"),
+        ("an-fp8-name-Q8_0.gguf", "q8_0"),
+        ("UD-Q4_K_XL.gguf", None),
+        ("model.gguf", None),
+        ("W8A8", None),
+    ],
+)
+def test_types_of_gguf_are_found_by_one_rule(said, found):
+    """Files named after another format first were stored as that; those joined by an underscore were refused."""
+    assert file_type(said) == found

@@ -170,8 +170,8 @@ def _holds(chip: Chip, plan: Plan, token: Decode, size: int) -> None:
     """PlanError where a rank's weights exceed its memory: what ran was something else."""
     held_B, room_B = memory_B(plan, token).weights_B, float(chip.hbm_capacity_B)
     if held_B > room_B:
-        said = f"{held_B / 1e9:.0f} GB of weights as {token.weight_precision} on each of {size} ranks of {room_B / 1e9:.0f} GB"
-        raise PlanError(f"{said}: precision, chips or ranks are not what ran")
+        said = f"{held_B / 1e9:.0f} GB of weights as {token.weight_precision} on each of {size} ranks"
+        raise PlanError(f"{said} of {room_B / 1e9:.0f} GB: precision, chips or ranks are not what ran")
 
 
 def inference_case(row: Any, others: set[str]) -> InferenceCase | Unmodelled:

@@ -23,6 +23,8 @@ from ..physics.calibration import Calibration, prior_calibration
 from ..workload.transformer import Training
 from .measurements import peak_memory_B, step_s
 from .published import devices_per_chip, per_device, preset_for
+from .published_models import unnamed
+from .rates import WHOSE
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
 from .training_rows import rated_step_s, row_plan, row_software, row_stack, row_system, row_workload
 
@@ -78,7 +80,7 @@ def training_case(point: pd.DataFrame) -> Case | Unmodelled:
     needed = [n for n in NEEDED if not row_number(row, n, 0) > 0]
     odd = odd_cell(row, NUMBERS)
     if odd or needed:
-        return Unmodelled(*label, found[0], odd or f"no {', '.join(needed)}")
+        return Unmodelled(*label, found[0], odd or f"no {', '.join(needed)}{unnamed(row) * ('layers' in needed)}")
     return guarded((*label, found[0]), lambda: _readable_case(point, row, label, found))
 
 
@@ -116,8 +118,11 @@ def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found:
 
 def _said(point: pd.DataFrame) -> str:
     """What a point measures, each with its unit."""
-    units = (u if isinstance(u, str) else "no unit" for u in point.unit)
+    units = (TPS if u == WHOSE else u if isinstance(u, str) else "no unit" for u in point.unit)
     return ", ".join(dict.fromkeys(f"{m} in {u}" for m, u in zip(point.metric, units, strict=True)))
+
+
+TPS = "tps, of which stacks do not agree whether all chips' or one's: write tok/s or tok/s/gpu"
 
 
 def printed_twice(point: pd.DataFrame) -> str | None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -64,16 +62,32 @@ def needed(kind: str) -> tuple[str, ...]:
 
 
 def renamed(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """Rows whose columns have the usual names; a column keeps its own where another has the usual one already."""
-    usual = {other: c.name for c in columns(kind) for other in (*c.also, c.name.lower())}
-    found, taken = {}, set(map(str, rows.columns))
-    for column in map(str, rows.columns):
-        low = re.sub(r"[\s-]+", "_", column.strip().lower().lstrip("# "))
-        name = usual.get(low) or column.strip()
-        if name not in taken:
-            found[column] = name
-            taken.add(name)
-    return rows.rename(columns=found)
+    """Rows whose columns have the usual names; a column keeps its own where another has the usual one already.
+
+    Of two columns that mean one, that whose name stands first in `Column.also` counts, wherever it stands in the table.
+    """
+    found = {str(c): str(c).strip() for c in rows.columns}
+    for column in columns(kind):
+        names = [column.name, column.name.lower(), *column.also]
+        ranks = {c: rank for c in found if (rank := _rank(c, names)) is not None}
+        best = min(ranks, key=lambda c: ranks[c], default=column.name)
+        if column.name not in found.values():
+            found[best] = column.name
+    return rows.rename(columns={c: n for c, n in found.items() if c in rows})
+
+
+COUNTS = r"^(#|(no|nr)\.?( of)?[\s_]|number of\s|num[\s_]|n[\s_])[\s_-]*"
+"""What headers begin with that count something."""
+
+
+def _rank(header: str, names: Sequence[str]) -> int | None:
+    """Place of a header among the names of a column; None where it is none of them."""
+    low = header.strip().lower()
+    plain = [re.sub(r"[\s-]+", "_", low.lstrip("# "))]
+    if count := re.sub(COUNTS, "num_", low) if re.match(COUNTS, low) else "":
+        # "# GPU" counts chips, while "GPU" names one
+        plain = [re.sub(r"[\s-]+", "_", count + end) for end in ("", "s")]
+    return next((names.index(p) for p in plain if p in names), None)
 
 
 def unread(rows: pd.DataFrame, kind: str) -> tuple[str, ...]:
@@ -116,82 +130,6 @@ def _number(cell: str) -> str | float:
 
 def _same(a: object, b: str) -> bool:
     return str(a).strip().lower() == b.lower() or _number(str(a)) == _number(b)
-
-
-def completed(rows: pd.DataFrame, kind: str, source: str) -> pd.DataFrame:
-    """Rows with the columns that others tell: lengths from totals, chips from ranks, sizes from a model's name.
-
-    A point without a name gets that of its line, a table without a source that of its file, and a product its operator.
-    A cell stays blank where nothing tells it.
-    """
-    n = len(rows)
-    told: dict[str, Any] = {"point_id": [f"line {i + 1}" for i in range(n)], "source": source}
-    if kind == "inference":
-        told |= {"in_len": _mean(rows, "total_input_tokens"), "out_len": _mean(rows, "total_output_tokens")}
-        # only where all requests were sent at the start: at a finite rate the number at work is an outcome
-        told |= {"concurrency": _at_once(rows)}
-    # one of them is enough: a kind of rank that no column names is one rank
-    if {"tp", "pp", "dp"} & set(rows.columns):
-        told["num_chips"] = _ranks(rows)
-    if kind == "collectives":
-        rows = in_bytes(rows)
-        # a rank is a chip, unless a column of its own says otherwise
-        told["num_ranks"] = rows.get("num_chips")
-    if kind == "kernels" and set("MNK") <= set(rows.columns):
-        told["op"] = "gemm"
-    rows = rows.assign(**{c: cells for c, cells in told.items() if c not in rows and cells is not None})
-    # a column that is there may still have blank cells: only those are filled
-    for name in (c for c in FILLED if told.get(c) is not None):
-        rows = rows.assign(**{name: rows[name].where(rows[name].notna(), told[name])})
-    blank = [c for said, *others in BLANK for c in others if said in rows and c not in rows and c in _names(kind)]
-    return rows.assign(**dict.fromkeys(blank, None))
-
-
-SIZE = r"(?:message_?)?size[_ (]*([KMG])iB\)?"
-"""A header of message sizes in binary units; "MB" may be two sizes, and is none."""
-
-
-def in_bytes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose message sizes in KiB, MiB or GiB are in bytes, where no column has them so."""
-    found = {c: m for c in map(str, rows.columns) if (m := re.fullmatch(SIZE, c.strip(), re.IGNORECASE))}
-    # of two columns of sizes nothing says which one counts
-    if len(found) != 1 or "message_bytes" in rows:
-        return rows
-    ((name, match),) = found.items()
-    # KiB is 2^10 bytes, and every letter further 2^10 times as much
-    scale = 2.0 ** (10 * (1 + "KMG".index(match[1].upper())))
-    return rows.assign(message_bytes=_numbers(rows, name) * scale).drop(columns=name)
-
-
-FILLED = ("in_len", "out_len", "concurrency", "num_chips")
-"""Columns whose blank cells are filled too."""
-BLANK = ("model", "layers", "hidden", "heads"), ("concurrency", "batch")
-"""A column that says, by row, what those behind it leave blank."""
-
-
-def _numbers(rows: pd.DataFrame, name: str, default: float = math.nan) -> Any:
-    cells: Any = rows[name] if name in rows else pd.Series(default, index=rows.index)
-    found: Any = pd.to_numeric(cells, errors="coerce")
-    return found.fillna(default)
-
-
-def _mean(rows: pd.DataFrame, total: str) -> Any:
-    """Tokens of a request, from those of a whole benchmark; None where its columns do not tell."""
-    # requests that failed have no tokens in the total, so they are not divided by either
-    return _numbers(rows, total) / _numbers(rows, "completed") if {total, "completed"} <= set(rows.columns) else None
-
-
-def _at_once(rows: pd.DataFrame) -> Any:
-    """Clients of a benchmark that sends all its requests at once; None where it does not say how many."""
-    if not {"num_prompts", "request_rate"} <= set(rows.columns):
-        return None
-    # an infinite rate is how benchmarks write that nothing waits before it is sent
-    return _numbers(rows, "num_prompts").where(_numbers(rows, "request_rate") == math.inf)
-
-
-def _ranks(rows: pd.DataFrame) -> Any:
-    """Ranks of a plan: one chip each."""
-    return math.prod(_numbers(rows, name, 1.0) for name in ("tp", "pp", "dp", "cp"))
 
 
 def example(kind: str) -> Mapping[str, str]:

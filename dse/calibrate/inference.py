@@ -12,7 +12,7 @@ import pandas as pd
 
 from ..core.errors import PlanError
 from ..evaluation.assembly import chip_reference
-from ..hardware.chip import peak_FLOPps
+from ..hardware.chip import Chip, peak_FLOPps
 from ..hardware.system import System
 from ..lowering.memory import memory_B
 from ..lowering.plan import Plan
@@ -26,9 +26,21 @@ from . import loops
 from .cases import Case
 from .measurements import SECONDS
 from .published import devices_per_chip, per_device, preset_for, system_of
+from .published_models import unnamed
 from .rates import rate
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
-from .request_rows import checkpoint, drawn_frac, lengths, padded_heads, row_plan, row_stack, row_storage, served_model
+from .request_rows import (
+    checkpoint,
+    drawn_frac,
+    lengths,
+    otherwise,
+    padded_heads,
+    row_cache,
+    row_plan,
+    row_stack,
+    row_storage,
+    served_model,
+)
 
 KINDS = {
     "ttft": "ttft",
@@ -78,12 +90,14 @@ def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
     if row_text(row, "stat").lower() not in STATISTICS:
         return f"a tail ({row_text(row, 'stat')}), not the middle"
     odd = odd_cell(row, NUMBERS)
+    if other := otherwise(row, kind):
+        return other
     lengths_ = ("in_len", "out_len") if kind == "request" else ("in_len",)
     needed = [n for n in ("num_chips", *lengths_, "layers", "hidden", "heads") if not row_number(row, n, 0) > 0]
     if not max(row_number(row, "batch", 0), row_number(row, "concurrency", 0)) > 0:
         needed.append("batch")
     if odd or needed:
-        return odd or f"no {', '.join(needed)}"
+        return odd or f"no {', '.join(needed)}{unnamed(row) * ('layers' in needed)}"
     if "request_latency_derived" in others and metric in ("latency_per_token", "throughput"):
         return "request time over all tokens, in and out: said by the request's latency"
     if "throughput" in metric and _scored(row, others):
@@ -113,6 +127,14 @@ def _seconds(row: Any, metric: str) -> float | None:
     return value * SECONDS[unit] if unit in SECONDS else None
 
 
+def _no_unit(row: Any) -> str:
+    """Why the value of a row tells no time."""
+    unit, metric = row_text(row, "unit"), row_text(row, "metric")
+    if not unit:
+        return f"'{metric}' has no unit; write it into the header: {metric} (ms)"
+    return f"unit '{unit}' is no time or rate that is known"
+
+
 def _lowered(
     row: Any, chip_name: str, system_name: str, stack: str
 ) -> tuple[System, list[tuple[Serving, Plan, StepDemand]]]:
@@ -129,8 +151,8 @@ def _lowered(
     system = per_device(usual, per_chip, size)
     model = padded_heads(served_model(row), plan.tp)
     prompt, context = lengths(row, stack)
-    narrow, products = row_storage(row, system.chip)
-    storage, cache = checkpoint(narrow, model, stack)
+    narrow, products = row_storage(row, system.chip, model)
+    storage, cache = checkpoint(narrow, model, stack, row_cache(row))
     # clients of a loop ask one after the other, so prompts come singly; a static batch is read in at once
     alone = dataclasses.replace(plan, micro_batch=1) if closed else plan
     prompts = Prefill(model, plan.dp if closed else batch, prompt, storage, cache, product_precision=products)
@@ -138,11 +160,20 @@ def _lowered(
     if closed and stack not in FIXED_SHAPES:
         plan = dataclasses.replace(plan, micro_batch=loops.n_running(plan, token, system.chip))
         token = dataclasses.replace(token, batch=plan.micro_batch * plan.dp)
+    _holds(system.chip, plan, token, size)
     both: list[tuple[Serving, Plan]] = [(prompts, alone), (token, plan)]
     # at the prior, whatever fit will serve the row: a demand must stay put while a fit moves
     ref = on_stack(chip_reference(system.chip, prior_calibration(chip_name)), stack)
     array = array_shape(system.chip.core.tensor)
     return system, [(w, p, pass_demand(w, p, system, array, ref)) for w, p in both]
+
+
+def _holds(chip: Chip, plan: Plan, token: Decode, size: int) -> None:
+    """PlanError where a rank's weights exceed its memory: what ran was something else."""
+    held_B, room_B = memory_B(plan, token).weights_B, float(chip.hbm_capacity_B)
+    if held_B > room_B:
+        said = f"{held_B / 1e9:.0f} GB of weights as {token.weight_precision} on each of {size} ranks"
+        raise PlanError(f"{said} of {room_B / 1e9:.0f} GB: precision, chips or ranks are not what ran")
 
 
 def inference_case(row: Any, others: set[str]) -> InferenceCase | Unmodelled:
@@ -165,7 +196,7 @@ def _readable_case(
     """
     why, seconds = _why_not(row, metric, others), _seconds(row, metric)
     if why or seconds is None:
-        return Unmodelled(*label, found[0], why or f"unit '{row_text(row, 'unit')}' is no time or rate that is known")
+        return Unmodelled(*label, found[0], why or _no_unit(row))
     stack = row_stack(row)
     system, ((_, _, first), (token, plan, each)) = _lowered(row, *found, stack)
     n_prefill, n_decode = loops.n_passes(row, KINDS[metric], plan, drawn_frac(row) * row_number(row, "out_len", 1))

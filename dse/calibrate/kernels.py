@@ -136,6 +136,8 @@ def _timed_case(
         return Unmodelled(*label, published, odd or f"no preset for chip '{published}'")
     timed = row.metric in metrics and row_text(row, "unit") in SECONDS
     seconds = float(row.value) * SECONDS[row_text(row, "unit")] if timed else rated_s(row)
+    if seconds is None and not row_text(row, "unit"):
+        return Unmodelled(*label, found[0], f"'{row.metric}' has no unit; write it into the header: {row.metric} (us)")
     if seconds is None:
         return Unmodelled(*label, found[0], f"no time, nor a rate of something whose size is known ('{row.metric}')")
     said = f"{row_text(row, 'topology')} {row_text(row, 'note')}"

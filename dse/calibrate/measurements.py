@@ -12,9 +12,10 @@ from typing import Any
 import pandas as pd
 
 from ..core.errors import DseError, SpecError
-from .columns import completed, given, needed, renamed
-from .rates import rate
-from .spelling import tidied
+from .columns import given, needed, renamed
+from .rates import WHOSE, rate
+from .spelling import SIZES, tidied
+from .told import completed
 from .wide_tables import JSON, as_rows, read_objects, read_text
 
 DATA = Path(__file__).parent / "data"
@@ -38,7 +39,7 @@ def read(kind: str, path: str | Path | None = None, said: Sequence[str] = ()) ->
         raise SpecError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]}); {FORMS}") from error
     missing = [c for c in must if c not in rows.columns]
     if missing:
-        told = [c for c in missing if c not in PARTS]
+        told = [f"{c} (or model)" if c in SIZES and "model" not in rows else c for c in missing if c not in PARTS]
         told += ["with a metric and its unit in its name (or metric, value, unit)"] if "metric" in missing else []
         raise SpecError(
             f"{path}: no column {', '.join(told or missing)}; dse validate --kind {kind} --columns shows all, and "
@@ -127,7 +128,8 @@ def step_s(point: pd.DataFrame) -> float | None:
     }
     for (name, unit), value in values.items():
         said = rate(unit) if name in ("throughput", "throughput_per_chip") else None
-        if said is not None and value > 0:
+        whose = unit != WHOSE or float(first.num_chips) == 1
+        if said is not None and value > 0 and whose:
             chips = float(first.num_chips) if said.per_chip or name.endswith("chip") else 1.0
             return per_step[said.of] / (value * said.per_s * chips)
     return None

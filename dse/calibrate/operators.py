@@ -9,18 +9,8 @@ from typing import Any
 from ..core.provenance import load_receipts, number
 from ..technology.node import PRECISION_BITS
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes
-from .reading import FACTS, row_number, row_text
-
-WIDTHS = {
-    "bfloat16": "bf16", "fp16": "bf16", "bf16": "bf16", "float16": "bf16", "half": "bf16", "fp8": "fp8",
-    "fp8_block": "fp8", "fp8 e4m3": "fp8", "fp8_e4m3": "fp8", "e4m3": "fp8", "mxfp8": "fp8", "sq": "int8",
-    "float8_e4m3fn": "fp8", "float8_e4m3": "fp8", "float8": "fp8", "e5m2": "fp8", "fp8_e5m2": "fp8",
-    "float8_e5m2": "fp8", "int8": "int8", "w8a8": "int8", "nvfp4": "fp4", "mxfp4": "fp4", "fp4": "fp4", "float": "fp32",
-}  # fmt: skip
-"""Published data type to precision of the products; SmoothQuant multiplies 8-bit integers."""
-
-NARROWED = {"fp8": 1.0, "nvfp4": 1.0, "fp8_block": 0.0}
-"""Data types of linear layers whose input a kernel of its own narrows, and gaps before it [nvidia2022hopper]."""
+from .data_types import WEIGHT_ONLY_B, DataType, data_type
+from .reading import FACTS, row_number, row_switch, row_text
 
 NARROWING_PASSES = 10.0
 """Vector instructions per element that a kernel narrows by itself (counted, 5 to 20): load, widen, scale, clamp at both
@@ -28,36 +18,6 @@ ends, convert, store, and three for its place and the loop. Fused into what made
 
 SPLIT_LAUNCHES = 2.0
 """Kernels of attention to a cache where a host starts them: pieces, then a join [dao2023flashdecoding]."""
-
-WEIGHT_ONLY_B = {"int8_wo": 1.0, "int4_wo": 0.5}
-"""Data types whose products run in 16 bit on narrower stored weights, and bytes per weight."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DataType:
-    """Widths of an operator's operands."""
-
-    precision: str
-    """Precision of the products."""
-    weight_B: float
-    kv_B: float
-    """Bytes per cached key or value."""
-    stored_bits: float
-    narrowing_launches: float | None = None
-    """Gaps before the kernel that first narrows a linear layer's input; None where there is none."""
-
-
-def data_type(published: str) -> DataType | None:
-    """Widths behind a published data type such as "bf16, KV fp8" or "FP8 (presumed)"; None if it is not known."""
-    products, _, cache = published.lower().removeprefix("torch.").partition("(")[0].strip().partition(", kv ")
-    precision = "bf16" if products in WEIGHT_ONLY_B else WIDTHS.get(products)
-    # a cache as wide as the products unless it is said; of weights narrowed alone it stays 16 bit
-    kv = WIDTHS.get(cache.strip() or products, "bf16")
-    if precision is None or (cache and cache.strip() not in WIDTHS):
-        return None
-    weight_B = WEIGHT_ONLY_B.get(products, PRECISION_BITS[precision] / 8)
-    narrowing = NARROWED.get(published.strip().lower())
-    return DataType(precision, weight_B, PRECISION_BITS[kv] / 8, 8 * weight_B, narrowing)
 
 
 def gemm(m: float, n: float, k: float, dtype: DataType, count: float = 1.0, kind: Kind = Kind.LINEAR) -> Op:
@@ -133,13 +93,44 @@ def attention(name: str, row: Any, dtype: DataType) -> Op | str:
     if min(heads, kv, length, width, sequences) <= 0:
         return f"attention without heads ('{heads_text}', as 32 or 32/8), width, length or batch"
     softmax, kv_B = passes()["softmax_forward"], dtype.kv_B
-    if "decode" in name:
+    if phase(name) == "decode":
         # heads of a group are rows of one product: they meet the same keys, which are read once for all
         return fused_attention(kv, kv, width, heads / kv, length, sequences, 2, softmax, kv_B)
     # a chunk sees all cached tokens and, by causality, half of itself
     before = _numbers(row_text(row, "shape").lower(), "kv")[0]
-    seen, context = before + length / 2, before + length
+    seen, context = before + length * _seen_frac(row), before + length
     return fused_attention(heads, kv, width, length, context, sequences, 2, softmax, kv_B, attended=seen)
+
+
+def _seen_frac(row: Any) -> float:
+    """Share of a prompt that one of its tokens sees: half under a causal mask."""
+    return 0.5 if row_switch(row, "causal", usual=True) else 1.0
+
+
+def attended_FLOP(row: Any) -> float:
+    """FLOP that a rate of attention to a prompt counts; 0 where the row does not say whether a mask is counted.
+
+        F = 4 b h s^2 d, half under a causal mask
+    Source: [dao2023flashattention2] section 4.1, of a forward pass, for both.
+    """
+    parts = [row_number(row, c, 0) for c in ("batch", "seq_len", "head_dim")]
+    heads = re.match(r"\s*(\d+)", row_text(row, "heads"))
+    if not row_text(row, "causal") or not heads or phase(row_text(row, "op")) != "prefill":
+        return 0.0
+    sequences, length, width = parts
+    return 4 * sequences * float(heads[1]) * length**2 * width * _seen_frac(row)
+
+
+ATTENDS = r"attention|attn\b|flash|\bfa ?[234]\b|sdpa|fmha"
+"""Words in the name of attention."""
+
+
+def phase(said: str) -> str:
+    """Whether an operator is attention of a "prefill" or a "decode"; empty for another or where it does not say."""
+    name = re.sub("[-_]", " ", said.lower())
+    if not re.search(ATTENDS, name):
+        return ""
+    return "decode" if "decode" in name else "prefill" if re.search(r"prefill|\bf(or)?wa?r?d\b", name) else ""
 
 
 def array_frac(row: Any) -> float:
@@ -178,6 +169,8 @@ HOST_TIMED = r"\bhost[- ]?(side )?(timing|timed|timer)"
 
 def small_op(name: str, row: Any) -> Op | str:
     """Element-wise work that reads and writes its elements once."""
+    if re.search(ATTENDS, name):
+        return f"operator '{name}' does not say whether it reads a prompt (prefill) or writes a token (decode)"
     kind = next((k for k in SMALL if k in name), None)
     elements = row_number(row, "elements", 0)
     if kind is None or elements <= 0:
@@ -196,12 +189,12 @@ def row_ops(row: Any, hosted: bool) -> list[Op] | str:
     dtype = data_type(published)
     if dtype is None:
         return f"data type '{published}' is not modelled"
-    if re.search("gemm|matmul|\\bbmm\\b", name):
+    if re.search(r"gemm|matmul|\bb?mm\b|\blinear\b", name):
         return _products(name, row, dtype)
-    found = attention(name, row, dtype) if re.search("attention (decode|prefill)", name) else small_op(name, row)
+    found = attention(name, row, dtype) if phase(name) else small_op(name, row)
     if isinstance(found, str):
         return found
-    joined = hosted and "decode" in name
+    joined = hosted and phase(name) == "decode"
     return [dataclasses.replace(found, n_launches=SPLIT_LAUNCHES) if joined else found]
 
 

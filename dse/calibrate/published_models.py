@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from ..core.files import is_there
 from ..workload.counts import shortened
 from ..workload.presets import model as preset_model
 from ..workload.presets import model_names
 from ..workload.transformer import Model
+from .reading import row_text
 
 SUFFIXES = (
-    r"[-_ ](hf|instruct|chat|base|it|thinking|fp8|nvfp4|mxfp4|fp4|bf16|fp16|int8|int4|awq|gptq|w8a8|v\d(\.\d)?|\d{4})\b"
+    r"[-_. ](hf|instruct|chat|base|it|thinking|lora|kv|dynamic|quantized|v\d(\.\d)?|\d{4}"
+    r"|fp8|nvfp4|mxfp4|fp4|bf16|fp16|int8|int4|awq|gptq|w8a8|w8a16|w4a16)\b"
 )
 """Endings of a model's name that say how it was tuned or stored, not how large it is."""
 
@@ -22,10 +25,9 @@ ALIASES = {
     "deepseek-r1-671b": "deepseek-v3", "deepseek-v3-671b": "deepseek-v3",
     "deepseek-v3-base": "deepseek-v3",
     "deepseek-r1-0528": "deepseek-v3", "llama-3-8b": "llama-3.1-8b", "llama-3-70b": "llama-3.1-70b",
-    "llama-3-405b": "llama-3.1-405b", "llama3-8b": "llama-3.1-8b", "llama3-70b": "llama-3.1-70b",
-    "llama3.1-8b": "llama-3.1-8b", "llama3.1-70b": "llama-3.1-70b", "llama3.1-405b": "llama-3.1-405b",
-    "llama3.3-70b": "llama-3.3-70b", "llama2-7b": "llama-2-7b", "llama2-13b": "llama-2-13b",
-    "llama2-70b": "llama-2-70b", "kimi-k2": "kimi-k2", "kimi-k2.5": "kimi-k2",
+    "llama-3-405b": "llama-3.1-405b", "dsr1": "deepseek-v3", "gpt3-175b": "gpt-3-175b",
+    "gptoss-120b": "gpt-oss-120b", "gptoss-20b": "gpt-oss-20b",
+    "kimi-k2": "kimi-k2", "kimi-k2.5": "kimi-k2",
     "llama-4-scout-17b-16e": "llama-4-scout", "llama-4-maverick-17b-128e": "llama-4-maverick",
     "bert-large-uncased": "bert-large", "deepseek-v3.2-exp": "deepseek-v3.2", "deepseek-v3.1-terminus": "deepseek-v3",
     "minimax-m2.1": "minimax-m2", "minimax-m2.5": "minimax-m2", "minimax-m2.7": "minimax-m2", "glm-4.7": "glm-4.6",
@@ -35,12 +37,17 @@ ALIASES = {
 """Models of the same sizes under other names, suffixes removed."""
 
 
+LLAMA = r"^llama[-.]?(\d)[-.]?(\d)?(?=-\d+b)"
+"""A Llama and its version, as in "llama31-8b" and "llama3.1-8b"."""
+
+
 def model_alias(published: str) -> str:
     """Name of the preset behind a published model name, or what is left of that name; a path as it is."""
     if published.endswith(CONFIG):
         return published
     name = re.sub(r"\s*\(.*\)", "", published.rsplit("/", 1)[-1].lower()).strip()
     name = re.sub(r"^meta-", "", re.sub(r"[\s_:]+", "-", name))
+    name = re.sub(LLAMA, lambda m: f"llama-{m[1]}.{m[2]}" if m[2] else f"llama-{m[1]}", name)
     # one ending at a time: a name with some of its endings left may be a preset of its own
     while True:
         if name in model_names():
@@ -51,6 +58,22 @@ def model_alias(published: str) -> str:
         if shorter == name:
             return name
         name = shorter
+
+
+STORED = r"[-_. ](fp8|nvfp4|mxfp4|fp4|int8|int4|awq|gptq|w8a8|w8a16|w4a16)\b"
+"""Words in a model's name for how a checkpoint stores its weights."""
+
+
+def stored_name(published: str) -> str:
+    """How the name of a model says that its weights are stored; empty where it does not."""
+    found = re.findall(STORED, published.lower())
+    return found[-1] if found else ""
+
+
+def unnamed(row: Any) -> str:
+    """What a reason for absent sizes says of a row's model: that no preset or file has its name."""
+    said = row_text(row, "model")
+    return f": no preset and no file is named '{said}' (dse models)" if said and named_model(said) is None else ""
 
 
 CONFIG = ".json"

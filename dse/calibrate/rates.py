@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import Any
 
-from .operators import copied_B, n_products
+from .operators import attended_FLOP, copied_B, n_products
 from .reading import row_number, row_text
 
 THINGS: tuple[tuple[str, str], ...] = (
@@ -36,6 +36,8 @@ class Rate:
 
 def rate(unit: str) -> Rate | None:
     """The meaning of a unit such as "tokens/s/GPU" or "ktok/min"; None for an unknown one, such as "tok/s/user"."""
+    if unit.lower() == WHOSE:
+        return Rate("tokens", 1.0, False)
     parts = [p.strip() for p in re.sub(r"\bper\b", "/", unit.replace("_", " ")).split("/")]
     if len(parts) not in (2, 3):
         return None
@@ -51,6 +53,10 @@ def rate(unit: str) -> Rate | None:
     if found is None or time is None or (len(parts) == 3 and not per_chip):
         return None
     return Rate(found[0], found[1] / time, per_chip)
+
+
+WHOSE = "tps"
+"""Tokens per second: of a server where requests are timed; in training stacks differ in whether of all chips or one."""
 
 
 def _thing(multiple: str, word: str) -> tuple[str, float] | None:
@@ -85,7 +91,7 @@ def _size(row: Any) -> float:
         return row_number(row, "elements", 0)
     if "FLOP" in unit:
         m, n, k = (row_number(row, c, 0) for c in ("M", "N", "K"))
-        return 2 * m * n * k * n_products(row)
+        return 2 * m * n * k * n_products(row) or attended_FLOP(row)
     # a copy has no collective: what it reads and writes is what its rate counts
     wire = WIRE.get(row_text(row, "collective").lower())
     if wire is None:

@@ -18,8 +18,8 @@ from ..workload.mixers import AbstractMixer, Attention
 from ..workload.module_names import WIDE
 from ..workload.storage import file_type, format_of, is_whole_file, n_element_bits
 from ..workload.transformer import Model
-from .published_models import known_model
-from .reading import row_number, row_text, weights_only
+from .published_models import known_model, stored_name
+from .reading import NO, row_number, row_text, weights_only
 from .training_rows import row_model
 
 STACKS: tuple[tuple[str, str], ...] = (
@@ -71,9 +71,58 @@ def _padded(mixers: tuple[AbstractMixer, ...], tp: int) -> tuple[AbstractMixer, 
     return tuple(found)
 
 
-def row_storage(row: Any, chip: Chip) -> tuple[str, str]:
-    """Format of most weights and precision of products; 4-bit weights meet 16-bit activations on chips without FP4."""
-    said = weights_only(row_text(row, "precision")).lower()
+def row_cache(row: Any) -> str:
+    """Format of the cache that a row names, empty where it names none; SpecError for one that is not known."""
+    said = row_text(row, "kv_precision").strip().lower()
+    found = next((kind for kind, words in CACHES.items() if re.fullmatch(words, said)), None)
+    if found is None:
+        raise SpecError(f"kv_precision = '{row_text(row, 'kv_precision')}' is none of bf16, fp8, int8, auto")
+    return found
+
+
+CACHES = {"": r"auto|default|none|", "bf16": r"(bf|fp|float|bfloat)?16", "fp8": r"fp8.*|float8.*|e[45]m[32].*",
+          "int8": r"int8.*"}  # fmt: skip
+"""Words for formats of a cache."""
+
+
+def otherwise(row: Any, kind: str) -> str:
+    """Why a row of `kind` was served in a way that this model has not, as its columns or its words say; or empty."""
+    told = " ".join(row_text(row, n) for n in ("framework", "note", "model")).lower()
+    for (column, words, whole), why in OTHERWISE.items():
+        cell = row_text(row, column).strip().lower()
+        said = bool(cell) and cell not in NO and row_number(row, column, 1.0) != 0
+        if (said or _affirmed(words, told)) and kind in whole:
+            return why
+    return ""
+
+
+def _affirmed(words: str, told: str) -> bool:
+    """Whether a text names what `words` match without saying that it was off or is not known."""
+    around = (told[max(m.start() - 16, 0) : m.end() + 24] for m in re.finditer(words, told))
+    return any(not re.search(DENIED, x) for x in around)
+
+
+DENIED = r"\b(no|not|non|without|off|disabled?|unknown|excluding)\b"
+"""Words near a name that deny it."""
+OTHERWISE: dict[tuple[str, str, tuple[str, ...]], str] = {
+    ("speculative", r"\b(speculative|spec\W*dec(od\w*)?|eagle[- ]?\d?|medusa|mtp[- =]?\d+)\b", ("tpot", "request")):
+        "speculative decoding: a pass writes several tokens, how many is in no column",
+    ("prefix_hit", r"\bprefix[- ]cach\w*", ("ttft", "request")):
+        "prefix cache: how much of a prompt is computed is in no column",
+    ("disaggregated", r"\bdis-?agg\w*", ("ttft", "tpot", "request")):
+        "disaggregated: prompts and tokens run on chips of their own; dse serve has such engines",
+}  # fmt: skip
+"""Column, words in a row's note, and the times that are not predicted where either says so, with the reason."""
+
+
+def row_storage(row: Any, chip: Chip, model: Model | None = None) -> tuple[str, str]:
+    """Format of most weights and precision of products; 4-bit weights meet 16-bit activations on chips without FP4.
+
+    Where the row names none, the name of its model may, else the maker's own checkpoint of `model` does.
+    """
+    told = row_text(row, "precision") or stored_name(row_text(row, "model"))
+    own = format_of(model.weight_format, "experts") if model else "bf16"
+    said = weights_only(told or own).lower()
     native = native_precisions(chip)
     weights = re.search(r"weights (\w+)", said)
     if weights and weights.group(1) in ("int8", "int4"):
@@ -91,13 +140,15 @@ def row_storage(row: Any, chip: Chip) -> tuple[str, str]:
         return "int8", ""
     if re.search(r"w8a8|int8|smoothquant", said):
         return "int8", "int8"
+    if not told and own != "bf16":
+        return own, ""
     if said and not re.search(SIXTEEN_BIT, said):
         raise SpecError(f"precision '{row_text(row, 'precision')}' is not known")
     return "bf16", ""
 
 
-def checkpoint(narrow: str, model: Model, stack: str) -> tuple[str, str]:
-    """Storage of all weights and of the cache where most weights are `narrow`.
+def checkpoint(narrow: str, model: Model, stack: str, cache: str = "") -> tuple[str, str]:
+    """Storage of all weights and of the cache, itself `cache` if told, where most weights are `narrow`.
 
     A maker's own checkpoint says which parts stay wide, and nothing of the cache. One narrowed later keeps embedding
     and head in 16 bit; floating-point weights bring scales for an FP8 cache, but fixed shapes use the maker's.
@@ -107,12 +158,12 @@ def checkpoint(narrow: str, model: Model, stack: str) -> tuple[str, str]:
     bits = n_element_bits(narrow)
     # 16-bit runs say nothing of scales, so the cache stays 16 bit too
     if bits == n_element_bits("bf16"):
-        return narrow, "bf16"
+        return narrow, cache or "bf16"
     if n_element_bits(format_of(model.weight_format, "experts")) == bits:
-        return model.weight_format, "bf16"
+        return model.weight_format, cache or "bf16"
     kept = "fp8" if "fp" in narrow and stack not in FIXED_SHAPES else "bf16"
     wide = ("rest",) if is_whole_file(narrow) else WIDE
-    return ",".join((narrow, *(f"{p}=bf16" for p in wide))), kept
+    return ",".join((narrow, *(f"{p}=bf16" for p in wide))), cache or kept
 
 
 SIXTEEN_BIT = r"bf16|fp16|float16|bfloat16|half|16[- ]?bit|not stated|default|auto|unknown"

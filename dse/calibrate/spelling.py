@@ -17,7 +17,7 @@ from .rates import rate
 METRICS = {
     "time_to_first_token": "ttft", "first_token_latency": "ttft", "time_per_output_token": "tpot", "itl": "tpot",
     "inter_token_latency": "tpot", "e2e_latency": "request_latency", "end_to_end_latency": "request_latency",
-    "e2el": "request_latency", "tbt": "tpot",
+    "e2el": "request_latency", "total_latency": "request_latency", "tbt": "tpot",
     "iteration_time": "step_time", "step_latency": "step_time", "time_per_step": "step_time",
     "elapsed_time_per_iteration": "step_time",
     "tps": "throughput", "request_throughput": "throughput", "output_token_throughput": "output_throughput",
@@ -26,16 +26,21 @@ METRICS = {
     "duration": "time", "runtime": "time", "time": "time", "latency": "latency",
 }  # fmt: skip
 """Metrics under other names, small letters joined by underscores."""
-UNITS = {"request_throughput": "req/s", "output_throughput": "tok/s", "output_token_throughput": "tok/s"}
-"""What rates count by their names, where no unit is told: serving benchmarks print them per second."""
+UNITS = {
+    "request_throughput": "req/s", "output_throughput": "tok/s", "output_token_throughput": "tok/s",
+    **dict.fromkeys(("busbw", "bus_bandwidth", "bus_bw", "algbw", "algorithm_bandwidth", "alg_bw"), "GB/s"),
+}  # fmt: skip
+"""What rates count by their names, where no unit is told: serving benchmarks and nccl-tests print them so."""
 TIMES = {
     "milliseconds": "ms", "millisecond": "ms", "msecs": "ms", "microseconds": "us", "microsecond": "us", "usec": "us",
     "nanoseconds": "ns", "second": "s", "secs": "s", "hr": "h", "hrs": "h", "hour": "h", "mins": "min",
 }  # fmt: skip
 """Units of time under other names, in small letters."""
 RATES = {"tflops/s": "TFLOP/s", "tflops": "TFLOP/s", "tflop/s": "TFLOP/s", "pflops": "PFLOP/s", "pflop/s": "PFLOP/s",
-         "gflops": "GFLOP/s", "gflop/s": "GFLOP/s", "tps": "tok/s", "tgs": "tok/s/gpu"}  # fmt: skip
+         "gflops": "GFLOP/s", "gflop/s": "GFLOP/s", "tps": "tps", "tgs": "tok/s/gpu"}  # fmt: skip
 """Rates under other names, in small letters; those of bits and bytes differ by case alone and stay."""
+EACH = r"\btps\s*(?:/|_?\bper\b_?|_per_)\s*"
+"""What stands before the chip in "TPS/GPU"."""
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
 PER_SECOND = r"\s*(/|\bper\b)\s*sec(ond)?s?\b"
 PER_ONE = r"\s*(/|\bper\b)\s*(tok|token|output token|step|it|iter|iteration|request|req)$"
@@ -68,7 +73,7 @@ def parted_metric(said: str) -> tuple[str, str, str]:
 
     A name may be a rate, as "tokens/s/GPU" or "tokens_per_second".
     """
-    name, inside = said.strip(), []
+    name, inside = re.sub(EACH, "tok/s/", said.strip(), flags=re.IGNORECASE), []
     while apart := re.fullmatch(BRACKETS, name):
         name, inside = apart[1], [*inside, apart[2]]
     stat = next((x for x in inside if re.fullmatch(STATISTIC, x.lower())), "")
@@ -115,6 +120,7 @@ NAMES = ("metric", "stat", "unit")
 def unit_word(said: str) -> str:
     """A unit without spaces around it, times and rates of FLOP under their usual names."""
     plain = re.sub(PER_SECOND, "/s", said.strip().replace("\u03bc", "\u00b5"), flags=re.IGNORECASE)
+    plain = re.sub(EACH, "tok/s/", plain, flags=re.IGNORECASE)
     time = re.sub(PER_ONE, "", plain, flags=re.IGNORECASE)
     low = time.lower()
     if low in TIMES or low in ("s", "ms", "us", "\u00b5s", "ns", "sec", "seconds", "min", "minutes", "h", "hours"):
@@ -126,7 +132,12 @@ def collective_word(said: str) -> str:
     """A collective by its letters alone."""
     letters = re.sub(r"[^a-z]", "", said.lower().replace("2", "to"))  # "All2All" and "all-to-all" are one
     letters = letters.removeprefix("nccl").removesuffix("perf")  # as programs that time them are called
+    letters = NCCOM.get(letters, letters)
     return next((name for name in COLLECTIVES if name.replace("_", "") == letters), said.strip())
+
+
+NCCOM = {"allr": "allreduce", "allg": "allgather", "redsct": "reducescatter"}
+"""Operations as Neuron's nccom-test takes them."""
 
 
 def bytes_word(said: str) -> str:

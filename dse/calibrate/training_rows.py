@@ -105,7 +105,7 @@ def row_recompute(row: Any) -> str:
 
 RECOMPUTE = {
     "none": NO,
-    "selective": ("selective", "", "auto", "not stated", "unknown"),
+    "selective": ("selective", "", "minimal", "auto", "not stated", "unknown"),
     "full": ("full", "all", "block", *YES),
 }
 """Words for what a row recomputes; a plain yes is whole layers, which is what checkpointing does unless told."""
@@ -114,16 +114,21 @@ RECOMPUTE = {
 def row_plan(row: Any, devices: int) -> Plan:
     """The plan of a row; what it does not print is its stack's usual choice.
 
-    That is: scores recomputed, sequence parallelism, sharded optimizer states, and a micro batch of one sequence where
-    stages need many, else of all of a replica's.
+    That is: scores recomputed, sequence parallelism, sharded optimizer states (FSDP's weights too), and a micro batch
+    of one sequence where stages need many, else of all of a replica's. Experts that are spread over tensor ranks as
+    well take as much memory and work of a rank as halves of experts do, which this plan has instead.
     """
     tp, pp, cp, ep = (max(int(row_number(row, n, 1)), 1) for n in ("tp", "pp", "cp", "ep"))
     # expert ranks are data ranks of the rest, and multiply nothing
     dp = int(row_number(row, "dp", 0)) or max(devices // (tp * pp * cp), 1)
     batch = int(row_number(row, "global_batch"))
+    usual_zero = 3 if row_software(row) in (SHARDED, EAGER_SHARDED) else 1
     # stages idle unless many micro batches follow each other, so nobody runs a pipeline on one large one
     micro = int(row_number(row, "micro_batch", 0)) or (1 if pp > 1 else max(batch // dp, 1))
-    zero = int(row_number(row, "zero_stage", 1 if dp > 1 else 0))
+    zero = int(row_number(row, "zero_stage", usual_zero if dp > 1 else 0))
+    if ep > tp * dp * cp:
+        raise SpecError(f"ep = {ep} is more than tp x cp x dp = {tp * cp * dp}")
+    ep = min(ep, dp * cp)
     if zero not in ZERO_STAGES:
         raise SpecError(f"zero_stage = {zero} is none of {', '.join(map(str, ZERO_STAGES))}")
     return Plan(

@@ -215,7 +215,7 @@ def test_bad_files(tmp_path):
     with pytest.raises(SpecError, match="cannot be read"):
         read("training", tmp_path / "none.csv")
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(SpecError, match=r"no column chip, num_chips, layers, .*with a metric"):
+    with pytest.raises(SpecError, match=r"no column chip, num_chips, layers \(or model\), .*with a metric"):
         read("training", tmp_path / "x.csv")
 
 

@@ -22,10 +22,10 @@ from jaxtyping import Array, Float
 from ..core.types import FloatLike
 from ..optimize.batch import solve_batch
 from ..optimize.blank import blank_mm2
+from ..optimize.box import bounds
 from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum
 from ..optimize.pricing import SAME, Plans, alternate, fastest_plans
-from ..optimize.search import bounds
 from ..optimize.space import Space, batch_of, element, own_plans, space_of
 from ..study.convex import ConvexCore, Data, allowed_frac, core_logs, named_numbers, ratio_rows, rows_of_limit
 from ..study.design import with_free

@@ -18,9 +18,10 @@ from jaxtyping import Array, Float
 
 from ..core.program import compiled
 from ..core.types import FloatLike
+from ..optimize.box import SPAN
 from ..optimize.counts import around
 from ..optimize.interior import Optimum, solve_convex
-from ..optimize.search import SPAN, Candidate, Search
+from ..optimize.search import Candidate, Search
 from ..study.convex import ConvexCore, Data, coordinates, core_logs
 from .built import outcome
 from .samples import Samples

@@ -16,8 +16,9 @@ from jaxtyping import Bool
 from ..study.convex import TIMES, Kind, ratio_rows, rows_of_limit
 from .counts import around, beside, fixed_boxes
 from .elastic import Loosened
+from .pricing import Plans
 from .promises import Broken, late_plans, relaxed, total
-from .search import Candidate, Search
+from .search import Candidate, Search, swapped
 from .solution import Relaxation
 from .space import element, leanest
 
@@ -59,23 +60,37 @@ def broken(search: Search, candidates: list[Candidate], loose: Bool[np.ndarray, 
     own = [(c.choice_index, c.plan_index) for c in candidates]
     # every choice is asked, since any may need the least; of other plans that were seen, only so many
     every = dict.fromkeys([*own, *late_plans(search, loose), *leanest(search.space)])
-    points = list({**every, **dict.fromkeys(itertools.islice(search.seen, MOST))})
+    fresh = list({**every, **dict.fromkeys(itertools.islice(search.seen, MOST))})
+    known, asked, least = [], set(), math.inf
+    while fresh:
+        asked.update(fresh)
+        known = sorted([*known, *_with_fractions(search, fresh, loose)], key=lambda b: b.total)
+        if not known[0].total < least - DOWNHILL:
+            break
+        least = known[0].total
+        # the search changed plans for the goal, and none for what is missed
+        fresh = [p for p in swapped(search.space, known[0].choice, known[0].plans) if p not in asked]
+    return known
+
+
+def _with_fractions(search: Search, points: list[tuple[int, Plans]], loose: Bool[np.ndarray, " m"]) -> list[Broken]:
     lower, upper = (np.repeat(b[None], len(points), axis=0) for b in search.box)
     found = relaxed(search, points, lower, upper, loose)
-    each = zip(points, np.asarray(found.z), total(found), strict=True)
-    return sorted((Broken(i, plans, z, float(t)) for (i, plans), z, t in each), key=lambda b: b.total)
+    each = zip(points, np.asarray(found.z), total(found).tolist(), strict=True)
+    return [Broken(i, plans, z, t) for (i, plans), z, t in each]
 
 
 def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) -> Way:
     """The least loosening of the rows in `loose` with a whole-count design: local search from counts near `known`.
 
-    The sum is convex in the logs of counts: steps change one count at a time, or several where none alone helps.
-    A limit over several workloads counts once for each that misses it, and is told once, as the most that one needs.
+    The sum is convex in the logs of counts: steps change one count at a time, or several where none alone helps. Where
+    counts are settled, other plans of one workload at a time are tried with them.
     """
     # whole counts are among the fractions: where no loosening helps those, none helps these
     able = [b for b in known[:BEGUN] if math.isfinite(b.total)]
     least: dict[Broken, tuple[float, Counts, Loosened]] = {}
     tried: set[tuple[Broken, Counts]] = set()
+    varied: set[Broken] = set()
     fresh = [(b, v) for b in able for v in around(search, b.choice, b.z)]
     while fresh and len(tried) < WALKED:
         tried.update(fresh)
@@ -87,6 +102,10 @@ def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) 
                 least[b] = t, v, element(found, k)
         go_on = sorted(least, key=lambda b: least[b][0])[:TRIED]
         fresh = [(b, v) for b in go_on for v in _onward(search, b, least[b][1], tried)]
+        if go_on and not fresh and (b := go_on[0]) not in varied:
+            varied.add(b)
+            others = swapped(search.space, b.choice, b.plans)
+            fresh = [(dataclasses.replace(b, plans=plans), least[b][1]) for _, plans in others]
     if not least:
         return NONE
     best = min(least.values(), key=lambda x: x[0])

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ..study.convex import ConvexCore, Data, Row, core_logs, model_of, ratio_rows
+from ..study.convex import ConvexCore, Data, Row, coordinates, core_logs, model_of, ratio_rows, rows_of_limit
 from .batch import WIDTH
 from .elastic import Loosened, cheapest_relaxations
 from .pricing import Plans, alternate, fastest_plans
@@ -52,31 +52,67 @@ def rows_to_loosen(search: Search, may: Callable[[Row], bool]) -> Bool[np.ndarra
     return np.append(own, promised(search)) if promised(search).any() else own
 
 
-def promise_logs(core: ConvexCore, z: Array, data: tuple[Data, Array]) -> tuple[Array, Array]:
-    """`core_logs` with a row for every step time more, over the longest that is allowed."""
+def together(core: ConvexCore) -> list[list[int]]:
+    """Rows of each limit that has several, one per workload: one value holds for all, so that they loosen as one."""
+    each = (rows_of_limit(core, k) for k in range(len(core.limits)))
+    return [rows for rows in each if len(rows) > 1]
+
+
+def loosened_logs(core: ConvexCore, z: Array, data: tuple[Data, Array]) -> tuple[Array, Array]:
+    """`core_logs` with a row for every promised step time more, over the longest, and one for every looser limit.
+
+    How much looser a limit of several rows is stands last among the coordinates.
+    """
     inner, longest = data
-    goal, limits = core_logs(core, z, inner)
+    n = len(coordinates(core))
+    goal, limits = core_logs(core, z[:n], inner)
+    for k, rows in enumerate(together(core)):
+        limits = limits.at[np.asarray(rows)].add(-z[n + k])
     # a bound of the box cannot be exceeded at a price; as a row it competes with the limits for the least change
-    return goal, jnp.concatenate([limits, z[z.shape[0] - longest.shape[0] :] - longest])
+    return goal, jnp.concatenate([limits, z[n - longest.shape[0] : n] - longest, z[n:]])
 
 
 FURTHEST = 64.0
 """How far beyond a box what can be built, or what can be promised, is looked for."""
 
 
+MOST = 40.0
+"""How much looser a limit over several workloads may get [log units]: more than any is."""
+
+
 def relaxed(
     search: Search, points: Sequence[tuple[int, Plans]], lower: np.ndarray, upper: np.ndarray, loose: np.ndarray
 ) -> Loosened:
-    """The cheapest loosening of each choice under its plans, in its box; `loose` as of `rows_to_loosen`."""
-    data, model = batch_of(search.space, [i for i, _ in points], [p for _, p in points]), model_of(search.core)
-    if not (late := promised(search)).any():
-        return cheapest_relaxations(model, data, lower, upper, loose, WIDTH)
+    """The cheapest loosening of each choice under its plans, in its box; `loose` as of `rows_to_loosen`.
+
+    A limit over several workloads is loosened once, for all of them.
+    """
+    data, core = batch_of(search.space, [i for i, _ in points], [p for _, p in points]), search.core
+    late, several = promised(search), together(core)
+    if not late.any() and not several:
+        return cheapest_relaxations(model_of(core), data, lower, upper, loose, WIDTH)
+    late = late if late.any() else late[:0]
     # step times are the last coordinates, one per workload in their order
-    longest = np.repeat(search.box[1][None, -late.size :], len(points), axis=0)
+    n = len(coordinates(core))
+    longest = np.repeat(search.box[1][None, n - late.size :], len(points), axis=0)
     upper = upper.copy()
-    upper[:, -late.size :] += np.where(late, math.log(FURTHEST), 0.0)
-    model = eqx.Partial(promise_logs, search.core)
-    return cheapest_relaxations(model, (data, longest), lower, upper, loose, WIDTH)
+    upper[:, n - late.size :] += np.where(late, math.log(FURTHEST), 0.0)
+    own, may = loose.copy(), np.asarray([loose[rows].all() for rows in several], dtype=bool)
+    for rows in several:
+        own[rows] = False
+    beside = np.zeros((len(points), len(several)))
+    box = np.hstack([lower, beside]), np.hstack([upper, beside + np.where(may, MOST, 0.0)])
+    strict_or_one = np.append(own, np.ones(len(several), dtype=bool))
+    found = cheapest_relaxations(eqx.Partial(loosened_logs, core), (data, longest), *box, strict_or_one, WIDTH)
+    return _of_rows(found, n, loose.size, several)
+
+
+def _of_rows(found: Loosened, n: int, n_rows: int, several: list[list[int]]) -> Loosened:
+    """A loosening of every row from one of every limit, and designs of their `n` coordinates alone."""
+    each = np.array(found.loosening)
+    for k, rows in enumerate(several):
+        each[:, rows] = each[:, [n_rows + k]]
+    return dataclasses.replace(found, z=found.z[:, :n], loosening=each[:, :n_rows])
 
 
 def late_plans(search: Search, loose: Bool[np.ndarray, " m"]) -> list[tuple[int, Plans]]:

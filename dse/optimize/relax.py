@@ -17,6 +17,7 @@ from ..study.convex import Kind, coordinates
 from ..study.design import STEPPED, steps
 from .counts import steps_of_choice
 from .loosen import NONE, SMALLEST, TRIED, Way, broken, way
+from .pricing import SAME
 from .promises import FURTHEST, Broken, relaxed, rows_to_loosen, total
 from .search import Candidate, Search, in_box, n_choices
 from .solution import Relaxation
@@ -100,10 +101,10 @@ def _whole(search: Search, bound: Bound, log_factor: float, user: Bool[np.ndarra
     place = bound.place
     sign, now = 1.0 if bound.upper else -1.0, float(search.box[int(bound.upper)][place])
     if coordinates(search.core)[place] in STEPPED:  # the next that can be built
-        near = np.log(_buildable(search, bound, math.exp(now + sign * log_factor)))
-        if not near.size:
+        value = _next_built(search, bound.of.choice, place, math.exp(now + sign * log_factor), bound.upper)
+        if value is None:
             return NONE
-        log_factor = sign * (float(near[0 if bound.upper else -1]) - now)
+        log_factor = sign * (math.log(value) - now)
     box = bound.moved(search, math.exp(log_factor))
     # with the steps of the wider box, or the bound that moved would admit no new count
     wide = in_box(search, box)
@@ -113,11 +114,21 @@ def _whole(search: Search, bound: Bound, log_factor: float, user: Bool[np.ndarra
     return Way(log_factor + beside.total, (_move(search, bound, log_factor), *beside.moves))
 
 
-def _buildable(search: Search, bound: Bound, least: float) -> np.ndarray:
-    """Allowed values of a stepped number at `least` or further out."""
-    n_dies = search.space.study.choices[bound.of.choice].n_dies
-    ends = (least, 2.0 * least) if bound.upper else (least / 2.0, least)
-    return steps(coordinates(search.core)[bound.place], n_dies, *ends)
+def _next_built(search: Search, choice: int, place: int, least: float, upper: bool) -> float | None:
+    """What can be built of a stepped number at `least` or next to it further out, where its bound is moved there."""
+    name, n_dies = coordinates(search.core)[place], search.space.study.choices[choice].n_dies
+    if upper:
+        lower = max(math.exp(search.box[0][place]), least / FINE)
+        ends = (least * 2.0, least * FURTHEST)  # only few steps are further away than twice as far
+        beyond = (x for end in ends for x in steps(name, n_dies, lower, end).tolist() if x >= least * (1 - SAME))
+        return next(beyond, None)
+    near = steps(name, n_dies, least / FURTHEST, least).tolist()
+    # a lower bound decides how fine steps are: what fits the box around `least` may be no step once it has moved
+    return next((x for x in reversed(near) if steps(name, n_dies, x, x).size), None)
+
+
+FINE = 512.0
+"""Steps as fine as this share of a number are told apart: all of them would be too many to list."""
 
 
 DIE = "die_mm2"
@@ -165,15 +176,14 @@ def built(search: Search, candidates: list[Candidate], loose: np.ndarray) -> lis
 def without_steps(search: Search) -> tuple[Relaxation, ...]:
     """The least widening of boxes that gives every stepped number of some choice one that can be built; often none."""
     found = []
-    for i, choice in enumerate(search.space.study.choices):
+    for i in range(n_choices(search)):
         needed = []
         for place, logs in zip(search.integer_places, steps_of_choice(search, i), strict=True):
             if not len(logs):
                 name, (low, high) = coordinates(search.core)[place], (float(np.exp(b[place])) for b in search.box)
-                near = steps(name, choice.n_dies, low / FURTHEST, high * FURTHEST)
-                up = [Relaxation(name, high, float(x), "at_most") for x in near[near > high][:1]]
-                down = [Relaxation(name, low, float(x), "at_least") for x in near[near < low][-1:]]
-                needed.append(min(up + down, key=factor))
+                ends = ((low, "at_least"), (high, "at_most"))
+                near = [(now, _next_built(search, i, place, now, s == "at_most"), s) for now, s in ends]
+                needed.append(min((Relaxation(name, now, x, s) for now, x, s in near if x is not None), key=factor))
         found.append(tuple(needed))
     return min(found, key=lambda moves: sum(map(factor, moves)))
 

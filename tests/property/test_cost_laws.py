@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dse.optimize.search import bounds
+from dse.optimize.box import bounds
 from dse.optimize.space import batch_of, data_of, space_of
 from dse.physics.area import block_areas, total_area_mm2
 from dse.physics.evaluate import evaluate_demand, silicon

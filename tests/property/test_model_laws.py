@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dse.optimize.search import bounds
+from dse.optimize.box import bounds
 from dse.optimize.space import data_of, space_of
 from dse.physics.step import stream_traffic_B
 from dse.study.convex import WORK, coordinates, core_logs, ratio_rows

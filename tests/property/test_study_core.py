@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dse.optimize.box import bounds
 from dse.optimize.curvature import curvature, curvature_batch
 from dse.optimize.first_order import solve_first_order
 from dse.optimize.interior import solve_convex
-from dse.optimize.search import bounds
 from dse.optimize.space import batch_of, data_of, space_of
 from dse.study.convex import coordinates, core_logs, ratio_rows, separate
 from dse.study.study import load_study

@@ -140,7 +140,6 @@ def _lowered(
 ) -> tuple[System, list[tuple[Serving, Plan, StepDemand]]]:
     """The system as its ranks see it, and prompt and token of a row on it."""
     sequences, clients = int(row_number(row, "batch", 0)), int(loops.n_clients(row))
-    closed = loops.n_clients(row) > 0
     # a program compiled for one batch runs all of it, whoever is there
     batch = sequences or clients if stack in FIXED_SHAPES else clients or sequences
     plan = row_plan(row, batch)
@@ -153,11 +152,11 @@ def _lowered(
     prompt, context = lengths(row, stack)
     narrow, products = row_storage(row, system.chip, model)
     storage, cache = checkpoint(narrow, model, stack, row_cache(row))
-    # clients of a loop ask one after the other, so prompts come singly; a static batch is read in at once
-    alone = dataclasses.replace(plan, micro_batch=1) if closed else plan
-    prompts = Prefill(model, plan.dp if closed else batch, prompt, storage, cache, product_precision=products)
+    # clients of a loop ask one by one; a static batch is read in at once
+    alone = dataclasses.replace(plan, micro_batch=1) if clients else plan
+    prompts = Prefill(model, plan.dp if clients else batch, prompt, storage, cache, product_precision=products)
     token = Decode(model, batch, context, storage, cache, product_precision=products)
-    if closed and stack not in FIXED_SHAPES:
+    if clients and stack not in FIXED_SHAPES:
         plan = dataclasses.replace(plan, micro_batch=loops.n_running(plan, token, system.chip))
         token = dataclasses.replace(token, batch=plan.micro_batch * plan.dp)
     _holds(system.chip, plan, token, size)

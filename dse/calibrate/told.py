@@ -18,13 +18,12 @@ def completed(rows: pd.DataFrame, kind: str, source: str) -> pd.DataFrame:
     A cell stays blank where nothing tells it.
     """
     rows = _in_words(rows, kind)
-    n = len(rows)
-    told: dict[str, Any] = {"point_id": [f"line {i + 1}" for i in range(n)], "source": source}
+    told: dict[str, Any] = {"point_id": [f"line {i + 1}" for i in range(len(rows))], "source": source}
     if kind == "inference":
         told["dp"] = _numbers(rows, "tp").where(_yes(rows, "dp_attention"))
         told |= {"in_len": _mean(rows, "total_input_tokens"), "out_len": _mean(rows, "total_output_tokens")}
-        # only where all requests were sent at the start: at a finite rate the number at work is an outcome
-        told |= {"concurrency": _at_once(rows)}
+        # of requests all sent at the start; at a finite rate the number at work is an outcome
+        told["concurrency"] = _at_once(rows)
     if {"tp", "pp", "dp", "chips_per_node"} & set(rows.columns):
         told["num_chips"] = _n_chips(rows)
     if kind == "training":

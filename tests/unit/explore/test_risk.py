@@ -5,8 +5,10 @@ import functools
 import io
 import itertools
 import json
+import math
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ from dse.explore.outcome import (
 from dse.explore.risk import risk, solve_all_draws
 from dse.explore.robust import FRESH, MORE, UNTRIED, Hopeless, Program, Robust, robust_design, share_frac
 from dse.explore.samples import Samples
+from dse.explore.scenarios import Design
 from dse.explore.unknowns import Draw, draw, study_facts, unknowns
 from dse.optimize.deadline import Deadline
 from dse.optimize.search import Search, run_search, search_of
@@ -283,3 +286,12 @@ def test_no_program_is_compiled_for_a_robust_design_once_time_is_up(monkeypatch)
         assert answer.met >= 0.9 and answer.free["n_cores"] % answer.choice.n_dies == 0
     else:
         assert isinstance(answer, Hopeless) and 0 < answer.possible < 1
+
+
+def test_dies_without_whole_counts_have_no_design_to_build(monkeypatch):
+    # six or seven stacks beside four dies: a traceback before, and the study's other dies were never asked
+    monkeypatch.setattr(scenarios, "around", lambda *_: [])
+    program = SimpleNamespace(search=SimpleNamespace(integer_places=[0]), candidate=SimpleNamespace(choice_index=0))
+    broken = Design(np.asarray([math.log(6.5)]), 0.1)
+    assert math.isinf(Program.rounded(program, broken, 1).log_goal)
+    assert math.isinf(Program.rounded_alone(program, broken.shared, broken.shared[None], 1).log_goal)

@@ -239,6 +239,14 @@ def test_a_robust_design_that_cannot_be_is_an_answer():
     assert 1 - lost - 0.02 <= answer.possible <= 1 - lost
 
 
+def test_without_a_design_in_any_sample_there_is_none_for_all():
+    # of two draws both may be without one: an IndexError before
+    r = small()
+    lost = dataclasses.replace(r.outcomes, goal=np.full(r.n, np.inf), goals=np.full_like(r.outcomes.goals, np.inf))
+    answer = robust_design(dataclasses.replace(r, outcomes=lost), "p90")
+    assert isinstance(answer, Hopeless) and answer.possible == 0.0
+
+
 def test_a_budget_that_many_samples_break_says_so():
     """A limit that some samples break whatever is built."""
     tight = tuple(dataclasses.replace(x, value=90.0) if x.metric == "power_W" else x for x in study().limits)

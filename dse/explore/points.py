@@ -132,11 +132,12 @@ def buildable(found: Front) -> Front:
     tried = len({id(p) for p, _ in tries[: len(points)]})
     met = {id(p) for (p, _), q in zip(tries, points, strict=False) if math.isfinite(q.slack)}
     whole = front_of(rays, points, len(found.points), whole=True)
-    stuck = tried - len(met)
+    # bounds may hold no whole count for the dies of a choice: its points were never tried, and no time would help
+    asked, stuck = len({id(p) for p, _ in tries}), tried - len(met)
     reasons = {
-        "no whole counts nearby meet the cap": stuck,
+        "no whole counts nearby meet the cap": stuck + len(found.points) - asked,
         "same counts as another point, beaten by it or hardly better": tried - len(whole.points) - stuck,
-        LATE: len(found.points) - tried,
+        LATE: asked - tried,
     }
     return dataclasses.replace(whole, missing={**found.missing, **{k: n for k, n in reasons.items() if n > 0}})
 

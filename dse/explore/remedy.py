@@ -149,7 +149,7 @@ def _delivered(search: Search, c: Candidate, m: Moved, changes: np.ndarray) -> t
     data = stack([m.given.under(m.form.world(v)) for v in m.changed(changes)])
     start, strict = np.asarray(c.optimum.z), all_strict(search.core)
     found = solve_batch(model_of(search.core), data, *search.box, start, loose=strict, size=WIDTH)
-    return np.where(found.feasible, np.exp(-found.objective), np.nan), found
+    return np.where(found.feasible, np.exp(-found.objective), np.nan), found  # the goal is delivered time
 
 
 def _most(search: Search, c: Candidate, m: Moved, widths: np.ndarray) -> float:

@@ -118,6 +118,9 @@ def _tried(
         able = np.isfinite(found.outcomes.goals[position])
         # optima of single draws: one of them is often good in most others, and costs no solve
         designs = found.outcomes.z[position, able, : len(found.study.free)][:CROWD]
+        if not able.any():
+            tried.append((program, Design(np.zeros(designs.shape[1]), math.inf)))
+            continue
         shared, known = program.crowd(designs, spare)
         possible = max(possible, float(np.isfinite(known).mean()))
         if search.deadline.over(MORE):

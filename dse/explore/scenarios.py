@@ -84,6 +84,8 @@ class Program:
         if places:
             # as many rows as `designs` had, neighbours repeated: another number of rows would compile anew
             near = np.asarray(around(self.search, self.candidate.choice_index, shared))
+            if not len(near):
+                return Design(shared, math.inf)
             built[:, places] = near[np.arange(len(built)) % len(near)]
         best, logs = self.crowd(built, spare)
         return Design(best, float(np.sort(logs)[self.drawn.n - spare - 1]))
@@ -161,7 +163,8 @@ class Program:
             shared = design.shared.copy()
             shared[places] = counts
             tried.append(self.best(self.log_goals(shared), spare, np.asarray(counts)))
-        return min(tried, key=lambda d: d.log_goal)
+        # bounds may hold whole counts of another choice's dies alone: of this one nothing can be built
+        return min(tried, key=lambda d: d.log_goal, default=Design(design.shared, math.inf))
 
 
 def scenario_program(core: ConvexCore, z: Array, data: Data) -> tuple[Array, Array]:

@@ -126,6 +126,7 @@ def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
         # such as the capacity of a stack that the study names: its generation's fact moves nothing
         if name.rpartition(": ")[2] in chosen:
             continue
+        # a number may move the design and not the goal: at an optimum that is flat along it
         if abs(by_goal[i]) > ACTIVE or np.abs(by_design[:, i]).max() > ACTIVE:
             parameters.append(Parameter(name, i, float(values[i]), fact, float(by_goal[i]), by_design[:, i]))
     parameters.sort(key=lambda p: (-p.swing, -abs(p.elasticity)))

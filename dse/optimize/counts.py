@@ -38,6 +38,7 @@ def around(search: Search, choice_index: int, z: np.ndarray) -> list[tuple[float
         options.append(logs[max(above - 1, 0) : above + 1].tolist())
     # two steps of each stepped number, and of those there are five: 32 corners at most
     near = itertools.product(*options)
+    # in logs, as the solver sees them: a core more of ten is as far as ten of a hundred
     return sorted(near, key=lambda v: sum(abs(x - float(z[i])) for x, i in zip(v, places, strict=True)))
 
 

@@ -47,6 +47,7 @@ def solve_first_order(
     """
     width = upper - lower
     share = jnp.clip((start - lower) / jnp.where(width > 0.0, width, 1.0), EDGE, 1.0 - EDGE)
+    # equal rounds: multipliers move between them alone
     per_round = max(steps // ROUNDS, 1)
     adam = optax.scale_by_adam()
 

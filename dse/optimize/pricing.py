@@ -138,6 +138,7 @@ def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDema
 
     per_plan = jax.vmap(jax.vmap(seconds, in_axes=(None, None, 0, None, None)))
     each = zip(demands, data.calibrations, strict=True)
+    # workload by workload: their tables have different numbers of plans
     return [per_plan(z, data, d, c, data.deadline_s[:, w]) for w, (d, c) in enumerate(each)]
 
 

@@ -288,6 +288,7 @@ class Solution:
     def delivered(self) -> float:
         """Mean speed-up over the baseline: weighted geometric mean over workloads, or that of the serving fleet."""
         return (
+            # of a fleet: its mean needs every model's traffic, which the goal has added up
             1.0 / self.goal
             if self.study.goal == SERVED
             else mean_speedup(self.study.goal, [w.speedup for w in self.workloads], [], self.study.shares)
@@ -295,6 +296,7 @@ class Solution:
 
     def behind_frac(self, other: Alternative) -> float:
         """Relative excess of another choice's continuous optimum over that of the best choice."""
+        # of several as good, rounding may put another a hair before the first
         return max(other.goal / self.alternatives[0].goal - 1, 0.0)
 
     @property

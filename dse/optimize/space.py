@@ -220,6 +220,7 @@ def every_coefficient(space: Space, *more: tuple[StepDemand, ...]) -> Data:
 
     Each number has a leading axis of its own: choices for some, plans on every structure for others.
     """
+    # structures and plans in one axis: a sign must hold for each, whichever belong together
     flat = jax.tree.map(lambda x: np.asarray(x).reshape(-1, *np.shape(x)[2:]), (space.demands, *more))
     demands = tuple(jax.tree.map(lambda *xs: np.concatenate(xs), *each) for each in zip(*flat, strict=True))
     return dataclasses.replace(space.without_plans, demands=demands)

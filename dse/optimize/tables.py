@@ -76,6 +76,7 @@ def plan_rows(tables: Tables, points: list[tuple[int, ...]]) -> Rows:
     """Rows of choices under single plans: each point is a choice and a plan per workload."""
     choices = [p[0] for p in points]
     arrays = tables.search.space.structure_of_choice[choices]
+    # the choice stands first in a point, its plans follow
     plans = [t.rows[arrays, [p[1 + w] for p in points]] for w, t in enumerate(tables.of_workloads)]
     return [*plans, tables.bought.rows[choices]]
 

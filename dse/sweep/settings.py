@@ -135,6 +135,7 @@ def _system(given: _Given) -> System:
     n_chips = given.count("chips", fabric.n_chips)
     if n_chips % fabric.n_chips and fabric.n_chips % n_chips:
         raise SpecError(f"chips = {n_chips}: expected a multiple or a divisor of the domain of {fabric.n_chips}")
+    # not by `system`, which looks the fabric up: this one may be of another size
     return System(name, whole, fabric, n_chips)
 
 

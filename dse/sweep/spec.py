@@ -137,6 +137,7 @@ def usual_shard(axes: Sequence[Axis], pairs: list[tuple[str, Value]], of_studies
     """Points of a unit of work of about a second or more: a crash costs no more, and a scheduler has little to do."""
     if of_studies:
         return 1
+    # points that share a lowered setting: a shard should hold all of them
     per_setting = math.prod(a.size for a in axes if all(is_number(k) for k in a.keys))
     plans = {v for k, v in pairs if k == "plan"}
     if not plans or "auto" in plans:
@@ -145,6 +146,7 @@ def usual_shard(axes: Sequence[Axis], pairs: list[tuple[str, Value]], of_studies
 
 
 def _own_files(pairs: list[tuple[str, Value]], folder: Path) -> tuple[tuple[str, str], ...]:
+    # digests, so that a file edited between two runs makes another sweep
     own = {str(v): k for k, v in pairs if k in FILES and str(v).endswith(FILES[k])}
     return tuple((v, digest(Path(find_file(k, v, folder)).read_bytes())) for v, k in own.items())
 

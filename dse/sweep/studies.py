@@ -49,6 +49,7 @@ def solve_points(sweep: Sweep, points: Points) -> dict[str, Any]:
     kinds = solved_columns(sweep)
     rows = [_row(sweep, points, i) for i in range(points.index.size)]
     nothing = {float: np.nan}
+    # a text, whole number or switch that is missing is null: only floats have a NaN
     columns: dict[str, Any] = {c: [r.get(c, nothing.get(kind)) for r in rows] for c, kind in kinds.items()}
     columns["reason"] = [str(r.get("reason", "")) for r in rows]
     columns["ok"] = np.asarray([not reason for reason in columns["reason"]], dtype=bool)

@@ -61,6 +61,7 @@ def muse_spark(f: Fields) -> Body:
     moe = experts(f, ("num_local_experts", "num_experts"), TOP, WIDTH)
     small = f.whole("moe_hidden_size", default=hidden_of(f))
     if moe is not None and small != hidden_of(f):
+        # tokens go narrow to the experts and come back wide
         moe = dataclasses.replace(moe, latent=small)
     feeds = mixed_feeds(f, sparse_layers(f, n, [True] * n), moe)
     mixers = windowed(whole_gate(grouped(f)), listed_windows(f, n))

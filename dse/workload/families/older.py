@@ -66,6 +66,7 @@ def qwen(f: Fields) -> Body:
     n, hidden, heads = n_layers(f), hidden_of(f), f.whole("num_attention_heads")
     attention = Attention(heads, heads, f.whole("kv_channels", default=hidden // heads))
     f.skip("no_bias", "fp16", "bf16", "fp32", "onnx_safe", "use_cache_quantization", "use_cache_kernel")
+    # half of it gates the other half
     return body(f, blocks_of([attention] * n, [Mlp(f.whole("intermediate_size") // 2, 3)] * n), tied=False)
 
 

@@ -75,6 +75,7 @@ def biogpt(f: Fields) -> Body:
     """BioGPT: LayerNorm, two matrices, learned positions with two more than there are words."""
     f.skip("layerdrop", "scale_embedding")
     made = gated(f, tied=True, passes=LAYER, matrices=2)
+    # as in OPT: the first two places stand for padding
     return dataclasses.replace(made, n_tables=(made.max_context + 2) * made.hidden)
 
 

@@ -13,6 +13,7 @@ from dse.explore.front import collect, front, hypervolume
 from dse.explore.front_problems import promising, spread_directions
 from dse.explore.points import PointStore, buildable, fingerprint
 from dse.explore.ray import LATE, Rays
+from dse.optimize.counts import around
 from dse.optimize.deadline import Deadline
 from dse.optimize.search import run_search, search_of
 from dse.optimize.solve import solve_continuous
@@ -228,6 +229,15 @@ def test_rounding_that_is_cut_keeps_whole_points(found, monkeypatch):
     assert cut.whole and 1 <= len(cut.points) < len(found.points)
     assert sum(cut.missing.values()) == len(found.points) - len(cut.points) + sum(found.missing.values())
     assert rays.deadline.undone == ["points with fractions that there was no time to round"]
+
+
+def test_a_point_whose_dies_have_no_whole_counts_did_not_lack_time(found, monkeypatch):
+    first = np.asarray(found.points[0].optimum.z[:-1])
+    near = lambda search, i, z: [] if np.array_equal(z, first) else around(search, i, z)  # noqa: E731
+    monkeypatch.setattr("dse.explore.points.around", near)
+    whole = buildable(found)
+    assert whole.missing["no whole counts nearby meet the cap"] >= 1
+    assert "points with fractions that there was no time to round" not in whole.missing
 
 
 def test_a_front_is_not_beaten_by_a_single_solve(tiny):

@@ -5,8 +5,10 @@ import functools
 import io
 import itertools
 import json
+import math
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ from dse.explore.outcome import (
 from dse.explore.risk import risk, solve_all_draws
 from dse.explore.robust import FRESH, MORE, UNTRIED, Hopeless, Program, Robust, robust_design, share_frac
 from dse.explore.samples import Samples
+from dse.explore.scenarios import Design
 from dse.explore.unknowns import Draw, draw, study_facts, unknowns
 from dse.optimize.deadline import Deadline
 from dse.optimize.search import Search, run_search, search_of
@@ -236,6 +239,14 @@ def test_a_robust_design_that_cannot_be_is_an_answer():
     assert 1 - lost - 0.02 <= answer.possible <= 1 - lost
 
 
+def test_without_a_design_in_any_sample_there_is_none_for_all():
+    # of two draws both may be without one: an IndexError before
+    r = small()
+    lost = dataclasses.replace(r.outcomes, goal=np.full(r.n, np.inf), goals=np.full_like(r.outcomes.goals, np.inf))
+    answer = robust_design(dataclasses.replace(r, outcomes=lost), "p90")
+    assert isinstance(answer, Hopeless) and answer.possible == 0.0
+
+
 def test_a_budget_that_many_samples_break_says_so():
     """A limit that some samples break whatever is built."""
     tight = tuple(dataclasses.replace(x, value=90.0) if x.metric == "power_W" else x for x in study().limits)
@@ -283,3 +294,12 @@ def test_no_program_is_compiled_for_a_robust_design_once_time_is_up(monkeypatch)
         assert answer.met >= 0.9 and answer.free["n_cores"] % answer.choice.n_dies == 0
     else:
         assert isinstance(answer, Hopeless) and 0 < answer.possible < 1
+
+
+def test_dies_without_whole_counts_have_no_design_to_build(monkeypatch):
+    # six or seven stacks beside four dies: a traceback before, and the study's other dies were never asked
+    monkeypatch.setattr(scenarios, "around", lambda *_: [])
+    program = SimpleNamespace(search=SimpleNamespace(integer_places=[0]), candidate=SimpleNamespace(choice_index=0))
+    broken = Design(np.asarray([math.log(6.5)]), 0.1)
+    assert math.isinf(Program.rounded(program, broken, 1).log_goal)
+    assert math.isinf(Program.rounded_alone(program, broken.shared, broken.shared[None], 1).log_goal)

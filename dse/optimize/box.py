@@ -21,6 +21,7 @@ def bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
     deadlines = zip(space.ground.baselines, space.study.deadlines_s, strict=True)
     # a time needs both ends, since the proof is about a box; the upper one is the promised latency where there is one
     times = [(min(seconds, deadline) / SPAN, min(seconds * SPAN, deadline)) for (_, seconds), deadline in deadlines]
+    # some scale is needed, and the baseline's is the only one that is there before a design
     tdp_W = float(space.study.baseline.chip.power_limit_W)
     powers = [(tdp_W / SPAN, tdp_W * SPAN) for _ in power_auxiliaries(space.study.core())]
     box = np.log(np.asarray([*free, (low_V, high_V), (reticle / SPAN, reticle * ROOM), *powers, *times]))

@@ -14,10 +14,12 @@ from dse.hardware.chip import peak_FLOPps
 from dse.hardware.presets import chip, system
 from dse.lowering.demand import demand
 from dse.lowering.plan import Plan
+from dse.lowering.tiling import array_shape
 from dse.physics.area import block_areas
 from dse.physics.calibration import default_calibration
 from dse.physics.evaluate import chip_technology, evaluate_demand, silicon
 from dse.physics.full_load import full_load_power_W, full_load_W
+from dse.physics.pipeline import datapath_ratio
 from dse.physics.power import (
     crossing_B,
     energy_J,
@@ -223,6 +225,22 @@ def test_full_load_power_by_hand():
     assert parts["static"] == pytest.approx(float(static_W(c, t, area, v)))
     rest = sum(x for k, x in parts.items() if k != "delivery")
     assert parts["delivery"] == pytest.approx(rest * float(t.package.voltage_loss_frac))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp8", "int8", "fp4"])
+@pytest.mark.parametrize("name", ["a100-80", "h100", "b200", "tpu-v3", "tpu-v5e", "trainium2", "trainium3"])
+def test_full_load_runs_in_what_a_step_runs_in(name, precision):
+    """FP8 asked of integer units runs in 16 bit, INT8 of float units too; before, both had the 8-bit rate."""
+    c = chip(name)
+    tech, at = chip_technology(c), array_shape(c.core.tensor)
+    s = silicon(c, tech)
+    rate = PRECISIONS[at.executed(precision)]
+    found = float(full_load_power_W(c, tech, precision, s.area, s.die_mm2, s.supply_V)["tensor"])
+    macs = float(
+        c.n_cores * c.clock_Hz * c.core.tensor.rows * c.core.tensor.cols * c.core.tensor.macs_per_cycle.of(rate)
+    )
+    energy_J_each = float(tech.node.mac_energy_J.of(rate)) * (float(s.supply_V) / float(tech.node.nominal_V)) ** 2
+    assert found == pytest.approx(macs * energy_J_each * float(datapath_ratio(c.pipeline_depth)), rel=1e-9)
 
 
 def test_operands_of_an_array_by_hand():

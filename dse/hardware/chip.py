@@ -169,8 +169,7 @@ def native_precisions(chip: Chip) -> tuple[str, ...]:
 
 def natives(rates: Sequence[float], narrow_products: str) -> tuple[str, ...]:
     """Precisions of a matrix unit with these `rates`, in the order of `PRECISIONS`, widest first."""
-    rate = dict(zip(PRECISIONS, rates, strict=True))
-    return tuple(p for p in named(narrow_products) if rate[rate_name(p)] > 0)
+    return tuple(p for p in named(narrow_products) if rates[PRECISIONS.index(rate_name(p))] > 0)
 
 
 def named(narrow_products: str) -> tuple[str, ...]:

@@ -253,13 +253,13 @@ def test_operands_of_an_array_by_hand():
 
 
 @pytest.mark.parametrize("name", ["h100", "v100", "trainium3", "tpu-v4"])
-@pytest.mark.parametrize("precision", ["bf16", "fp8"])
+@pytest.mark.parametrize("precision", ["bf16", "fp8", "int8"])
 def test_a_step_and_full_load_move_the_same_bytes(trn2, lowered, name, precision):
     """What a MAC costs in SRAM is one formula, whoever feeds the array: joules of a step over its MACs are watts over
     the MACs of a second."""
     (d, step), c = lowered, chip(name)
     t = chip_technology(c)
-    runs = precision if float(c.core.tensor.macs_per_cycle.of(precision)) > 0 else "bf16"  # V100 has no 8-bit mode
+    runs = PRECISIONS[array_shape(c.core.tensor).executed(precision)]  # V100 has no 8-bit mode, TPU v4 one of integers
     macs = np.where([p == runs for p in PRECISIONS], 1e12, 0.0)
     v, die = jnp.asarray(float(t.node.nominal_V)), jnp.asarray(400.0)
     e = step_energy(dataclasses.replace(d, macs=macs, n_micro=np.asarray(1.0)), step, c, t, v, die)

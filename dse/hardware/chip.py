@@ -10,7 +10,7 @@ import equinox as eqx
 from ..core.errors import SpecError
 from ..core.frames import AbstractShown
 from ..core.types import FloatLike, Scalar, as_float
-from ..technology.node import PRECISION_BITS, PRECISIONS, ByPrecision
+from ..technology.node import PRECISION_BITS, PRECISIONS, ByPrecision, rate_name
 from ..technology.presets import STACKED
 
 NARROW_PRODUCTS = {"float": ("fp8",), "integer": ("int8",), "both": ("fp8", "int8")}
@@ -173,8 +173,22 @@ def native_precisions(chip: Chip) -> tuple[str, ...]:
 
 def natives(rates: Sequence[float], narrow_products: str) -> tuple[str, ...]:
     """Precisions of a matrix unit with these `rates`, in the order of `PRECISIONS`, widest first."""
-    named = {p: NARROW_PRODUCTS[narrow_products] if p == "fp8" else (p,) for p in PRECISIONS}
-    return tuple(name for p, rate in zip(PRECISIONS, rates, strict=True) if rate > 0 for name in named[p])
+    return tuple(p for p in named(narrow_products) if rates[PRECISIONS.index(rate_name(p))] > 0)
+
+
+def named(narrow_products: str) -> tuple[str, ...]:
+    """Precisions that a matrix unit with such products at its 8-bit rate may have, widest first."""
+    return tuple(x for p in PRECISIONS for x in (NARROW_PRODUCTS[narrow_products] if p == "fp8" else (p,)))
+
+
+def serves(precision: str, asked: str) -> bool:
+    """Whether products asked for in `asked` may run in `precision`: the same, or a float that holds what it holds.
+
+    Of those that a unit has, products run in the narrowest.
+    """
+    # FP8 has fewer bits of significand than INT8
+    lossless = precision != "int8" and (precision, asked) != ("fp8", "int8")
+    return precision == asked or (lossless and PRECISION_BITS[precision] >= PRECISION_BITS[asked])
 
 
 def runs_in(native: Sequence[str], asked: str) -> str:
@@ -182,12 +196,9 @@ def runs_in(native: Sequence[str], asked: str) -> str:
 
     SpecError: the matrix unit has nothing as wide, such as FP32 where vector lanes multiply it.
     """
-    floats = [p for p in native if p != "int8" and PRECISION_BITS[p] >= PRECISION_BITS[asked]]
-    wider = [p for p in floats if asked != "int8" or p != "fp8"]  # FP8 has fewer bits of significand than INT8
-    if asked in native:
-        return asked
-    if not wider:
+    found = [p for p in native if serves(p, asked)]
+    if not found:
         has = ", ".join(native)
         raise SpecError(f"products in {asked}: the matrix unit multiplies in {has} and in nothing wider; ask for {has}")
     # widest first, so that the last of those wide enough is the narrowest
-    return wider[-1]
+    return found[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from ..core.types import FloatLike
-from ..hardware.chip import Chip
+from ..hardware.chip import Chip, named, serves
 from ..technology.node import PRECISIONS, rate_name
 from ..technology.presets import Technology
 from .area import Area
@@ -53,12 +53,13 @@ def _engine_loads_W(chip: Chip, tech: Technology, precision: str, supply_V: Floa
     deeper = datapath_ratio(chip.pipeline_depth)
     core_rate = chip.n_cores * chip.clock_Hz
     moved_B, tensor, sram = jnp.asarray(operand_B(chip, node)), jnp.zeros(()), jnp.zeros(())
-    # what the unit lacks runs in the next wider that it has, so that no chip's load leaves its arrays out
-    for i, p in enumerate(PRECISIONS[: PRECISIONS.index(rate_name(precision)) + 1]):
+    # what the unit lacks runs in the next wider that it has, so that no chip's load leaves its arrays out: rates may be
+    # free, so that the narrowest of those above 0 is found in the program
+    for p in (rate_name(x) for x in named(t.narrow_products) if serves(x, precision)):
         rate = t.macs_per_cycle.of(p)
         macs = core_rate * t.rows * t.cols * rate
         tensor = jnp.where(rate > 0, macs * node.mac_energy_J.of(p), tensor)
-        sram = jnp.where(rate > 0, macs * moved_B[i] * node.sram_energy_J_per_B, sram)
+        sram = jnp.where(rate > 0, macs * moved_B[PRECISIONS.index(p)] * node.sram_energy_J_per_B, sram)
     # lanes may run slower than the arrays, and burn by their own clock
     lanes = core_rate * chip.core.vector_lanes * chip.core.vector_clock_frac
     return {

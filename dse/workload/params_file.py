@@ -1,7 +1,7 @@
-"""Mistral's `params.json` in the words of a Hugging Face configuration; what it does not say stays unsaid.
+"""Meta's and Mistral's `params.json` in the words of a Hugging Face configuration; what they do not say stays unsaid.
 
-Source: the same models' published files in both spellings (Mistral 7B, Mixtral 8x7B, Mistral Large 3).
-Meta's files have the same words for other sizes, but not whether head and table share weights: they are refused.
+Source: the same models' published files in both spellings (Mistral 7B, Mixtral 8x7B, Mistral Large 3; Llama 1 to 3.2).
+Meta's files leave to its code whether head and table share weights, and the longest context: both must be added.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from .config_file import Config, Fields, show
 
 SIGNS = ("dim", "n_layers", "n_heads", "hidden_dim")
 """Keys that together are of no other file."""
+OF_META = ("dim", "n_layers", "n_heads", "multiple_of")
+"""The same of Meta's."""
+META_UNSAID = ("tied_embeddings", "max_seq_len")
+"""What Meta's files leave out: Llama 3.1 8B and 3.2 1B have the same keys, and only the latter's head is its table."""
 SIZES = {
     "dim": "hidden_size", "n_layers": "num_hidden_layers", "n_heads": "num_attention_heads",
     "n_kv_heads": "num_key_value_heads", "hidden_dim": "intermediate_size", "norm_eps": "rms_norm_eps",
@@ -34,7 +38,9 @@ USUAL_CONTEXT = 16384
 
 
 def translated(raw: Config, place: str) -> Config:
-    """`raw` in the library's words where it is a `params.json` of Mistral, else as it is."""
+    """`raw` in the library's words where it is a `params.json` of Meta or Mistral, else as it is."""
+    if "model_type" not in raw and "hidden_dim" not in raw and all(k in raw for k in OF_META):
+        return _of_meta(raw, place)
     if "model_type" in raw or not all(k in raw for k in SIGNS):
         return raw
     f = Fields(raw, place)
@@ -51,6 +57,25 @@ def translated(raw: Config, place: str) -> Config:
     if stored:
         found["quantization_config"] = _stored(stored, place)
     return found
+
+
+def _of_meta(raw: Config, place: str) -> Config:
+    """Meta's file: the MLP's width is two thirds of four times the model's, times a factor, in whole multiples.
+
+        w = m ceil(floor(a floor(8 d / 3)) / m)
+    with d `dim`, a `ffn_dim_multiplier` (1 if absent) and m `multiple_of`. Source: [touvron2023llama2] reference code.
+    """
+    unsaid = next((k for k in META_UNSAID if k not in raw), None)
+    if unsaid is not None:
+        raise SpecError(f"{place}: a params.json of Meta does not say {unsaid}; add it, or give its config.json")
+    f = Fields(raw, place)
+    multiple, times = f.whole("multiple_of"), f.number("ffn_dim_multiplier", default=1.0)
+    wide = int(times * (8 * f.whole("dim") // 3))
+    plain = {
+        SIZES.get(k, k): v for k, v in raw.items() if k not in ("multiple_of", "ffn_dim_multiplier", "use_scaled_rope")
+    }
+    plain.setdefault("num_key_value_heads", raw["n_heads"])
+    return {**plain, "model_type": "llama", "intermediate_size": -(-wide // multiple) * multiple}
 
 
 def _experts(moe: Config, place: str, latent: bool) -> Config:

@@ -11,7 +11,7 @@ from ..blocks import Mlp
 from ..config_file import Fields, wholes
 from ..mixers import AbstractMixer, Attention
 from .common import LAYER, Body, Builder, blocks_of, body, grouped, hidden_of, mlp, n_layers, typed_windows, windowed
-from .dense import gated, gpt2
+from .dense import gated, gpt2, stablelm
 
 
 def chameleon(f: Fields) -> Body:
@@ -99,13 +99,55 @@ def first_gpt(f: Fields) -> Body:
     return gpt2(f)
 
 
+def phi3_small(f: Fields) -> Body:
+    """Phi-3 small: a gated MLP (GEGLU), LayerNorm. Source: [abdin2024phi3] section 2.
+
+    Assumes: every layer attends to all positions; every second one leaves out most distant blocks, but keeps them.
+    """
+    f.skip("dense_attention_every_n_layers", "ff_dim_multiplier", "dummy_token_indices",
+           *(k for k in f.raw if k.startswith(("blocksparse_", "gegelu_", "mup_"))),
+           "pad_sequence_to_multiple_of_64", "reorder_and_upcast_attn")  # fmt: skip
+    n = n_layers(f)
+    blocks = blocks_of([grouped(f)] * n, [mlp(f, "ff_intermediate_size")] * n)
+    return body(f, blocks, tied=True, norm_passes=LAYER)
+
+
+def ctrl(f: Fields) -> Body:
+    """CTRL: LayerNorm, two matrices, positions that are computed. Source: [keskar2019ctrl] section 3."""
+    f.skip("n_ctx", "from_tf", "output_past", "num_labels", *(k for k in f.raw if k.startswith("summary_")))
+    n = n_layers(f)
+    blocks = blocks_of([grouped(f)] * n, [mlp(f, "dff", matrices=2)] * n)
+    return body(f, blocks, tied=True, norm_passes=LAYER)
+
+
+def diff_llama(f: Fields) -> Body:
+    """DiffLlama: two softmaxes of half the heads each, whose difference weighs values. Source: [ye2024differential].
+
+    Assumes: products with values are those of plain heads; each of the two maps takes values of two heads instead.
+    """
+    f.skip("lambda_std_dev")
+    return gated(f)
+
+
+def open_llama(f: Fields) -> Body:
+    """Open-Llama: Llama, whose head may be its table."""
+    f.skip("use_memory_efficient_attention", "use_stable_embedding")
+    return gated(f, tied=f.flag("shared_input_output_embedding", default=False))
+
+
 SMALL: dict[str, Builder] = {
     "biogpt": biogpt,
     "chameleon": chameleon,
+    "ctrl": ctrl,
+    "diffllama": diff_llama,
     "gpt-sw3": gpt2,
     "modernbert-decoder": modernbert_decoder,
     "molmo2_text": molmo2,
+    "open-llama": open_llama,
     "openai-gpt": first_gpt,
     "openelm": openelm,
+    "phi3small": phi3_small,
+    "skywork": gated,
+    "stablelm_epoch": stablelm,
     "xglm": xglm,
 }

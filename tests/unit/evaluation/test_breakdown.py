@@ -67,9 +67,11 @@ def test_what_a_pass_waits_for_adds_up_in_a_pipeline(workload):
     on, c = system("dgx-h100", 8), calibration("prior-cuda")
     shares = spent(demand(workload, parse_plan("tp=2,pp=4"), on, chip_reference(on.chip, c)), on.chip, c)
     assert sum(shares.values()) == pytest.approx(1.0, rel=1e-9)
-    # of 2 + 3 turns of a prefill, and of 4 of a decode step of two groups, a stage idles for 3 and for 2
-    idle_frac = (3 / 5, 2 / 4)[isinstance(workload, Decode)]
-    assert shares["other stages"] == pytest.approx(idle_frac * (1.0 - shares["the serving loop"]), rel=1e-9)
+    # of 2 + 3 turns of a prefill, and of 4 of a decode step of two groups, a stage idles for 3 and for 2, and has no
+    # head meanwhile: of a stage's 8 x 218.1e6 + 525.3e6 weights 0.77 are in its layers, which bounds an idle turn
+    n_idle = 2.0 if isinstance(workload, Decode) else 3.0
+    waits = shares["other stages"] / (1.0 - shares["the serving loop"])
+    assert 0.77 * n_idle / (2.0 + 0.77 * n_idle) < waits < n_idle / (2.0 + n_idle)
 
 
 def test_operators_are_named_sorted_and_add_up(finding):

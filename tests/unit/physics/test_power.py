@@ -14,10 +14,12 @@ from dse.hardware.chip import peak_FLOPps
 from dse.hardware.presets import chip, system
 from dse.lowering.demand import demand
 from dse.lowering.plan import Plan
+from dse.lowering.tiling import array_shape
 from dse.physics.area import block_areas
 from dse.physics.calibration import default_calibration
 from dse.physics.evaluate import chip_technology, evaluate_demand, silicon
 from dse.physics.full_load import full_load_power_W, full_load_W
+from dse.physics.pipeline import datapath_ratio
 from dse.physics.power import (
     crossing_B,
     energy_J,
@@ -225,6 +227,22 @@ def test_full_load_power_by_hand():
     assert parts["delivery"] == pytest.approx(rest * float(t.package.voltage_loss_frac))
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp8", "int8", "fp4"])
+@pytest.mark.parametrize("name", ["a100-80", "h100", "b200", "tpu-v3", "tpu-v5e", "trainium2", "trainium3"])
+def test_full_load_runs_in_what_a_step_runs_in(name, precision):
+    """FP8 asked of integer units runs in 16 bit, INT8 of float units too; before, both had the 8-bit rate."""
+    c = chip(name)
+    tech, at = chip_technology(c), array_shape(c.core.tensor)
+    s = silicon(c, tech)
+    rate = PRECISIONS[at.executed(precision)]
+    found = float(full_load_power_W(c, tech, precision, s.area, s.die_mm2, s.supply_V)["tensor"])
+    macs = float(
+        c.n_cores * c.clock_Hz * c.core.tensor.rows * c.core.tensor.cols * c.core.tensor.macs_per_cycle.of(rate)
+    )
+    energy_J_each = float(tech.node.mac_energy_J.of(rate)) * (float(s.supply_V) / float(tech.node.nominal_V)) ** 2
+    assert found == pytest.approx(macs * energy_J_each * float(datapath_ratio(c.pipeline_depth)), rel=1e-9)
+
+
 def test_operands_of_an_array_by_hand():
     # 128 x 128 in BF16: 128 x 2 B in, 128 x 8 B of sums a cycle over 16384 MACs; FP8 at 2 MACs a PE moves half per MAC.
     q = operand_B(chip("trainium2"), node("N5"))
@@ -235,13 +253,13 @@ def test_operands_of_an_array_by_hand():
 
 
 @pytest.mark.parametrize("name", ["h100", "v100", "trainium3", "tpu-v4"])
-@pytest.mark.parametrize("precision", ["bf16", "fp8"])
+@pytest.mark.parametrize("precision", ["bf16", "fp8", "int8"])
 def test_a_step_and_full_load_move_the_same_bytes(trn2, lowered, name, precision):
     """What a MAC costs in SRAM is one formula, whoever feeds the array: joules of a step over its MACs are watts over
     the MACs of a second."""
     (d, step), c = lowered, chip(name)
     t = chip_technology(c)
-    runs = precision if float(c.core.tensor.macs_per_cycle.of(precision)) > 0 else "bf16"  # V100 has no 8-bit mode
+    runs = PRECISIONS[array_shape(c.core.tensor).executed(precision)]  # V100 has no 8-bit mode, TPU v4 one of integers
     macs = np.where([p == runs for p in PRECISIONS], 1e12, 0.0)
     v, die = jnp.asarray(float(t.node.nominal_V)), jnp.asarray(400.0)
     e = step_energy(dataclasses.replace(d, macs=macs, n_micro=np.asarray(1.0)), step, c, t, v, die)

@@ -267,3 +267,55 @@ def test_a_mixture_of_no_experts_is_dense(kind):
 def test_nemotron_wants_the_blocks_that_its_patterns_name(said, key):
     with pytest.raises(SpecError, match=key):
         read("nemotron_h", hybrid_override_pattern="M*E-", num_experts_per_tok=2, moe_intermediate_size=32, **said)
+
+
+PHI_3_SMALL = {
+    "model_type": "phi3small", "attention_dropout_prob": 0.0, "blocksparse_block_size": 64,
+    "blocksparse_homo_head_pattern": False, "blocksparse_num_local_blocks": 16, "blocksparse_vert_stride": 8,
+    "blocksparse_triton_kernel_block_size": 64, "dense_attention_every_n_layers": 2, "embedding_dropout_prob": 0.1,
+    "ff_dim_multiplier": None, "ff_intermediate_size": 14336, "ffn_dropout_prob": 0.1, "gegelu_limit": 20.0,
+    "gegelu_pad_to_256": True, "hidden_act": "gegelu", "hidden_size": 4096, "layer_norm_epsilon": 1e-05,
+    "max_position_embeddings": 8192, "mup_attn_multiplier": 1.0, "mup_embedding_multiplier": 10.0,
+    "mup_use_scaling": True, "mup_width_multiplier": 8.0, "num_attention_heads": 32, "num_hidden_layers": 32,
+    "num_key_value_heads": 8, "pad_sequence_to_multiple_of_64": True, "reorder_and_upcast_attn": False,
+    "rope_embedding_base": 1000000, "rope_position_scale": 1.0, "vocab_size": 100352,
+}  # fmt: skip
+CTRL = {
+    "model_type": "ctrl", "attn_pdrop": 0.1, "dff": 8192, "embd_pdrop": 0.1, "from_tf": False,
+    "layer_norm_epsilon": 1e-06, "n_ctx": 512, "n_embd": 1280, "n_head": 16, "n_layer": 48, "n_positions": 50000,
+    "resid_pdrop": 0.1, "vocab_size": 246534,
+}  # fmt: skip
+SKYWORK = {
+    "model_type": "skywork", "hidden_size": 4608, "intermediate_size": 12288, "num_attention_heads": 36,
+    "num_hidden_layers": 52, "num_key_value_heads": 36, "vocab_size": 65519, "max_position_embeddings": 4096,
+    "tie_word_embeddings": False, "rms_norm_eps": 1e-06,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("raw", "n_B", "kv"),
+    [
+        # [abdin2024phi3] "7B": 32 (2 x 4096^2 + 2 x 4096 x 1024 + 3 x 4096 x 14336) and one table of 100,352
+        (PHI_3_SMALL, 7.39, 32 * 2 * 8 * 128),
+        # [keskar2019ctrl] abstract: 1.63 billion; 48 (4 x 1280^2 + 2 x 1280 x 8192) and one table of 246,534
+        (CTRL, 1.63, 48 * 2 * 1280),
+        # the model's card: 13.85 billion; 52 (4 x 4608^2 + 3 x 4608 x 12288) and two tables of 65,519
+        (SKYWORK, 13.85, 52 * 2 * 4608),
+    ],
+)
+def test_types_that_were_refused_count_as_published(raw, n_B, kv):
+    m = reading(raw, "x.json", "x").model
+    assert total_parameters(m) == pytest.approx(n_B * 1e9, rel=0.01)
+    assert sum(r.n * x.n_kv for r in m.runs for x in r.block.mixers) == kv
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        ("diffllama", {"lambda_std_dev": 0.1}),
+        ("open-llama", {"use_memory_efficient_attention": True, "shared_input_output_embedding": False}),
+        ("stablelm_epoch", {}),
+    ],
+)
+def test_types_that_are_llama_in_size(kind, keys):
+    assert total_parameters(read(kind, **keys)) == FOUR

@@ -27,6 +27,13 @@ LARGE = {
 }  # fmt: skip
 
 
+META = {"dim": 2048, "n_layers": 16, "n_heads": 32, "n_kv_heads": 8, "vocab_size": 128256, "ffn_dim_multiplier": 1.5,
+        "multiple_of": 256, "norm_eps": 1e-05, "rope_theta": 500000.0, "use_scaled_rope": True}  # fmt: skip
+"""Llama 3.2 1B, as its params.json is."""
+LARGER = {"dim": 8192, "n_layers": 80, "n_heads": 64, "ffn_dim_multiplier": 1.3, "multiple_of": 4096}
+LLAMA_2 = {"dim": 4096, "multiple_of": 256, "n_heads": 32, "n_layers": 32, "norm_eps": 1e-05, "vocab_size": 32000}
+
+
 def read(raw):
     """The model of a params.json."""
     return reading(raw, "params.json", "x").model
@@ -47,6 +54,22 @@ def test_both_spellings_count_alike(raw, preset):
     assert kv_B_per_token(m, "bf16") == kv_B_per_token(other, "bf16")
 
 
+@pytest.mark.parametrize(
+    ("raw", "tied", "n_B", "kv"),
+    [
+        # model cards: 1.23, 70.6 and 6.74 billion; 2 B x 2 x KV heads x width of a head in each layer
+        (META, True, 1.236, 16 * 2 * 8 * 64 * 2),
+        (META | LARGER, False, 70.55, 80 * 2 * 8 * 128 * 2),
+        (LLAMA_2, False, 6.738, 32 * 2 * 32 * 128 * 2),
+    ],
+)
+def test_files_of_meta_count_as_their_cards_say(raw, tied, n_B, kv):
+    """Before: refused. Widths of MLPs: 8,192 of int(1.5 x 5,461), 28,672 of int(1.3 x 21,845), 11,008 of 10,922."""
+    m = read(raw | {"tied_embeddings": tied, "max_seq_len": 4096})
+    assert total_parameters(m) == pytest.approx(n_B * 1e9, rel=1e-3) and kv_B_per_token(m, "bf16") == kv
+    assert m.max_context == 4096 and m.tied_embeddings == tied
+
+
 def test_what_the_file_says_beside():
     m = read(LARGE)
     assert m.weight_format == "fp8,head=bf16,embedding=bf16,rest=bf16" and m.left_out[0].name == "vision tower"
@@ -57,10 +80,9 @@ def test_what_the_file_says_beside():
     ("raw", "words"),
     [
         # Llama 3.1 8B and 3.2 1B have the same keys, and only the latter's head is its table
-        (
-            {k: v for k, v in SEVEN.items() if k != "hidden_dim"} | {"multiple_of": 1024},
-            "of Meta or Mistral, without all",
-        ),
+        (META, "does not say tied_embeddings; add it"),
+        (META | {"tied_embeddings": True}, "does not say max_seq_len; add it"),
+        (META | {"tied_embeddings": True, "max_seq_len": 8192, "moe_args": {}}, "key 'moe_args'"),
         (SEVEN | {"moe": {"num_experts": 8, "num_experts_per_tok": 2, "depth": 3}}, "key 'moe.depth' = 3 is not known"),
         (SEVEN | {"moe": {"num_experts": 8, "expert_hidden_dim": 2}}, "moe says more than how many experts"),
         (SEVEN | {"quantization": {"qformat_weight": "int3"}}, "qformat_weight fp8_e4m3"),

@@ -16,7 +16,7 @@ from ..core.text import quantity_text
 from ..core.types import FloatLike, as_float, where
 from ..hardware.chip import ROUNDING, Chip, TensorEngine, shares_pool, sides
 from ..hardware.instructions import INSTRUCTION, known_instruction, threads
-from ..hardware.own_chip import short_name
+from ..hardware.own_chip import granule_growth, short_name
 from ..physics.power import crossing_B
 from ..technology.node import PRECISIONS, ByPrecision
 from ..technology.package import harvested
@@ -122,18 +122,14 @@ def instruction_of(written: str, base: TensorEngine) -> tuple[float, ...]:
 
 
 def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
-    """The baseline's PE array resized, with or without a native FP4 rate.
-
-    An array wider than tall is square ones side by side, as in TPUs; those of GPUs tile as libraries do.
-    """
+    """The baseline's PE array resized, with or without a native FP4 rate; those of GPUs tile as libraries do."""
     rows, cols = sides(choice.pe_array, "pe_array")
     base = baseline.core.tensor
     rates = base.macs_per_cycle
     fp8 = choice.fp8_rate * float(rates.bf16) or float(rates.fp8)
     fp4 = 2.0 * fp8 if choice.native_fp4 else fp8
     is_gpu = baseline.lane_kind == "simt"
-    grow = 1.0 if is_gpu else rows / float(base.rows)
-    wide = 1.0 if is_gpu else min(rows, cols) / min(float(base.rows), float(base.cols))
+    grow, wide = (1.0, 1.0) if is_gpu else granule_growth((rows, cols), (float(base.rows), float(base.cols)))
     wider = {p: float(base.granule_contract.of(p)) * grow for p in PRECISIONS}
     wider["fp8"] *= fp8 / float(rates.fp8) if float(rates.fp8) > 0 else 1.0
     rates = ByPrecision(rates.fp32, rates.bf16, fp8, fp4)

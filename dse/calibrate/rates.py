@@ -38,6 +38,7 @@ def rate(unit: str) -> Rate | None:
     """The meaning of a unit such as "tokens/s/GPU" or "ktok/min"; None for an unknown one, such as "tok/s/user"."""
     if unit.lower() == WHOSE:
         return Rate("tokens", 1.0, False)
+    unit = re.sub(WRITTEN, "", unit, flags=re.IGNORECASE)
     parts = [p.strip() for p in re.sub(r"\bper\b", "/", unit.replace("_", " ")).split("/")]
     if len(parts) not in (2, 3):
         return None
@@ -55,6 +56,8 @@ def rate(unit: str) -> Rate | None:
     return Rate(found[0], found[1] / time, per_chip)
 
 
+WRITTEN = r"^(output|generated|generation|decode)[\s_]+(?=tok)"
+"""Words before the tokens that a rate counts, which are those written anyway."""
 WHOSE = "tps"
 """Tokens per second: of a server where requests are timed; in training stacks differ in whether of all chips or one."""
 

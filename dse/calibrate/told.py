@@ -137,7 +137,7 @@ def _ranks(rows: pd.DataFrame) -> Any:
 def _batches(rows: pd.DataFrame, told_chips: Any) -> dict[str, Any]:
     """Batches and sharding of training runs that say them in other words.
 
-        global = micro x accumulation x dp,  global = batch per chip x chips
+        global = micro x accumulation x dp,  global = batch per chip x chips,  global = tokens / sequence
     with dp chips over tp x pp x cp where no column has it. Whoever shards by FSDP shares weights too.
     Source: [google2026maxtext] per_device_batch_size; [zhao2023fsdp] full sharding.
     """
@@ -148,7 +148,9 @@ def _batches(rows: pd.DataFrame, told_chips: Any) -> dict[str, Any]:
     passes = replicas.where(replicas >= 1) * _numbers(rows, "accumulation")
     whole: Any = _numbers(rows, "micro_batch") * passes
     told = {
-        "global_batch": whole.fillna(_numbers(rows, "batch_per_chip") * chips),
+        "global_batch": whole.fillna(_numbers(rows, "batch_per_chip") * chips).fillna(
+            _numbers(rows, "batch_tokens") / _numbers(rows, "seq_len")
+        ),
         "micro_batch": _numbers(rows, "global_batch") / passes,
         "zero_stage": pd.Series(3.0, index=rows.index).where(_yes(rows, "fsdp")),
     }

@@ -17,6 +17,7 @@ from ..lowering.software import DEEPSPEED, EAGER, EAGER_SHARDED, SHARDED
 from ..physics.calibration import prior_calibration
 from ..workload.blocks import Block, Experts, Mlp, Run
 from ..workload.families.common import LAYER, RMS
+from ..workload.huggingface import unlike
 from ..workload.mixers import Attention
 from ..workload.transformer import Model, Training, total_parameters, uniform
 from .published import on_measured_network, system_of
@@ -35,6 +36,8 @@ def row_model(row: Any) -> Model:
         known = known_model(row_text(row, "model"), row_number(row, "layers"), row_number(row, "hidden"))
         if known is not None:
             return known
+    if why := unlike(row_text(row, "model")):
+        raise SpecError(f"model '{row_text(row, 'model')}' is {why}")
     hidden = int(row_number(row, "hidden"))
     base = Model(
         name=row_text(row, "model"), hidden=hidden, vocab=int(row_number(row, "vocab", DEFAULT_VOCAB)),

@@ -77,7 +77,10 @@ def as_rows(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows if "unit" in rows else rows.assign(unit=None)
     # what no header calls a metric describes the run, and belongs to each of its metrics
     kept = [c for c in rows.columns if c not in told]
-    return pd.DataFrame(rows.melt(kept, told, "metric", "value").dropna(subset=["value"]).reset_index(drop=True))
+    long = rows.melt(kept, told, "metric", "value").dropna(subset=["value"])
+    # a row whose metrics are all blank is refused by name, rather than gone
+    blank = rows.loc[rows[told].isna().all(axis=1), kept].assign(metric=told[0], value="")
+    return pd.DataFrame(pd.concat([long, blank]) if len(blank) else long).reset_index(drop=True)
 
 
 def _once(headers: list[str]) -> list[str]:

@@ -22,7 +22,8 @@ from ..core.provenance import (
     text,
     worst_first,
 )
-from .own_chip import CHIPS, check_physical, is_own
+from .checks import check_physical
+from .own_chip import CHIPS, is_own
 from .system import Fabric
 
 SYSTEMS = CHIPS.with_name("systems.toml")

@@ -18,7 +18,7 @@ from ..core.shipped import check_kind
 from ..core.text import quantity_text, spelled, unit_of
 from ..technology.node import ByPrecision
 from ..technology.presets import STACKED, link, memory, node, node_names, package, usual_package
-from .chip import NARROW_PRODUCTS, OPTIONAL, ROUNDING, Chip, shares_pool
+from .chip import OPTIONAL, Chip, shares_pool
 
 CHIPS = Path(__file__).parent / "data" / "chips.toml"
 OWN_SETTINGS = ("system", "host", "price", "margin", "rent")
@@ -132,8 +132,30 @@ def facts_of(thing: OwnThing) -> Receipts:
 
 
 def _followed(thing: OwnThing) -> Receipts:
-    """Facts implied by the file's number of cores and of stacks: shared tile memory, and what all stacks hold."""
-    return {**_pool_of(thing), **_capacity_of(thing)} if thing.inherited else {}
+    """Facts implied by the file's cores, stacks and array: shared tile memory, what all stacks hold, granules."""
+    return {**_pool_of(thing), **_capacity_of(thing), **_granules_of(thing)} if thing.inherited else {}
+
+
+def granule_growth(now: tuple[float, float], base: tuple[float, float]) -> tuple[float, float]:
+    """By how much contraction and stationary granules of a systolic array grow with its rows and columns.
+
+        rows / rows_0,  min(rows, cols) / min(rows_0, cols_0)
+    An array wider than tall is square ones side by side, as in TPUs.
+    """
+    return now[0] / base[0], min(now) / min(base)
+
+
+def _granules_of(thing: OwnThing) -> Receipts:
+    """Granules of an array of another size than the base's; those of a GPU are its libraries' tiles, and stay."""
+    if not {"rows", "cols"} & set(thing.own) or thing.inherited["lane_kind"].value == "simt":
+        return {}
+    both = {**thing.inherited, **thing.own}
+    now, base = ((number(of, "rows"), number(of, "cols")) for of in (both, thing.inherited))
+    deep, wide = granule_growth(now, base)
+    growth = {n: deep for n in thing.inherited if n.startswith("granule_contract_")} | {"granule_stationary": wide}
+    told = f"as {thing.base}, in proportion to its array"
+    sizes = {n: max(factor * number(thing.inherited, n), 1.0) for n, factor in growth.items()}
+    return {n: Sourced(n, size, size, size, "derived", "dse2026", told) for n, size in sizes.items()}
 
 
 def _pool_of(thing: OwnThing) -> Receipts:
@@ -190,43 +212,3 @@ def chip_toml(chip: Chip, where: str, settings: Mapping[str, str] = MappingProxy
     lines += [f"{name} = {{ value = {json.dumps(value)}, {receipt} }}" for name, value in facts.items()]
     head = "# A chip file: each number in canonical units, with its kind and source. Written by `dse optimize`."
     return "\n".join([head, "", f"[{table}]", *lines, ""])
-
-
-ZERO_ALLOWED = ("macs_", "instruction_", "spare_frac", "transfer_start", "die_to_die_bandwidth", "in_network_reduction",
-                "shared_port", "near_sram", "blank",
-                "scaleup_switch")  # fmt: skip
-"""Prefixes of facts that may be zero; every other number must be positive."""
-CHOICES = {"lane_kind": ("simd", "simt"), "sram_kind": ("scratchpad", "cache"), "kind": ("torus", "switched"),
-           "narrow_products": tuple(NARROW_PRODUCTS)}  # fmt: skip
-"""Allowed values of text facts."""
-
-
-def check_physical(name: str, receipts: Receipts) -> None:
-    """SpecError (with field and value) for an impossible fact: not finite, negative, or an unknown kind."""
-    for fact in receipts.values():
-        value = fact.value
-        if isinstance(value, str):
-            allowed = CHOICES.get(fact.name, (value,))
-            if value not in allowed:
-                raise SpecError(f"{name}.{fact.name} = '{value}'; expected one of {', '.join(allowed)}")
-        elif not math.isfinite(value) or value < 0:
-            raise SpecError(f"{name}.{fact.name} = {value:g}; expected a finite number, not negative")
-        elif value == 0 and not fact.name.startswith(ZERO_ALLOWED):
-            raise SpecError(f"{name}.{fact.name} = 0; expected a positive number")
-
-
-def check_together(chip: Chip) -> None:
-    """SpecError (with the facts and a remedy) for a chip whose facts contradict each other."""
-    cores, pool, rates = float(chip.n_cores), float(chip.cores_per_pool), chip.core.tensor.macs_per_cycle
-    if pool > cores * (1.0 + ROUNDING):
-        raise SpecError(f"{chip.name}: cores_per_pool = {pool:g} of n_cores = {cores:g}; expected at most all of them")
-    if (float(chip.n_dies) > 1) != (float(chip.die_to_die_bandwidth_Bps) > 0):
-        between = quantity_text("die_to_die_bandwidth_Bps", float(chip.die_to_die_bandwidth_Bps))
-        raise SpecError(
-            f"{chip.name}: n_dies = {float(chip.n_dies):g} with die_to_die_bandwidth = {between}; several dies send "
-            "each other something and one sends nothing, so say both"
-        )
-    if not any(float(rates.of(p)) for p in ("fp32", "bf16")):
-        raise SpecError(
-            f"{chip.name}: macs_fp32 = 0 and macs_bf16 = 0; products in neither run in nothing wider, so give one"
-        )

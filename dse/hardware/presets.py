@@ -18,9 +18,10 @@ from ..core.text import quantity_text
 from ..core.types import as_float
 from ..technology.node import PRECISIONS, ByPrecision
 from ..technology.presets import usual_package
+from .checks import check_physical, check_together
 from .chip import OPTIONAL, Chip, Core, TensorEngine, peak_FLOPps
 from .fabrics import MOST_SCALEUP, SYSTEMS, build_fabric, fabric_names, most_scaleup_Bps, system_facts
-from .own_chip import CHIPS, check_physical, check_together, facts_of, is_own, own_chip, preset_receipts
+from .own_chip import CHIPS, facts_of, is_own, own_chip, preset_receipts
 from .system import System
 
 REWIRED = ("scaleup_bandwidth_per_dir_Bps", "scaleout_bandwidth_per_dir_Bps")

@@ -7,9 +7,10 @@ import re
 from ..core.provenance import KINDS, Sourced, load_receipts
 from ..core.schemas import Schema, both_names, field_docs, one_of, quantity_schema, titled
 from ..core.text import unit_of
+from .checks import ZERO_ALLOWED
 from .chip import Chip, Core, TensorEngine
 from .fabrics import fabric_names
-from .own_chip import CHIPS, OWN_SETTINGS, ZERO_ALLOWED, allowed_facts
+from .own_chip import CHIPS, OWN_SETTINGS, allowed_facts
 
 BASE = "Preset that all other facts come from, and the software with its calibration."
 PUBLISHED = {

@@ -16,7 +16,7 @@ from ..core.text import quantity_text
 from ..core.types import FloatLike, as_float, where
 from ..hardware.chip import ROUNDING, Chip, TensorEngine, shares_pool, sides
 from ..hardware.instructions import INSTRUCTION, known_instruction, threads
-from ..hardware.own_chip import short_name
+from ..hardware.own_chip import granule_growth, short_name
 from ..physics.power import crossing_B
 from ..technology.node import PRECISIONS, ByPrecision
 from ..technology.package import harvested
@@ -126,8 +126,7 @@ def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
     fp4 = 2.0 * fp8 if choice.native_fp4 else fp8
     is_gpu = baseline.lane_kind == "simt"
     # a granule grows with the rows of a systolic array, which it must fill; a GPU's is its instruction's, however many
-    grow = 1.0 if is_gpu else rows / float(base.rows)
-    wide = 1.0 if is_gpu else min(rows, cols) / min(float(base.rows), float(base.cols))
+    grow, wide = (1.0, 1.0) if is_gpu else granule_growth((rows, cols), (float(base.rows), float(base.cols)))
     wider = {p: float(base.granule_contract.of(p)) * grow for p in PRECISIONS}
     # a PE of twice the rate takes twice as many elements of a contraction in a cycle
     wider["fp8"] *= fp8 / float(rates.fp8) if float(rates.fp8) > 0 else 1.0

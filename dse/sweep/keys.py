@@ -12,9 +12,9 @@ from ..core.files import is_there
 from ..core.text import spelled, unit_of
 from ..core.types import FloatLike
 from ..core.units import PER_TOKEN, quantity
+from ..hardware.checks import ZERO_ALLOWED
 from ..hardware.chip import Chip, sides
 from ..hardware.fabrics import system_facts
-from ..hardware.own_chip import ZERO_ALLOWED
 from ..hardware.presets import chip
 from ..lowering.plan import parse_plan
 from ..physics.calibration import calibration

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -89,7 +90,7 @@ OTHERS = {
     "general.architecture": "the keys are GGUF's",
     "ssm_cfg": "the keys are those of mamba_ssm",
     "ffn_hidden_size": "the keys are Megatron's or NeMo's",
-    "_class_name": "the keys are those of diffusers",
+    "_class_name": "the keys are those of diffusers, whose models of images are not supported",
     "peft_type": "the file describes an adapter, not a model",
 }
 """A key that tells whose file it is, where it is not that of a language model in the library's spelling."""
@@ -114,6 +115,20 @@ def _refused(f: Fields) -> None:
     why = next((g["why"] for g in _not_read().values() if kind in g["types"]), None)
     if why:
         raise SpecError(f"{f.place}: model_type = {show(kind)} is not known, so what its keys mean is not: it is {why}")
+
+
+UNLIKE = ("pairs", "senses", "recurrent", "diffusion")
+"""Groups whose models no sizes of a decoder describe; encoders of text are as large as BERT of their sizes."""
+
+
+def unlike(name: str) -> str:
+    """Why a model of that name is none of attention and MLPs over one text, by its first words; empty if it may be."""
+    words = re.findall("[a-z0-9]+", name.rsplit("/", 1)[-1].lower())
+    starts = {"".join(words[:n]) for n in range(1, 4)} | ({"t5"} if "t5" in words else set())
+    groups = (_not_read()[group] for group in UNLIKE)
+    return next(
+        (g["why"] for g in groups if starts & {t.lower().replace("_", "").replace("-", "") for t in g["types"]}), ""
+    )
 
 
 def _builder_type(f: Fields) -> str:

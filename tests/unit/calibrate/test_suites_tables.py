@@ -177,3 +177,35 @@ def test_collectives_of_nodes_and_of_nccom_test(tmp_path):
     rows, cases, _ = table(tmp_path, "collectives", text)
     assert list(rows.num_ranks) == [16]
     assert cases["line 1"].measured_s == pytest.approx(2 * 15 / 16 * 2**30 / 380e9)
+
+
+def test_models_that_no_decoder_describes(tmp_path):
+    """Before: predicted as decoders of their sizes, with a vocabulary; T5-3B 2.6 times too fast."""
+    head = "gpu,gpus,model,layers,hidden,heads,seq_len,gbs,step time (s)\n"
+    names = ("T5-3B", "google/flan-t5-xl", "ViT-L", "Whisper large", "Stable Diffusion XL", "BERT-Large", "Megatron-1B")
+    rows = head + "".join(f"A100-80GB,8,{n},24,1024,16,512,64,1\n" for n in names)
+    _, cases, why = table(tmp_path, "training", rows)
+    assert sorted(cases) == ["line 6", "line 7"]
+    assert "an encoder with a decoder" in why["line 2"] and "step by step" in why["line 5"]
+
+
+def test_rows_without_a_metric_are_named(tmp_path):
+    """Before: gone, from the predictions and from the reasons. 8 x 128 tokens at 700 tokens/s are 1.463 s."""
+    head = "gpu,tp,model,precision,batch,isl,osl,tpot (ms),output tokens/s\n"
+    _, cases, why = table(
+        tmp_path, "inference", head + "H100,8,llama-3.1-70b,fp8,8,8,128,,\nH100,8,llama-3.1-70b,fp8,8,8,128,,700\n"
+    )
+    assert "is not a positive number" in why["line 1"]
+    assert cases["line 2:throughput"].measured_s == pytest.approx(8 * 128 / 700)
+
+
+def test_batches_in_tokens(tmp_path):
+    text = "gpu,gpus,model,seq_len,global_batch_tokens,step time (s)\nH100,64,llama-3.1-8b,8192,1048576,3\n"
+    assert list(table(tmp_path, "training", text)[0].global_batch) == [128]
+
+
+def test_a_librarys_own_product_is_narrow_already(tmp_path):
+    """Before: a kernel that narrows its input stood before it, which took longer than the product."""
+    lines = (f"H100,{op},64,2112,7168,fp8,9\n" for op in ("GEMM", "DeepGEMM", "matmul (cuBLASLt)"))
+    cases = table(tmp_path, "kernels", "gpu,op,M,N,K,dtype,time (us)\n" + "".join(lines))[1]
+    assert [len(c.demand.ops.runs) for c in cases.values()] == [2, 1, 1]

@@ -1,5 +1,8 @@
 """A user's own chip file: plain values are guesses, units decide, and what is wrong is named in one line."""
 
+import dataclasses
+
+import equinox as eqx
 import pytest
 
 import dse
@@ -11,6 +14,7 @@ from dse.hardware.own_chip import chip_toml
 from dse.hardware.presets import base_name, chip_names, chip_receipts, chip_system
 from dse.physics.calibration import calibration_for, measured_band
 from dse.physics.evaluate import chip_technology, silicon
+from dse.study.design import array_of, as_built
 from dse.workload.transformer import Decode
 
 
@@ -249,3 +253,35 @@ def test_stacks_bring_their_capacity(own):
     (fact,) = [f for f in chip_receipts(path) if f.name == "hbm_capacity_B"]
     assert fact.kind == "derived" and "in each stack" in fact.where
     assert float(dse.chip(own("n_stacks = 6", "hbm_capacity_GB = 288")).hbm_capacity_B) == 288e9
+
+
+def granules(chip):
+    """Granules of contraction in 16 bit, of the stationary and of the moving side."""
+    t = chip.core.tensor
+    return float(t.granule_contract.bf16), float(t.granule_stationary), float(t.granule_moving)
+
+
+def test_an_array_of_another_size_pads_to_its_own_size(own):
+    """Before: a cube of 256 x 16 padded a single row to 256 x 256, and decoding took six times what memory does.
+
+    A study's array of the same size is the same array.
+    """
+    base = dse.chip("trainium3")
+    half = dse.chip(own("rows = 64", "cols = 64"))
+    assert granules(base) == (128, 128, 64) and granules(half) == (64, 64, 64)
+    assert float(half.core.tensor.granule_contract.fp8) == float(base.core.tensor.granule_contract.fp8) / 2
+    studied = array_of(dataclasses.replace(as_built(base), pe_array="64x64"), base)
+    assert eqx.tree_equal(studied, half.core.tensor)
+    side = dse.chip(own("rows = 128", "cols = 512"))  # four arrays side by side
+    assert granules(side) == granules(base)
+    assert granules(dse.chip(own("rows = 64", "granule_contract_bf16 = 32")))[0] == 32
+    assert granules(dse.chip(own("rows = 32", base="h100"))) == granules(dse.chip("h100"))
+
+
+def test_memory_that_no_stacks_of_its_kind_give(own):
+    """Before: 80 TB/s of SRAM were 16 channels of LPDDR5, and such a chip was priced and powered."""
+    sram = ('hbm_bandwidth = "80 TB/s"', 'hbm_capacity = "0.22 GB"')
+    with pytest.raises(DseError, match=r"80 TB/s from 16 of LPDDR5, which give 12.8 GB/s each; .* weights in SRAM"):
+        dse.chip(own(*sram, base="mtia-v2"))
+    # a card with the faster kind of its memory: 84 GB/s of each device, where GDDR6 gives 72
+    assert dse.chip(own('hbm_bandwidth = "1008 GB/s"', base="l40s"))

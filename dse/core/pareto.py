@@ -29,11 +29,11 @@ def is_worth_showing(values: np.ndarray, near_frac: float) -> np.ndarray:
     return kept
 
 
-def is_end(values: np.ndarray, same: float) -> np.ndarray:
-    """Mask of one row per column: of those within `same` of its least, that with the least sum of shares of ranges."""
+def is_end(values: np.ndarray, same_frac: float) -> np.ndarray:
+    """Mask of one row per column: of those within `same_frac` of its least, the one of least sum of shares of ranges."""
     ends = np.zeros(len(values), dtype=bool)
     if len(values):
         width = np.ptp(values, axis=0)
         sums = (values / np.where(width > 0.0, width, 1.0)).sum(axis=1)
-        ends[[np.argmin(np.where(column <= column.min() + same, sums, np.inf)) for column in values.T]] = True
+        ends[[np.argmin(np.where(column <= column.min() + same_frac, sums, np.inf)) for column in values.T]] = True
     return ends

@@ -30,7 +30,7 @@ def is_worth_showing(values: np.ndarray, near_frac: float) -> np.ndarray:
 
 
 def is_end(values: np.ndarray, same_frac: float) -> np.ndarray:
-    """Mask of one row per column: of those within `same_frac` of its least, the one of least sum of shares of ranges."""
+    """Mask of one row per column: of those within `same_frac` of its least, that of the least sum of ranged values."""
     ends = np.zeros(len(values), dtype=bool)
     if len(values):
         width = np.ptp(values, axis=0)

@@ -37,6 +37,8 @@ class FrontCommand:
     exist."""
     whole: FLAG = False
     """Round every point to whole cores and stacks, and solve it again; else points are bounds on what can be built."""
+    prove: FLAG = False
+    """Round as --whole does, and prove in the time left that no other choice, plans or counts beat a point."""
     resume: FLAG = False
     """Go on with the points that an earlier run of the same study and metrics has finished."""
     results: RESULTS = ""
@@ -76,6 +78,7 @@ class FrontCommand:
         """The front, with what an earlier run left in `folder` where asked; every batch is kept there."""
         from ..explore.front import front
         from ..explore.points import PointStore, buildable, fingerprint
+        from ..explore.proved import proved
         from ..explore.ray import Rays
 
         store, rays = PointStore(folder, fingerprint(study, names)), Rays(study, names, deadline=deadline)
@@ -86,7 +89,8 @@ class FrontCommand:
                 store.clear()
             rays.tell = store.append
             found = front(study, names, self.points, rays=rays, progress=tell)
-            return buildable(found) if self.whole else found
+            found = buildable(found) if self.whole or self.prove else found
+            return proved(found, tell) if self.prove else found
 
 
 def draw(found: Front, marked: tuple[str, ...], folder: Path) -> None:

@@ -27,3 +27,13 @@ def is_worth_showing(values: np.ndarray, near_frac: float) -> np.ndarray:
     for i in np.argsort(unit.sum(axis=1), kind="stable"):
         kept[i] = near_frac <= 0.0 or not (unit[kept] <= unit[i] + near_frac).all(axis=1).any()
     return kept
+
+
+def is_end(values: np.ndarray, same_frac: float) -> np.ndarray:
+    """Mask of one row per column: of those within `same_frac` of its least, that of the least sum of ranged values."""
+    ends = np.zeros(len(values), dtype=bool)
+    if len(values):
+        width = np.ptp(values, axis=0)
+        sums = (values / np.where(width > 0.0, width, 1.0)).sum(axis=1)
+        ends[[np.argmin(np.where(column <= column.min() + same_frac, sums, np.inf)) for column in values.T]] = True
+    return ends

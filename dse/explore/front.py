@@ -17,14 +17,14 @@ import pandas as pd
 from ..core.counts import check_count
 from ..core.errors import SpecError
 from ..core.frames import page
-from ..core.pareto import is_unbeaten, is_worth_showing
+from ..core.pareto import is_end, is_unbeaten, is_worth_showing
 from ..lowering.plan import plan_text
 from ..optimize.solution import SMALLEST_PRICE
 from ..study.convex import coordinates
 from ..study.limits import full_name
 from ..study.metrics import ECONOMIC, METRICS, OF_WORKLOADS
 from ..study.study import Study
-from .front_problems import LEAST_WEIGHT, anchors_of, cross, fan, sweep
+from .front_problems import INSET, LEAST_WEIGHT, anchors_of, cross, fan, sweep
 from .ray import LATE, Point, Rays, blank_of_points
 
 TIE = 6
@@ -55,6 +55,9 @@ class Front:
     """Number of problems without a point, by reason."""
     whole: bool = False
     """Whether counts of cores and stacks are whole; if not, a point is a bound on designs that can be built."""
+    room: np.ndarray | None = None
+    """Of whole counts, how much less of one metric any design may have with no more of the others, shape (points,);
+    infinite where nothing was proved; None if not asked."""
 
     @property
     def knee(self) -> int:
@@ -92,7 +95,8 @@ class Front:
             rows.append(
                 {**dict(zip(self.metrics, values, strict=True)), **priced, **choice, **plans, **numbers, "gap": gap}
             )
-        return pd.DataFrame(rows)
+        table = pd.DataFrame(rows)
+        return table if self.room is None else table.assign(room=self.room)
 
     def _repr_html_(self) -> str:
         table, chosen = self.frame(), ("node", "hbm", "link", "n_dies", "pe_array", "system")
@@ -166,7 +170,9 @@ def front_of(rays: Rays, every: list[Point], n: int | None = None, *, whole: boo
     # two that differ by the solver's rounding alone must not both count, nor beat each other in turn
     best = is_unbeaten(np.exp(np.round(np.log(values), TIE))) & certified
     # thinned after the filter: a neighbour that is beaten must not hide one that is not
-    best[best] = is_worth_showing(np.log(values[best]), NEAR / n if n else 0.0)
+    logs = np.log(values[best])
+    # a front that stops short of the least of a metric would say that there is no less
+    best[best] = is_worth_showing(logs, NEAR / n if n else 0.0) | is_end(logs, 2 * INSET)
     order = sorted(np.flatnonzero(best), key=lambda i: tuple(values[i]))
     points = tuple(solved[i] for i in order)
     prices = np.asarray([p.prices for p in points]).reshape(len(points), len(rays.metrics))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import TypeAlias
 
 import numpy as np
 
 from ..core.errors import SpecError
 from ..optimize.pricing import SAME, Plans
+from ..optimize.search import swapped
 from ..optimize.space import leanest
 from ..study.metrics import DELIVERED, SPEEDUPS
 from .ray import LATE, Point, Rays, Row, improve
@@ -24,12 +26,18 @@ LEAST_WEIGHT = 1e-3
 """Smallest weight of a metric on a ray, so that caps keep an interior."""
 BESIDE, PASSES = 4, 2
 """Nearest problems whose choices and plans are tried, and how often, so that what wins can spread."""
-INSET = 1e-3
-"""The very end of a front has no interior: the first cap lies this share of the range inside."""
+INSET = 1e-5
+"""The very end of a front has no interior: a cap lies this far inside [log units]."""
+
+Problem: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
+"""Caps and weights: a problem of every choice."""
 
 
 def anchors_of(rays: Rays, progress: Callable[[str], None]) -> np.ndarray:
-    """Metrics at the best point of each metric, shape (metrics, metrics); SpecError if no design meets the limits."""
+    """Metrics at the best point of each metric, shape (metrics, metrics); SpecError if no design meets the limits.
+
+    Of the designs with the least of a metric it is one that others do not beat in the rest.
+    """
     k, rows = len(rays.metrics), []
     for j in range(k):
         caps = tuple(1.0 if i == j else c for i, c in enumerate(rays.widest))
@@ -37,7 +45,7 @@ def anchors_of(rays: Rays, progress: Callable[[str], None]) -> np.ndarray:
         rows.append([(c, caps, weights) for c in range(len(rays.study.choices))])
     # choice by choice: where time ends early, some choices have all of their ends, rather than all one of theirs
     points = rays.solve([r for of_choice in zip(*rows, strict=True) for r in of_choice])
-    cross(rays, every=True)
+    cross(rays, {(caps, weights) for (_, caps, weights), *_ in rows})
     # per metric the best over all choices, whatever its own plans: the box of the front
     found = []
     for group in rows:
@@ -50,16 +58,34 @@ def anchors_of(rays: Rays, progress: Callable[[str], None]) -> np.ndarray:
             )
             told = f"no design meets its limits{slow}; `dse optimize` says what to loosen"
             raise SpecError(f"study {rays.study.name}: {told}")
-        found.append(best.values)
+        found.append(_end(rays, best))
     progress(f"ends of the front found, {len(points)} problems")
     return np.asarray(found)
+
+
+def _end(rays: Rays, best: Point) -> tuple[float, ...]:
+    """Metrics at one end: other plans tried in place of the best, then the other metrics made as small as they get."""
+    row, choice = (best.choice_index, best.caps, best.weights), best.choice_index
+    while not rays.deadline.over(LATE):
+        improve(rays, [(row, plans) for _, plans in swapped(rays.space, choice, best.plan_index)])
+        if not rays.solved[row].slack < best.slack - SAME:
+            break
+        best = rays.solved[row]
+    # the least of a metric is met by many designs where some number does not matter to it: the solver ends among them
+    caps = tuple(v * math.exp(INSET) if w else v for v, w in zip(best.values, best.weights, strict=True))
+    lean = (choice, caps, tuple(1.0 - w for w in best.weights))
+    least = [p for p in rays.solve([lean], {lean: best}) if math.isfinite(p.slack)]
+    if not least:  # time is up
+        return best.values
+    each = zip(best.values, least[0].values, best.weights, strict=True)
+    return tuple(mine if w else other for mine, other, w in each)
 
 
 def sweep(rays: Rays, anchors: np.ndarray, n: int, progress: Callable[[str], None]) -> None:
     """Caps on the second metric: a few, evenly spread, then more where the front is least certain."""
     low, high = math.log(anchors[1, 1]), math.log(anchors[0, 1])
     caps = np.linspace(low, high, min(FIRST, n))
-    caps[0] += INSET * (high - low)  # the least of the second metric is met by one design alone
+    caps[0] += min(INSET, high - low)  # the least of the second metric is met by one design alone
     every = range(len(rays.study.choices))
     _solve(rays, [_capped(k, c) for c in caps for k in every])
     while len(best := _best_by_cap(rays)) < n and not rays.deadline.over(LATE):
@@ -113,16 +139,19 @@ def _solve(rays: Rays, rows: list[Row]) -> None:
     rays.solve(rows, starts)
 
 
-def cross(rays: Rays, every: bool = False) -> None:
-    """Solve every problem under choices and plans that won beside it, and under the leanest plans (of `every` choice).
+def cross(rays: Rays, ends: Collection[Problem] = ()) -> None:
+    """Solve every problem under choices and plans that won beside it, and under the leanest plans.
 
     Plans and chips improve in turn, which can settle where neither alone gets better. A plan that won beside is a way
-    out, and so is the leanest where more than time counts, since the fastest plans fill memory.
+    out, and so is the leanest where more than time counts, since the fastest plans fill memory. Of `ends`, where given,
+    those of every choice are tried, and no other problems.
     """
     lean = [] if set(rays.metrics) <= set(SPEEDUPS) else leanest(rays.space)
     for _ in range(PASSES):
-        best: dict[tuple[tuple[float, ...], tuple[float, ...]], Point] = {}
+        best: dict[Problem, Point] = {}
         for (_, caps, weights), p in rays.solved.items():
+            if ends and (caps, weights) not in ends:
+                continue
             if (caps, weights) not in best or p.slack < best[caps, weights].slack:
                 best[caps, weights] = p
         tries: dict[tuple[Row, Plans], None] = {}
@@ -130,7 +159,7 @@ def cross(rays: Rays, every: bool = False) -> None:
             row = (p.choice_index, caps, weights)
             others = sorted((q for q in best.values() if math.isfinite(q.slack)), key=lambda q, r=row: _distance(q, r))
             ways = [(q.choice_index, q.plan_index) for q in others[: BESIDE + 1]]
-            ways += [(i, plans) for i, plans in lean if every or i == p.choice_index]
+            ways += [(i, plans) for i, plans in lean if ends or i == p.choice_index]
             tries |= dict.fromkeys(((i, caps, weights), plans) for i, plans in ways)
         improve(rays, [(r, plans) for r, plans in tries if r not in rays.solved or rays.solved[r].plan_index != plans])
 

@@ -127,7 +127,7 @@ def buildable(found: Front) -> Front:
     for first in range(0, len(tries), BATCH):
         if first and rays.deadline.over(LATE):
             break
-        points += _solved(rays, search.integer_places, tries[first : first + BATCH])
+        points += solved_with_counts(rays, search.integer_places, tries[first : first + BATCH])
     # several counts are tried beside a point: it is stuck only where none of them works
     tried = len({id(p) for p, _ in tries[: len(points)]})
     met = {id(p) for (p, _), q in zip(tries, points, strict=False) if math.isfinite(q.slack)}
@@ -146,7 +146,8 @@ LATE = "points with fractions that there was no time to round"
 """Why a front of whole counts has fewer points."""
 
 
-def _solved(rays: Rays, places: list[int], tries: list[Try]) -> list[Point]:
+def solved_with_counts(rays: Rays, places: list[int], tries: list[Try]) -> list[Point]:
+    """Points under their choices and plans with numbers at `places` held at the values beside them."""
     lower, upper = (np.repeat(b[None], len(tries), axis=0) for b in rays.box)
     lower[:, places] = upper[:, places] = np.asarray([v for _, v in tries])
     data = rays.data([(p.choice_index, p.caps, p.weights) for p, _ in tries], [p.plan_index for p, _ in tries])

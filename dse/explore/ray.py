@@ -38,6 +38,8 @@ BATCH = 128
 SLACK = 40.0
 """Largest |s|, in log units: never binds."""
 LATE = "points for which there was no time"
+TOUCH = 1e-6
+"""Room at limits beside a cap of the same value [relative]."""
 FREE_CAP = 1e30
 """Cap of a metric that nothing limits, canonical unit."""
 
@@ -101,6 +103,9 @@ class Rays:
         # an upper limit on an axis is where the front ends (`widest`): two rows on one metric would split its price
         own = tuple(x for x in self.study.limits if x.metric not in self.metrics or x.sense != "at_most")
         extra = tuple(Limit(m, "at_most", FREE_CAP) for m in self.metrics)
+        # a ray leads beyond what is allowed, and so do whole counts; with room, so that a cap there has the price alone
+        each = zip(self.metrics, self.widest, strict=True)
+        own += tuple(Limit(m, "at_most", most * (1 + TOUCH)) for m, most in each if most < FREE_CAP)
         owner = self.study.owner
         if owner is None and any(m in OWNED for m in self.metrics):
             # cost of ownership needs somebody who pays for power and halls; a study without one gets the default

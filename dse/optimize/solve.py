@@ -86,7 +86,7 @@ def solve(
     chips = [c for c in candidates if c.log_goal < np.inf]
     # of all plans, not of those kept: a proof must cover what the search never looked at
     tables = tables_of(search)
-    tree = Tree(tables, gap_frac, Deadline(limit_s), lambda p: progress(progress_text(p)), may_stop=may_stop)
+    tree = Tree(tables, gap_frac, Deadline(limit_s), lambda p: progress(progress_text(p, limit_s)), may_stop=may_stop)
     proof = tree.run(chips)
     if proof.best is None:
         return without_design(search, candidates, proof, every_coefficient(search.space, tables.every))

@@ -195,8 +195,9 @@ def n_designs(search: Search, proof: Proof) -> float:
     return total
 
 
-def progress_text(p: Progress) -> str:
-    """One line: time, nodes, best so far, bound, gap."""
+def progress_text(p: Progress, limit_s: float = math.inf) -> str:
+    """One line: time, nodes, best so far, bound, gap, and how much longer it may take within its limit."""
     gap = f"gap {100 * p.gap:.2f} %" if math.isfinite(p.gap) else "no design yet"
     work = f"{p.seconds:.0f} s of proof, {p.n_nodes} groups, {p.n_open} open"
-    return f"{work}, best {p.best:.5g}, bound {p.bound:.5g}, {gap}"
+    left = f", at most {max(limit_s - p.seconds, 0.0):.0f} s left" if math.isfinite(limit_s) else ""
+    return f"{work}, best {p.best:.5g}, bound {p.bound:.5g}, {gap}{left}"

@@ -69,9 +69,17 @@ def front_view(f: Front) -> RenderableType:
         f"{len(f.rays.solved):,} problems solved; cores and stacks are {'whole' if f.whole else 'fractions'}. "
         f"Price: d log {label(f.metrics[0])} / d log limit.", style="dim",
     )  # fmt: skip
+    said = [] if f.room is None else [Text(proof_text(f.room), style="dim")]
     lost = "; ".join(f"{n} {reason}" for reason, n in f.missing.items())
-    said = [Text(f"Not shown: {lost}.", style="dim")] if lost else []
+    said += [Text(f"Not shown: {lost}.", style="dim")] if lost else []
     return Group(head, drawn(table_of(columns, rows)), proof, *said, *unfinished(f.rays.deadline.undone))
+
+
+def proof_text(room: np.ndarray) -> str:
+    """What branch and bound says of the points of a front."""
+    known = room[np.isfinite(room)]
+    widest = f", none better by more than {percent(known.max())}" if known.size else ""
+    return f"Over all choices, plans and whole counts {known.size} of {room.size} points are proved{widest}."
 
 
 def front_json(f: Front) -> dict[str, Any]:
@@ -83,6 +91,7 @@ def front_json(f: Front) -> dict[str, Any]:
         "missing": f.missing,
         "unfinished": f.rays.deadline.undone,
         "whole_counts": f.whole,
+        "proved_gap": None if f.room is None else [x if math.isfinite(x) else None for x in f.room.tolist()],
         "hypervolume_frac": f.hypervolume(),
         "knee": f.knee,
         "nodes": list(dict.fromkeys(c.node for c in f.study.choices)),

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -58,15 +59,58 @@ def show(
 
 @contextlib.contextmanager
 def progress(begin: str = "reading the study") -> Iterator[Callable[[str], None]]:
-    """What long work is doing, on stderr: a spinner in a terminal, lines elsewhere."""
+    """What long work is doing and for how long, on stderr: a spinner in a terminal, lines elsewhere."""
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        yield lambda line: print(line, file=sys.stderr, flush=True)
-        return
-    with console.status(begin) as status:
-        yield status.update
+    with contextlib.ExitStack() as open_:
+        if console.is_terminal:
+            beat = Beat(begin, open_.enter_context(console.status(begin)).update, 1.0)
+        else:
+            beat = Beat(begin, lambda line: print(line, file=sys.stderr, flush=True), BEAT_S)
+        open_.callback(beat.stop)
+        yield beat.tell
+
+
+BEAT_S = 5.0
+"""Longest silence where there is no terminal: people wonder after ten seconds."""
+COUNTED = re.compile(r"([\d,]+) of ([\d,]+) (points|draws)")
+"""How a line begins that says what share of the work is done."""
+
+
+class Beat:
+    """Tells what is being done, again with the time that it has taken where nothing new is told for a while."""
+
+    def __init__(self, line: str, say: Callable[[str], None], every_s: float):
+        self.line, self.say, self.every_s = line, say, every_s
+        self.begin = self.spoken = time.monotonic()
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def tell(self, line: str) -> None:
+        """Something new, with the time left where the line says what share is done."""
+        self.line, self.spoken = line, time.monotonic()
+        self.say(line + left_text(line, self.spoken - self.begin))
+
+    def stop(self) -> None:
+        """Nothing is told from here on."""
+        self.ended.set()
+        self.thread.join()
+
+    def _run(self) -> None:
+        while not self.ended.wait(self.every_s / 4):
+            now = time.monotonic()
+            if now - self.spoken >= self.every_s:
+                self.spoken = now
+                self.say(f"{self.line}, {duration(now - self.begin)} so far")
+
+
+def left_text(line: str, spent_s: float) -> str:
+    """Time left at the pace so far, for a line that begins with a share of the work; empty for any other."""
+    counted = COUNTED.match(line)
+    done, total = (float(n.replace(",", "")) for n in counted.groups()[:2]) if counted else (0.0, 0.0)
+    return f", about {duration(spent_s * (total - done) / done)} left" if 0.0 < done < total else ""
 
 
 EVERY_S = 30.0

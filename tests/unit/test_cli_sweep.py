@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 
 import dse
 from dse.cli import main
-from dse.report.terminal import Tally, duration, points_progress
+from dse.report.terminal import Tally, duration, left_text, points_progress, progress
 from dse.sweep.engine import local
 
 from .sweep.conftest import SMALL
@@ -204,6 +205,25 @@ values = ["80 W", "700 W"]
     alone = json.loads(capsys.readouterr().out)
     assert alone["certificate"]["proved"]
     assert table["delivered_speedup"][1] == pytest.approx(alone["metrics"]["delivered_speedup"], rel=1e-9)
+
+
+def test_work_without_news_says_how_long_it_has_taken(capsys, monkeypatch):
+    """Before, a front of 100 points said nothing for half a minute where there is no terminal."""
+    monkeypatch.setattr("dse.report.terminal.BEAT_S", 0.04)
+    with progress("lowering every plan") as tell:
+        time.sleep(0.3)
+        tell("25 of 100 points, 300 problems")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "lowering every plan, 0 s so far" and len(lines) >= 3
+    assert lines[-1].startswith("25 of 100 points, 300 problems, about ") and lines[-1].endswith(" s left")
+
+
+def test_time_left_is_that_of_the_pace_so_far():
+    """A quarter in 10 s: the rest in 30 s. A line that counts something else says nothing of the time."""
+    assert left_text("25 of 100 points", 10.0) == ", about 30 s left"
+    assert left_text("1,000 of 4,000 draws", 1000.0) == ", about 50 min left"
+    assert left_text("round 1: 25 of 100 feasible", 10.0) == left_text("25 of 100 feasible", 10.0) == ""
+    assert left_text("0 of 100 points", 10.0) == left_text("100 of 100 points", 10.0) == ""
 
 
 def test_progress_says_pace_and_time_left(capsys, monkeypatch):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dse.core.pareto import is_unbeaten, is_worth_showing
+from dse.core.pareto import is_end, is_unbeaten, is_worth_showing
 
 
 @pytest.mark.parametrize("n_columns", [2, 3, 4])
@@ -43,3 +43,11 @@ def test_an_end_that_gives_much_for_nothing_is_left_out():
 def test_one_row_is_shown():
     assert list(is_worth_showing(np.asarray([[1.0, 2.0]]), 0.1)) == [True]
     assert list(is_worth_showing(np.zeros((0, 2)), 0.1)) == []
+
+
+def test_ends_are_the_least_of_each_column_that_gives_least_away():
+    """The second row has the least of the first column to within 0.01 as the first does, and less of the other."""
+    rows = np.asarray([[0.0, 3.0], [0.005, 2.0], [0.5, 1.0], [1.0, 0.0]])
+    assert list(is_end(rows, 0.01)) == [False, True, False, True]
+    assert list(is_end(rows, 0.0)) == [True, False, False, True]
+    assert list(is_end(rows[:1], 0.0)) == [True] and list(is_end(np.zeros((0, 2)), 0.1)) == []

@@ -87,7 +87,7 @@ def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) 
     counts are settled, other plans of one workload at a time are tried with them.
     """
     # whole counts are among the fractions: where no loosening helps those, none helps these
-    able = [b for b in known[:BEGUN] if math.isfinite(b.total)]
+    able = _begun([b for b in known if math.isfinite(b.total)])
     least: dict[Broken, tuple[float, Counts, Loosened]] = {}
     tried: set[tuple[Broken, Counts]] = set()
     varied: set[Broken] = set()
@@ -110,6 +110,16 @@ def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) 
         return NONE
     best = min(least.values(), key=lambda x: x[0])
     return Way(best[0], named(search, best[2]))
+
+
+def _begun(known: Sequence[Broken]) -> list[Broken]:
+    """Those that need the least, and of as many other choices the best: whole counts may rule one choice out."""
+    first = list(known[:BEGUN])
+    others: dict[int, Broken] = {}
+    for b in known[BEGUN:]:
+        if all(b.choice != x.choice for x in first):
+            others.setdefault(b.choice, b)
+    return first + list(others.values())[:BEGUN]
 
 
 def _onward(search: Search, b: Broken, values: Counts, tried: set[tuple[Broken, Counts]]) -> list[Counts]:

@@ -53,7 +53,7 @@ from .solution import (
     rack_report,
 )
 from .space import Space, data_of, economy_around, every_coefficient, jobs_of, space_of, with_plans
-from .tables import prepare_hulls, tables_of
+from .tables import Tables, prepare_hulls, tables_of
 from .tree import Proof, Tree, n_designs, progress_text
 
 GAP_FRAC = 1e-3
@@ -89,7 +89,9 @@ def solve(
     tree = Tree(tables, gap_frac, Deadline(limit_s), lambda p: progress(progress_text(p, limit_s)), may_stop=may_stop)
     proof = tree.run(chips)
     if proof.best is None:
-        return without_design(search, candidates, proof, every_coefficient(search.space, tables.every))
+        every = every_coefficient(search.space, tables.every)
+        roomy = dataclasses.replace(search, space=with_lean_plans(search.space, tables))
+        return without_design(roomy, candidates, proof, every)
     plans = tuple(t.plans[k] for t, k in zip(proof.tables, proof.best.plan_index, strict=True))
     # the proof may end at plans that the search had left out: they join behind the others, whose places stay
     search = dataclasses.replace(search, space=with_plans(search.space, plans), seen=dict(search.seen))
@@ -238,6 +240,16 @@ def alternatives_of(search: Search) -> tuple[Alternative, ...]:
     found = sorted(leaders(search), key=lambda c: c.log_goal)
     choices = search.space.study.choices
     return tuple(Alternative(choices[c.choice_index], float(np.exp(c.log_goal))) for c in found)
+
+
+def with_lean_plans(space: Space, tables: Tables) -> Space:
+    """The space with the plans that need the least memory of all: a search for the fastest may have left them out."""
+    for k in range(len(space.structures)):
+        least = [int(np.argmin(np.asarray(d.memory_B)[k])) for d in tables.every]
+        plans = tuple(t.plans[i] for t, i in zip(tables.of_workloads, least, strict=True))
+        if any(p not in kept for p, kept in zip(plans, space.plans, strict=True)):
+            space = with_plans(space, plans)
+    return space
 
 
 def without_design(search: Search, candidates: list[Candidate], proof: Proof, every: Data) -> Solution:

@@ -123,6 +123,19 @@ def test_a_limit_over_two_workloads_is_loosened_once(tiny):
     assert sum(abs(math.log(r.needed / r.limit)) for r in s.relaxations) <= another + 2e-3
 
 
+def test_the_leanest_of_all_plans_may_be_the_cheapest_way_out(tiny):
+    """Three stacks hold 116 GB where 141 are asked, ln(140.563 / 115.96) = 0.192 apart, and one plan of training that
+    was not kept fits in them. Before, a fourth stack was named: ln(4 / 3) = 0.288.
+    """
+    train = {"phase": "training", "model": "llama-3.1-8b", "chips": 8, "global_batch": 64, "sequence": 4096}
+    limits = ["power <= 636 W", "silicon <= 818 mm2", "hbm_capacity >= 140.563 GB", "package_cost <= 6600 USD"]
+    free = {"n_cores": (15, 30), "n_stacks": (2, 3), "hbm_capacity": ("88.9665 GB", "174.0158 GB")}
+    study = tiny.changed(workloads={"training": {**train, "precision": "fp8"}}, limits=limits, free=free)
+    s = solve(study, limit_s=LIMIT_S)
+    assert s.status is Status.INFEASIBLE
+    assert sum(abs(math.log(r.needed / r.limit)) for r in s.relaxations) <= 0.1926
+
+
 def test_fractions_try_plans_that_the_baselines_leads_not_to(tiny):
     """The fastest plan at a chip made for the baseline's is that again: 0.4805, and 0.4618 with whole counts."""
     free = {"n_cores": (19, 21), "n_stacks": 5, "clock": ("0.8 GHz", "3.2 GHz"), "scratchpad": ("2 MiB", "128 MiB")}

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+import equinox as eqx
 import numpy as np
 
 from ..core.text import percent
@@ -61,7 +62,10 @@ def _proof(tables: Tables, space: Space, p: Point, least: int, gap_frac: float, 
     caps[-len(own) :] = own
     held = dataclasses.replace(tables, search=search_of(at_limits(space, caps)))
     tree = Tree(held, gap_frac, deadline)
-    here = dataclasses.replace(p.optimum, z=p.optimum.z[:-1], objective=np.asarray(math.log(p.values[least])))
+    # a ray has one coordinate more than a design: how far it reaches
+    here = eqx.tree_at(
+        lambda o: (o.z, o.objective), p.optimum, (p.optimum.z[:-1], np.asarray(math.log(p.values[least])))
+    )
     tree.incumbent.best = Candidate(p.choice_index, p.plan_index, here)
     return tree.run([tree.incumbent.best])
 
@@ -77,7 +81,7 @@ def _beaten(rays: Rays, tables: Tables, p: Point, proof: Proof, least: int) -> P
     caps = tuple(v * (1 + TOUCH) for v in p.values)
     weights = tuple(float(j == least) for j in range(len(caps)))
     z = np.asarray(best.optimum.z)
-    start = dataclasses.replace(best.optimum, z=np.append(z, 0.0))
+    start = eqx.tree_at(lambda o: o.z, best.optimum, np.append(z, 0.0))
     moved = dataclasses.replace(
         p, choice_index=best.choice_index, plan_index=index, caps=caps, weights=weights, optimum=start
     )

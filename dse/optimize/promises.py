@@ -112,7 +112,8 @@ def _of_rows(found: Loosened, n: int, n_rows: int, several: list[list[int]]) -> 
     each = np.array(found.loosening)
     for k, rows in enumerate(several):
         each[:, rows] = each[:, [n_rows + k]]
-    return dataclasses.replace(found, z=found.z[:, :n], loosening=each[:, :n_rows])
+    kept = found.z[:, :n], each[:, :n_rows], found.multipliers[:, :n_rows]
+    return eqx.tree_at(lambda f: (f.z, f.loosening, f.multipliers), found, kept)
 
 
 def late_plans(search: Search, loose: Bool[np.ndarray, " m"]) -> list[tuple[int, Plans]]:

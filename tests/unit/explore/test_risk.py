@@ -224,7 +224,8 @@ def test_one_design_for_all_and_for_most_samples():
         program = Program(search(), design.candidate, r.draw)
         logs = program.log_goals(np.log([design.free[f.name] for f in study().free]))
         assert np.mean(logs <= np.log(design.goal) + 1e-4) >= design.share - 1e-9
-        assert design.fresh_share >= design.share - 0.06
+        # a share of fresh draws scatters by sqrt(p (1 - p) / n) as counts do; nine tenths, three times of it
+        assert design.fresh_share >= design.share - 3 * math.sqrt(0.9 * 0.1 / design.n_fresh)
     again = draw(r.draw.unknowns, r.n, r.seed + FRESH)
     assert not np.array_equal(again.scores, r.draw.scores)
 
@@ -262,7 +263,7 @@ def test_draws_without_time_for_a_pilot():
     whole = small()
     cut = risk(study(), 200, SEED, target=1.6, deadline=Deadline(1.0, itertools.count().__next__))
     assert len(cut.candidates) == 1 and np.array_equal(cut.draw.scores, whole.draw.scores[: cut.n])
-    assert cut.unfinished[0] == "choices and plans but the best at the receipts' values"
+    assert "choices and plans but the best at the receipts' values" in cut.unfinished
     assert json.loads(json_text(risk_json(cut, None)))["unfinished"] == list(cut.unfinished)
     assert risk_json(cut, None)["samples"] == cut.n and whole.unfinished == ()
     assert "Unfinished" in shown(cut) and "Unfinished" not in shown(whole)

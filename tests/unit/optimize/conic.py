@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import warnings
 
 import cvxpy as cp
 import jax
@@ -301,7 +302,12 @@ def _solved(core, data, lower, upper):
     box = [z[: c.n] >= lower - at[: c.n], z[: c.n] <= upper - at[: c.n]]
     problem = cp.Problem(cp.Minimize(log_of(_terms(goal))), [*limits, *sums, *box])
     try:
-        problem.solve(solver=cp.CLARABEL)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Solution may be inaccurate")
+            problem.solve(solver=cp.CLARABEL)
+        if problem.status == cp.OPTIMAL_INACCURATE:
+            # its own scaling of rows may stop it a digit short; without it the path is another one
+            problem.solve(solver=cp.CLARABEL, equilibrate_enable=False)
     except cp.SolverError:
         return "gave up", np.nan, np.full(len(limits), np.nan), None
     prices = [float(np.sum(x.dual_value)) if x.dual_value is not None else np.nan for x in limits]

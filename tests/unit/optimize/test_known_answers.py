@@ -23,7 +23,7 @@ LIMITS = Path(__file__).parents[2] / "data" / "limits"
 NAMES = [p.stem for p in sorted(LIMITS.glob("*.toml"))] if "DSE_RANDOM_STUDIES" in os.environ else ["norelax1"]
 GAP, LIMIT_S = 0.05, 300.0
 """The gap is reached in some twenty seconds; a machine that stalls must not change the answer."""
-KNOWN = {"norelax1": 0.4073, "norelax2": 0.1768, "mini": 0.1768}
+KNOWN = {"norelax1": 0.4061, "norelax2": 0.1768, "mini": 0.1768}
 """Goals that `dse optimize` proves to a thousandth, in minutes, where it once said that there is no design."""
 
 

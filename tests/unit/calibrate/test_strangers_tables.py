@@ -66,7 +66,7 @@ def test_a_benchmarks_own_objects_and_titles_above_a_header(tmp_path):
     runs = {"date": "2025", "results": [one | {"median_tpot_ms": 12.1}, one | {"median_tpot_ms": 13, "tp": True}]}
     found, why = scored(tmp_path, "inference", json.dumps(runs), "a.json")
     assert found == pytest.approx({"line 1:tpot": 0.0121}) and "tp = 'True' is not a number" in why["line 2:tpot"]
-    table = "# My results, 2025\n\ngpu,gpus,model,seq,gbs,step time (s)\nH100,64,llama-3.1-8b,8192,128,5\n"
+    table = "# My results, 2025\n\ngpu,gpus,model,seq_len,gbs,step time (s)\nH100,64,llama-3.1-8b,8192,128,5\n"
     assert scored(tmp_path, "training", table)[0] == {"line 1": 5}
 
 

@@ -28,7 +28,7 @@ from .measurements import SECONDS
 from .published import devices_per_chip, per_device, preset_for, system_of
 from .published_models import unnamed
 from .rates import rate
-from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
+from .reading import Unmodelled, guarded, odd_cell, row_number, row_text, without_unit
 from .request_rows import (
     checkpoint,
     drawn_frac,
@@ -131,7 +131,7 @@ def _no_unit(row: Any) -> str:
     """Why the value of a row tells no time."""
     unit, metric = row_text(row, "unit"), row_text(row, "metric")
     if not unit:
-        return f"'{metric}' has no unit; write it into the header: {metric} (ms)"
+        return without_unit(metric, "ms")
     return f"unit '{unit}' is no time or rate that is known"
 
 

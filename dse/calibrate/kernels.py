@@ -26,7 +26,7 @@ from .measurements import SECONDS
 from .operators import array_frac, calibrates, is_host_timed, row_ops, splits_contraction
 from .published import devices_per_chip, per_device, preset_for, system_of
 from .rates import SIZED, message_B, rated_s
-from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
+from .reading import Unmodelled, guarded, odd_cell, row_number, row_text, without_unit
 from .spelling import middle_rank
 
 
@@ -137,7 +137,7 @@ def _timed_case(
     timed = row.metric in metrics and row_text(row, "unit") in SECONDS
     seconds = float(row.value) * SECONDS[row_text(row, "unit")] if timed else rated_s(row)
     if seconds is None and not row_text(row, "unit"):
-        return Unmodelled(*label, found[0], f"'{row.metric}' has no unit; write it into the header: {row.metric} (us)")
+        return Unmodelled(*label, found[0], without_unit(row_text(row, "metric"), "us"))
     if seconds is None:
         return Unmodelled(*label, found[0], f"no time, nor a rate of something whose size is known ('{row.metric}')")
     said = f"{row_text(row, 'topology')} {row_text(row, 'note')}"

@@ -14,9 +14,10 @@ from ..workload.presets import model_names
 from ..workload.transformer import Model
 from .reading import row_text
 
+NARROW = "fp8|nvfp4|mxfp4|fp4|int8|int4|awq|gptq|w8a8|w8a16|w4a16"
 SUFFIXES = (
     r"[-_. ](hf|instruct|chat|base|it|thinking|lora|kv|dynamic|quantized|v\d(\.\d)?|\d{4}"
-    r"|fp8|nvfp4|mxfp4|fp4|bf16|fp16|int8|int4|awq|gptq|w8a8|w8a16|w4a16)\b"
+    rf"|bf16|fp16|{NARROW})\b"
 )
 """Endings of a model's name that say how it was tuned or stored, not how large it is."""
 
@@ -60,7 +61,7 @@ def model_alias(published: str) -> str:
         name = shorter
 
 
-STORED = r"[-_. ](fp8|nvfp4|mxfp4|fp4|int8|int4|awq|gptq|w8a8|w8a16|w4a16)\b"
+STORED = rf"[-_. ]({NARROW})\b"
 """Words in a model's name for how a checkpoint stores its weights."""
 
 

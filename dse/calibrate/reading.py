@@ -65,6 +65,11 @@ NO = ("no", "none", "false", "off", "0", "0.0")
 """Words for a switch."""
 
 
+def without_unit(metric: str, such_as: str) -> str:
+    """Why a value without a unit tells nothing, and what would help."""
+    return f"'{metric}' has no unit; write it into the header: {metric} ({such_as})"
+
+
 def row_switch(row: Any, name: str, usual: bool) -> bool:
     """Yes or no of a cell, `usual` where it is blank; SpecError for another word."""
     said = row_text(row, name).strip().lower()

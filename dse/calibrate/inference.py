@@ -139,9 +139,9 @@ def _lowered(
     row: Any, chip_name: str, system_name: str, stack: str
 ) -> tuple[System, list[tuple[Serving, Plan, StepDemand]]]:
     """The system as its ranks see it, and prompt and token of a row on it."""
-    sequences, clients = int(row_number(row, "batch", 0)), int(loops.n_clients(row))
+    sequences, clients = int(row_number(row, "batch", 0)), loops.n_clients(row)
     # a program compiled for one batch runs all of it, whoever is there
-    batch = sequences or clients if stack in FIXED_SHAPES else clients or sequences
+    batch = sequences or int(clients) if stack in FIXED_SHAPES else int(clients) or sequences
     plan = row_plan(row, batch)
     n_chips, size, usual = row_number(row, "num_chips"), plan.tp * plan.pp * plan.dp, system_of(chip_name, system_name)
     per_chip = devices_per_chip(usual.chip, size, n_chips)

@@ -30,13 +30,21 @@ CHIPS: tuple[tuple[str, str, str], ...] = (
     (r"a100.*40", "a100-40", "dgx-a100-40"),
     (r"a100", "a100-80", "dgx-a100"),
     (r"\ba40\b", "a40", "a40-8"),
+    (r"\ba10g\b", "a10g", "a10g-8"),
+    (r"\ba10\b", "a10", "a10-8"),
+    (r"\ba6000\b(?!.*\bada\b)", "rtx-a6000", "rtx-a6000-8"),
+    (r"\b4090\b(?!.*(laptop|mobile|\bd\b))", "rtx-4090", "rtx-4090-8"),
     (r"l40s", "l40s", "l40s-8"),
+    (r"\bl4\b", "l4", "l4-8"),
     (r"rtx pro 6000", "rtx-pro-6000", "rtx-pro-6000-8"),
     (r"a800", "a800", "dgx-a800"),
     (r"h800", "h800", "dgx-h800"),
     (r"\bh20\b", "h20", "hgx-h20"),
     (r"gh200", "gh200", "gh200-nvl32"),
+    (r"h200.*\bnvl\b", "h200-nvl", "h200-nvl-4"),
     (r"h200", "h200", "hgx-h200"),
+    (r"h100.*\bnvl\b", "h100-nvl", "h100-nvl-2"),
+    (r"h100.*pcie", "h100-pcie", "h100-pcie-8"),
     (r"h100", "h100", "dgx-h100"),
     (r"gb300", "gb300", "gb300-nvl72"),
     (r"gb200", "gb200", "gb200-nvl72"),
@@ -139,7 +147,7 @@ def _on_slower_links(system: System, bus_Bps: float, ref: Reference) -> System:
     )
 
 
-OTHERS = r"h(100|200|800).*(pcie|\bnvl\b)|a800.*pcie|\bmig\b|\ba100x|\bh20 3e|v100.*(pcie|sxm3)"
+OTHERS = r"h(200|800).*pcie|h800.*\bnvl\b|a800.*pcie|\bmig\b|\ba100x|\bh20 3e|v100.*(pcie|sxm3)"
 """Boards that share a name with a preset and neither its clock nor its size."""
 NEAR_GB = 0.08
 """How far a memory in a chip's name may be from its preset's: makers count with and without what is set aside."""

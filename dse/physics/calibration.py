@@ -203,7 +203,7 @@ PRIORS = {
     "prior-neuron": ("trainium", "inferentia"),
     "prior-tpu": ("tpu",),
     "prior-cuda": (
-        "a100", "a800", "a40", "l40", "rtx-pro", "h100", "b200", "h200", "h800", "h20", "gh200", "gb200", "gb300",
+        "a100", "a800", "a40", "a10", "l4", "rtx", "h100", "b200", "h200", "h800", "h20", "gh200", "gb200", "gb300",
         "b300", "p100", "v100", "rubin",
     ),
     "prior-rocm": ("mi",),

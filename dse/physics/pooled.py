@@ -35,9 +35,9 @@ COMPILED = ("prior-neuron", "prior-tpu")
 
 # narrower prefixes stand first ("tpu-v6" before "tpu"): the first that matches names the family
 FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ampere", ("a100", "a800", "a40")),
+    ("ampere", ("a100", "a800", "a40", "a10", "rtx-a6000")),
     ("hopper", ("h100", "h200", "h800", "h20", "gh200")),
-    ("ada", ("l40",)),
+    ("ada", ("l4", "rtx-4090")),
     ("blackwell", ("b200", "gb200", "b300", "gb300", "rtx-pro")),
     ("cdna2", ("mi2",)),
     ("cdna", ("mi3",)),

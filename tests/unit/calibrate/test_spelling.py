@@ -135,10 +135,23 @@ def test_two_values_of_one_metric_are_not_chosen_between():
     assert printed_twice(point.assign(value=2.0)) is None
 
 
-@pytest.mark.parametrize("name", ["A100-PCIE-40GB", "A100 40GB PCIe", "GH200 480GB", "GH200 96 GB", "H100 PCIe",
-                                  "Tesla V100-PCIE-16GB", "V100 PCIe 32 GB", "V100-SXM3-32GB"])  # fmt: skip
+@pytest.mark.parametrize("name", ["A100-PCIE-40GB", "A100 40GB PCIe", "GH200 480GB", "GH200 96 GB", "H100 PCIe 96GB",
+                                  "H800 PCIe", "RTX 6000 Ada", "Tesla V100-PCIE-16GB", "V100 PCIe 32 GB", "V100-SXM3-32GB"])  # fmt: skip
 def test_boards_with_another_memory_are_not_taken_for_their_namesakes(name):
     assert preset_for(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "chip"),
+    [
+        ("NVIDIA H100 PCIe", "h100-pcie"), ("H100-PCIE-80GB", "h100-pcie"), ("NVIDIA H100 NVL", "h100-nvl"),
+        ("H100 NVL 94GB", "h100-nvl"), ("H100 80GB HBM3", "h100"), ("NVIDIA H200 NVL", "h200-nvl"),
+        ("GB200 NVL72", "gb200"), ("NVIDIA L4", "l4"), ("L40S", "l40s"), ("NVIDIA A10G", "a10g"), ("A10", "a10"),
+        ("NVIDIA A100-SXM4-80GB", "a100-80"), ("RTX A6000", "rtx-a6000"), ("GeForce RTX 4090", "rtx-4090"),
+    ],
+)  # fmt: skip
+def test_cards_are_not_taken_for_the_modules_they_are_named_after(name, chip):
+    assert preset_for(name)[0] == chip
 
 
 def test_boards_by_their_order_numbers():

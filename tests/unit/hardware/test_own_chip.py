@@ -161,7 +161,7 @@ def test_a_file_may_name_its_package_which_else_follows_its_memory(own):
     assert dse.chip(own('package = "CoWoS-S"')).package == "CoWoS-S"
     assert dse.chip(own('hbm = "HBM3"', base="l40s")).package == "CoWoS-L"
     assert {n for n in chip_names() if dse.chip(n).package == "FCBGA"} == {
-        "a40", "l40s", "rtx-pro-6000", "mtia-v2", "inferentia1",
+        "a10", "a10g", "a40", "l4", "l40s", "rtx-4090", "rtx-a6000", "rtx-pro-6000", "mtia-v2", "inferentia1",
     }  # fmt: skip
     with pytest.raises(DseError, match=r"package = 'CoWoS-X': unknown package 'CoWoS-X'"):
         dse.chip(own('package = "CoWoS-X"'))

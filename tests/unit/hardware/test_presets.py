@@ -54,6 +54,13 @@ def test_core_peak_is_the_product(name, precision, tflops):
         ("tpu-v4", "bf16", 275),  # 2 x 8 x 16384 x 1.05 GHz = 275.3
         ("tpu-v5p", "bf16", 459),  # 2 x 8 x 16384 x 1.75 GHz = 458.8
         ("tpu-v5p", "fp8", 918),
+        ("h100-pcie", "fp8", 1513),  # 2 x 2 x 114 x 2048 x 1.62 GHz = 1512.8
+        ("h100-nvl", "bf16", 835.5),  # 2 x 132 x 2048 x 1.545 GHz = 835.3
+        ("l4", "fp8", 242.5),  # 2 x 2 x 58 x 512 x 2.04 GHz = 242.3
+        ("a10", "bf16", 125),  # 2 x 72 x 512 x 1.695 GHz = 125.0
+        ("a10g", "bf16", 70),  # 2 x 80 x 256 x 1.71 GHz = 70.0: half of an A10's rate, AWS's own board
+        ("rtx-a6000", "bf16", 154.8),  # 2 x 84 x 512 x 1.8 GHz = 154.8
+        ("rtx-4090", "bf16", 165.2),  # 2 x 128 x 256 x 2.52 GHz = 165.2, sums in FP32
         ("h20", "bf16", 148),  # 2 x 78 x 512 x 1.853 GHz = 148.0
         ("gb200", "bf16", 2500),  # 2 x 152 x 4096 x 2.008 GHz = 2500.4
         ("b300", "fp4", 13500),  # six times BF16

@@ -136,7 +136,8 @@ def test_two_values_of_one_metric_are_not_chosen_between():
 
 
 @pytest.mark.parametrize("name", ["A100-PCIE-40GB", "A100 40GB PCIe", "GH200 480GB", "GH200 96 GB", "H100 PCIe 96GB",
-                                  "H800 PCIe", "RTX 6000 Ada", "Tesla V100-PCIE-16GB", "V100 PCIe 32 GB", "V100-SXM3-32GB"])  # fmt: skip
+                                  "H800 PCIe", "RTX 6000 Ada", "Tesla V100-PCIE-16GB", "V100 PCIe 32 GB",
+                                  "V100-SXM3-32GB"])  # fmt: skip
 def test_boards_with_another_memory_are_not_taken_for_their_namesakes(name):
     assert preset_for(name) is None
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+import dse
+
 from dse.core.errors import UnknownNameError
 from dse.core.words import MEANT
 from dse.study.design import FREE
@@ -24,4 +26,11 @@ def test_what_is_meant_is_offered(known, asked, offered):
 
 
 def test_only_names_that_exist_are_meant():
-    assert {n for names in MEANT.values() for n in names} <= {*METRICS, *EVALUATED, *FREE}
+    known = {*METRICS, *EVALUATED, *FREE, *dse.chip_names(), *dse.system_names()}
+    assert {n for names in MEANT.values() for n in names} <= known
+
+
+@pytest.mark.parametrize(("known", "offered"), [(dse.chip_names(), "trainium2"), (dse.system_names(), "trn2-16")])
+def test_a_server_rented_under_another_name_is_offered_as_what_was_asked_for(known, offered):
+    with pytest.raises(UnknownNameError, match=f"did you mean {offered}[?]"):
+        raise UnknownNameError("thing", "trn2.48xlarge", known)

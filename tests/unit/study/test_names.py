@@ -3,7 +3,6 @@
 import pytest
 
 import dse
-
 from dse.core.errors import UnknownNameError
 from dse.core.words import MEANT
 from dse.study.design import FREE

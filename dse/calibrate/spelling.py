@@ -10,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from ..workload.model_names import model_alias
 from .digits import with_plain_numbers
-from .published_models import model_alias, named_model
+from .published_models import named_model
 from .rates import rate
 
 METRICS = {

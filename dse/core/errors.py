@@ -47,16 +47,20 @@ PART = 3
 
 
 class UnknownNameError(DseError):
-    """An unknown name of a chip, model, node, metric or key; the message suggests near matches."""
+    """An unknown name of a chip, model, node, metric or key; the message suggests `same`, else near matches."""
 
-    def __init__(self, what: str, name: str, known: Iterable[str]):
+    def __init__(self, what: str, name: str, known: Iterable[str], same: str = ""):
         names = sorted(known)
         inside = [n for n in names if len(name) >= PART and name.lower() in n.lower()]
         # who types "h100" means a name that begins so, and the plainest of those
         inside.sort(key=lambda n: (n.lower().find(name.lower()), len(n)))
         # other words for a thing resemble its name in no letter, so that no matching by spelling finds them
         meant = [n for n in MEANT.get(re.sub("[ _-]", "", name.lower()), ()) if n in names]
-        found = list(dict.fromkeys([*meant, *inside])) or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        found = (
+            [same]
+            if same
+            else list(dict.fromkeys([*meant, *inside])) or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        )
         near = found[:3]
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"
         super().__init__(f"unknown {what} '{name}'; {hint}")

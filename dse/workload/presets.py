@@ -14,14 +14,10 @@ from pathlib import Path
 from ..core.errors import UnknownNameError
 from ..core.files import is_there
 from .huggingface import Reading, read_config
+from .model_names import model_alias, model_names
 from .transformer import Model
 
 _DATA = Path(__file__).parent / "data"
-
-
-def model_names() -> list[str]:
-    """Names of the shipped models, sorted."""
-    return sorted(p.stem for p in _DATA.glob("*.json"))
 
 
 @cache
@@ -38,7 +34,8 @@ def model_reading(name_or_path: str | Path) -> Reading:
     path = Path(name_or_path)
     if path.suffix == ".json" or is_there(path):
         return read_config(path)
-    raise UnknownNameError("model", name, model_names())
+    same = model_alias(name)  # offered, not taken: the name may say how weights are stored, too
+    raise UnknownNameError("model", name, model_names(), same if same in model_names() else "")
 
 
 def model(name_or_path: str | Path) -> Model:

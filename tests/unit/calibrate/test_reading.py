@@ -10,7 +10,7 @@ from dse.calibrate.cases import Case, training_cases
 from dse.calibrate.kernels import collective_cases, kernel_cases
 from dse.calibrate.measurements import read
 from dse.calibrate.published import devices_per_chip, per_device, preset_for
-from dse.calibrate.published_models import known_model, model_alias
+from dse.calibrate.published_models import known_model
 from dse.calibrate.rates import rated_s
 from dse.calibrate.reading import Unmodelled, guarded, odd_cell, readable
 from dse.calibrate.request_rows import row_storage, served_model
@@ -18,6 +18,7 @@ from dse.calibrate.training_rows import adapter_rank, row_plan
 from dse.core.errors import ReceiptError, SpecError
 from dse.core.provenance import number
 from dse.hardware.presets import chip, system
+from dse.workload.model_names import model_alias
 
 TINY = Path(__file__).parents[2] / "data" / "training_tiny.csv"
 

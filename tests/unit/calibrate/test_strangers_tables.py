@@ -12,12 +12,12 @@ from dse.calibrate.kernels import collective_cases, kernel_cases
 from dse.calibrate.measurements import read
 from dse.calibrate.operators import n_products
 from dse.calibrate.published import preset_for
-from dse.calibrate.published_models import model_alias
 from dse.calibrate.rates import rate
 from dse.calibrate.reading import readable, row_switch, weights_only
 from dse.calibrate.spelling import bytes_word, collective_word, unit_word, year_word
 from dse.calibrate.training_rows import row_plan, row_precision
 from dse.core.errors import SpecError
+from dse.workload.model_names import model_alias
 
 SCORERS = {"training": training_cases, "inference": inference_cases, "kernels": kernel_cases,
            "collectives": collective_cases}  # fmt: skip
@@ -110,7 +110,7 @@ def test_units_years_sizes_and_collectives():
     assert [bytes_word(x) for x in ("128MiB", "1 GiB", "1M", "1 MB")] == [str(2**27), str(2**30), "1M", "1 MB"]
     assert collective_word("ncclAllReduce") == "all_reduce" and collective_word("all2all") == "all_to_all"
     assert model_alias("llama3.1:70b") == "llama-3.1-70b" and model_alias("DeepSeek R1 671B") == "deepseek-v3"
-    assert model_alias("deepseek-r1:70b") == "deepseek-r1-70b"  # Llama's sizes, not DeepSeek's
+    assert model_alias("deepseek-r1:70b") == "llama-3.1-70b"  # distilled: Llama's sizes, not DeepSeek's
 
 
 def test_words_that_were_passed_over_are_told():

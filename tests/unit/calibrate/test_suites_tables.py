@@ -10,13 +10,14 @@ from dse.calibrate.inference import inference_cases
 from dse.calibrate.kernels import collective_cases, kernel_cases
 from dse.calibrate.measurements import read
 from dse.calibrate.operators import phase
-from dse.calibrate.published_models import model_alias, stored_name
+from dse.calibrate.published_models import stored_name
 from dse.calibrate.reading import readable
 from dse.calibrate.request_rows import otherwise, row_cache, row_storage
 from dse.calibrate.training_rows import row_plan
 from dse.core.errors import SpecError
 from dse.hardware.presets import chip
 from dse.physics.calibration import prior_calibration
+from dse.workload.model_names import model_alias
 from dse.workload.presets import model
 
 SCORERS = {"training": training_cases, "inference": inference_cases, "kernels": kernel_cases,

@@ -15,17 +15,27 @@ from dse.workload.transformer import is_causal
 
 def test_names():
     assert model_names() == [
-        "bert-large", "bloom-176b", "deepseek-v2-lite", "deepseek-v3", "deepseek-v3.2", "deepseek-v4-flash",
-        "deepseek-v4-pro", "gemma-2-27b", "gemma-2-9b", "gemma-3-27b", "gemma-4-26b-a4b", "gemma-4-31b", "glm-4.5-air",
-        "glm-4.6", "glm-5.2", "gpt-3-175b", "gpt-oss-120b", "gpt-oss-20b", "gpt3-22b", "gpt3-530b", "gpt3-6.7b",
-        "granite-3.0-8b", "granite-4.0-h-small", "jamba-v0.1", "kimi-k2", "kimi-k2.6", "kimi-k3",
-        "kimi-linear-48b-a3b", "llama-2-13b", "llama-2-70b", "llama-2-7b", "llama-3.1-405b", "llama-3.1-70b",
-        "llama-3.1-8b", "llama-3.2-1b", "llama-3.2-3b", "llama-3.3-70b", "llama-4-maverick", "llama-4-scout",
-        "mimo-v2.5-pro", "minimax-m2", "minimax-m3", "mistral-7b", "mistral-large-3", "mistral-nemo-12b",
-        "mistral-small-24b", "mixtral-8x22b", "mixtral-8x7b", "nemotron-3-nano-30b-a3b", "nemotron-3-super-120b-a12b",
-        "phi-4", "qwen2.5-32b", "qwen2.5-72b", "qwen2.5-7b", "qwen3-235b-a22b", "qwen3-30b-a3b", "qwen3-32b",
-        "qwen3-8b", "qwen3-coder-480b-a35b", "qwen3-next-80b-a3b", "qwen3.5-397b-a17b", "qwen3.6-35b-a3b",
-        "step-3.5-flash",
+        "baichuan2-7b", "bert-large", "bloom-176b", "bloom-7b1", "codellama-34b", "codestral-22b",
+        "command-r-35b", "command-r-plus-104b", "dbrx", "deepseek-coder-33b", "deepseek-llm-67b",
+        "deepseek-moe-16b", "deepseek-v2", "deepseek-v2-lite", "deepseek-v3", "deepseek-v3.2",
+        "deepseek-v4-flash", "deepseek-v4-pro", "falcon-40b", "falcon-7b", "gemma-2-27b", "gemma-2-2b",
+        "gemma-2-9b", "gemma-2b", "gemma-3-1b", "gemma-3-27b", "gemma-4-26b-a4b", "gemma-4-31b", "gemma-7b",
+        "glm-4-9b", "glm-4.5-air", "glm-4.6", "glm-4.7-flash", "glm-5.2", "gpt-3-175b", "gpt-j-6b",
+        "gpt-neox-20b", "gpt-oss-120b", "gpt-oss-20b", "gpt2", "gpt2-large", "gpt2-medium", "gpt2-xl",
+        "gpt3-22b", "gpt3-530b", "gpt3-6.7b", "granite-3.0-8b", "granite-4.0-h-small", "internlm2-7b",
+        "jamba-v0.1", "kimi-k2", "kimi-k2.6", "kimi-k3", "kimi-linear-48b-a3b", "llama-1-30b", "llama-1-65b",
+        "llama-2-13b", "llama-2-70b", "llama-2-7b", "llama-3.1-405b", "llama-3.1-70b", "llama-3.1-8b",
+        "llama-3.2-1b", "llama-3.2-3b", "llama-3.3-70b", "llama-4-maverick", "llama-4-scout", "mimo-v2.5-pro",
+        "minicpm-2b", "minimax-m2", "minimax-m3", "ministral-8b", "mistral-7b", "mistral-large-123b",
+        "mistral-large-3", "mistral-nemo-12b", "mistral-small-24b", "mixtral-8x22b", "mixtral-8x7b", "mpt-30b",
+        "mpt-7b", "nemotron-3-nano-30b-a3b", "nemotron-3-super-120b-a12b", "olmo-2-13b", "olmo-2-7b",
+        "olmoe-1b-7b", "opt-1.3b", "opt-13b", "opt-30b", "opt-6.7b", "opt-66b", "phi-2", "phi-3-medium",
+        "phi-3-mini", "phi-3.5-moe", "phi-4", "pythia-6.9b", "qwen-7b", "qwen1.5-moe-a2.7b", "qwen2.5-0.5b",
+        "qwen2.5-1.5b", "qwen2.5-14b", "qwen2.5-32b", "qwen2.5-3b", "qwen2.5-72b", "qwen2.5-7b", "qwen3-0.6b",
+        "qwen3-1.7b", "qwen3-14b", "qwen3-235b-a22b", "qwen3-30b-a3b", "qwen3-32b", "qwen3-4b", "qwen3-8b",
+        "qwen3-coder-480b-a35b", "qwen3-next-80b-a3b", "qwen3.5-397b-a17b", "qwen3.6-35b-a3b", "smollm2-1.7b",
+        "solar-10.7b", "starcoder2-15b", "step-3.5-flash", "step-3.7-flash", "tinyllama-1.1b", "yi-34b",
+        "yi-6b",
     ]  # fmt: skip
 
 

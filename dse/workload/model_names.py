@@ -1,0 +1,58 @@
+"""Names of models on their pages and in publications, and the presets whose sizes they have."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+
+_DATA = Path(__file__).parent / "data"
+
+
+@cache
+def model_names() -> list[str]:
+    """Names of the shipped models, sorted."""
+    return sorted(p.stem for p in _DATA.glob("*.json"))
+
+
+CONFIG = ".json"
+"""Ending of a user's model file."""
+NARROW = "fp8|nvfp4|mxfp4|fp4|int8|int4|awq|gptq|w8a8|w8a16|w4a16"
+SUFFIXES = (
+    r"[-_. ](hf|instruct|chat|base|it|thinking|lora|kv|dynamic|quantized|v\d(\.\d)?|\d{4}"
+    rf"|bf16|fp16|{NARROW})\b"
+)
+"""Endings of a model's name that say how it was tuned or stored, not how large it is."""
+
+
+@cache
+def _same_sizes() -> dict[str, str]:
+    """Preset of the same sizes of each model that goes by another name, endings removed."""
+    return tomllib.loads((_DATA / "model_aliases.toml").read_text(encoding="utf-8"))["same"]
+
+
+VERSION = r"^(gemma|phi|olmo)(?=\d)"
+"""A family whose version stands apart in presets, as in "gemma2:9b" for "gemma-2-9b"."""
+LLAMA = r"^llama[-.]?(\d)[-.]?(\d)?(?=-\d+b)"
+"""A Llama and its version, as in "llama31-8b" and "llama3.1-8b"."""
+
+
+def model_alias(published: str) -> str:
+    """Name of the preset behind a published model name, or what is left of that name; a path as it is."""
+    if published.endswith(CONFIG):
+        return published
+    name = re.sub(r"\s*\(.*\)", "", published.rsplit("/", 1)[-1].lower()).strip()
+    name = re.sub(r"^meta-", "", re.sub(r"[\s_:]+", "-", name))
+    name = re.sub(VERSION, r"\1-", name)
+    name = re.sub(LLAMA, lambda m: f"llama-{m[1]}.{m[2]}" if m[2] else f"llama-{m[1]}", name)
+    # one ending at a time: a name with some of its endings left may be a preset of its own
+    while True:
+        if name in model_names():
+            return name
+        if name in _same_sizes():
+            return _same_sizes()[name]
+        shorter = re.sub(f"{SUFFIXES}$", "", name)
+        if shorter == name:
+            return name
+        name = shorter

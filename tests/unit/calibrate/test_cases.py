@@ -251,8 +251,8 @@ def test_a_rate_of_something_else_is_no_step_time(unit):
     [
         ({"precision": "INT4"}, "precision 'INT4' is not known"),
         ({"precision": "TF32"}, "precision 'TF32' is not known"),
-        ({"chip": "NVIDIA H100 NVL"}, "no preset for chip"),
-        ({"chip": "NVIDIA H100 PCIe 80GB"}, "no preset for chip"),
+        ({"chip": "NVIDIA H800 NVL"}, "no preset for chip"),
+        ({"chip": "NVIDIA H800 PCIe 80GB"}, "no preset for chip"),
         ({"dp": 2.0}, "tp*pp*cp*dp = 128 is not the 64 chips"),
     ],
 )

@@ -10,10 +10,12 @@ import numpy as np
 
 from ..core.provenance import number
 from ..core.types import host_record
+from ..hardware.chip import Chip
 from ..hardware.system import Fabric, System
 from ..workload.transformer import Model, Training, Workload
 from .activations import Footprint, balanced_stages, end_layers, footprint
 from .collective import Reference
+from .headroom import usable_B
 from .linears import Shard
 from .memory import WEIGHT_B, memory_B
 from .plan import Plan, check_plan, n_forward_runs, n_micro_batches
@@ -108,7 +110,7 @@ def plan_demand(
         StepDemand,
         ops=op_demand(ops, runs, whole, plan.pp),
         tensor=beside.tensor,
-        pipeline=beside.pipeline,
+        pipeline=dataclasses.replace(beside.pipeline, upper_s=_retry_s(plan, beside.memory_B, system.chip, software)),
         shard=beside.shard,
         data=beside.data,
         n_host=n_host_calls(runs, ops, layers, plan, software),
@@ -127,6 +129,16 @@ def plan_demand(
         tensor_waits_frac=moves(software)["tensor_waits_frac"],
         wait_s=system.fabric.wait_s * layers * sum(ranks * n for ranks, n in collectives(plan)),
     )
+
+
+def _retry_s(plan: Plan, needed_B: float, chip: Chip, software: str) -> float:
+    """Stall of a stage per micro batch while an allocator that found no room gives all it holds back and asks anew [s].
+
+    Assumes: only pipelines stall. Elsewhere every micro batch asks for the same blocks in the same order and gets those
+    of the last one back; a stage keeps several in flight, and its blocks no longer fit where others were.
+    """
+    full = needed_B > number(framework(), "full_frac") * usable_B(chip)
+    return moves(software)["retry_s"] if plan.pp > 1 and full else 0.0
 
 
 class _Beside(NamedTuple):

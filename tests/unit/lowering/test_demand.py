@@ -286,3 +286,32 @@ def test_a_run_that_waits_takes_the_longer_of_host_and_device():
     calm, slow = (step_time(waiting(PIPELINE, w), chip, c) for w in (0.0, 3e-4))
     waited = 64 * 12 * 8 * 8 * 3e-4
     assert 0 < float(slow.host_exposed_s) - float(calm.host_exposed_s) <= waited * (1 + 1e-9)
+
+
+def on_h100(software, **kind):
+    """Llama 3.2 3B on H100, 73.6 of whose 80 GiB are usable: with four sequences at once a stage needs 64.3."""
+    plan = Plan(**({"pp": 4, "dp": 4, "micro_batch": 4, "recompute": "none"} | kind))
+    on = system("dgx-h100", plan.pp * plan.dp)
+    work = Training(model("llama-3.2-3b"), 256, 4096)
+    return plan_demand(work, plan, on, array_shape(on.chip.core.tensor), REF, software)
+
+
+@pytest.mark.parametrize(
+    ("software", "kind", "needs_GiB", "stall_s"),
+    [
+        ("eager", {}, 64.3, 1.0),  # 0.87 of what is usable
+        ("eager", {"micro_batch": 2}, 38.3, 0.0),
+        (
+            "eager",
+            {"pp": 1, "dp": 8, "micro_batch": 2},
+            61.1,
+            0.0,
+        ),  # 0.83; every micro batch gets the blocks of the last
+        ("fused", {"micro_batch": 6}, 67.0, 0.0),
+    ],
+)
+def test_an_eager_pipeline_with_hardly_any_room_stalls_at_every_micro_batch(software, kind, needs_GiB, stall_s):
+    """[tazi2025ultrascale], a model of this size: 20 to 43 s a step instead of 4 in nine of nine such pipelines."""
+    d = on_h100(software, **kind)
+    assert float(d.memory_B) / 2**30 == pytest.approx(needs_GiB, abs=0.1)
+    assert float(d.pipeline.upper_s) == stall_s

@@ -148,13 +148,11 @@ def mesh(g: Group, volume_B: float) -> Traffic:
 def halving(g: Group, volume_B: float) -> list[Traffic]:
     """All-reduce on a torus by recursive halving and doubling; none where a power of two does not fill each axis.
 
-        2 (n - 1)/n V / B times `Group.crowding_ratio`,  1 start, 2 log2 n hops
+        2 (n - 1)/n V / B times `Group.n_crowding`,  1 start, 2 log2 n hops
     Source: [thakur2005] section 4.5; [aws2026nki] RDH.
     """
     n = g.size
-    return (
-        [_in_domain(g, volume_B, 2 * (n - 1) / n * g.crowding_ratio, 2 * math.log2(n), 1.0)] if g.crowding_ratio else []
-    )
+    return [_in_domain(g, volume_B, 2 * (n - 1) / n * g.n_crowding, 2 * math.log2(n), 1.0)] if g.n_crowding else []
 
 
 def across_gather(g: Group, n_out: int, volume_B: float, ref: Reference) -> Traffic:

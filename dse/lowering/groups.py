@@ -40,7 +40,7 @@ class Group:
     """Ranks to the one furthest away on a torus."""
     whole: float = 1.0
     """Bytes on the busiest axis where vectors go to all ranks along one axis after the other, over one vector's."""
-    crowding_ratio: float = 1.0
+    n_crowding: float = 1.0
     """Bytes on a link of a torus in recursive halving and doubling, over those of a ring; 0 if sizes are no powers."""
 
 
@@ -81,7 +81,7 @@ class Axis:
         return self.size // 2 if self.closed else self.size - 1
 
     @property
-    def crowding_ratio(self) -> float:
+    def n_crowding(self) -> float:
         """Bytes on a link in recursive halving and doubling, over those of a ring; 0 where the size is no power of 2.
 
             r n / (2 (n - 1)),  r = 2 log2 n - 1 around a ring, log2 n along a line
@@ -125,7 +125,7 @@ def group(fabric: Fabric, inner: int, size: int) -> Group:
         n_farthest=sum(a.n_farthest for a in axes),
         # parts of a vector begin on different axes: all are at work, and every part passes every axis
         whole=max((a.size - 1) / a.share for a in axes) * share,
-        crowding_ratio=max(a.crowding_ratio for a in axes) if all(a.crowding_ratio for a in axes) else 0.0,
+        n_crowding=max(a.n_crowding for a in axes) if all(a.n_crowding for a in axes) else 0.0,
     )  # fmt: skip
 
 

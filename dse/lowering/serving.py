@@ -22,7 +22,7 @@ from .collective import Reference, Traffic, across_all_reduce, across_gather, al
 from .groups import spread
 from .memory import ACTIVATION_B, memory_B
 from .mixer_ops import result_width, ring_width
-from .plan import Plan, check_plan, layers_per_stage
+from .plan import Plan, check_plan, idle_frac, layers_per_stage
 from .serving_ops import Pass, n_groups, rank_pass, serving_ops
 from .step_demand import StepDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
@@ -135,6 +135,7 @@ def pass_demand(
         n_micro=n_passes,
         # what is missing to a full pipeline in every turn; a prompt fills and drains it once
         bubble_micro=float(plan.pp - (groups if decode else 1)),
+        idle_frac=idle_frac(layers, model.n_layers, plan.pp),
         window_micro=0.5,  # no gradients to hide, so that any part of a pass gives the same time
         optimizer_B=0.0,
         macs=macs,

@@ -97,19 +97,19 @@ def data_traffic(
     """
     model = workload.model
     if workload.adapter_rank:
-        return _adapter_traffic(workload, plan, fabric, ref)
+        return _adapter_traffic(workload, plan, n_layers, fabric, ref)
     # experts apart: their replicas are fewer, and lie further apart
     n_all = chip_parameters(plan, model, n_layers)
     n_expert = chip_expert_parameters(plan, model, n_layers)
     per_micro, per_step, held = Traffic(), Traffic(), 0.0
-    replicas, layers = plan.dp * plan.cp, model.n_layers / plan.pp
+    replicas = plan.dp * plan.cp
     # an expert rank alone holds its experts, so that fewer replicas share them
     parts = (n_all - n_expert, replicas, plan.tp), (n_expert, replicas // plan.ep, plan.tp * plan.ep)
     for n, ranks, inner in (p for p in parts if p[0] > 0.0):
         shards = n_shards(plan, ranks)
         where = spread(fabric, inner, shards)
         held += n / shards if plan.zero >= 1 else n
-        n_calls = layers if plan.zero >= 3 else _n_buckets(n, call_B, layers)
+        n_calls = n_layers if plan.zero >= 3 else _n_buckets(n, call_B, n_layers)
         waits = Traffic(upper_s=fabric.wait_s * ranks * n_calls)
         if plan.zero == 0:
             per_step += across_all_reduce(*where, n * GRADIENT_B / n_calls, ref).times(n_calls) + waits
@@ -132,13 +132,14 @@ def _n_buckets(n: float, call_B: float, layers: float) -> float:
     return max(1.0, min(n * WEIGHT_B / call_B, layers))
 
 
-def _adapter_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Reference) -> tuple[Traffic, Traffic, float]:
+def _adapter_traffic(
+    workload: Training, plan: Plan, n_layers: float, fabric: Fabric, ref: Reference
+) -> tuple[Traffic, Traffic, float]:
     """As `data_traffic`, with frozen weights."""
     n, ranks = chip_adapter_parameters(plan, workload), plan.dp * plan.cp
     where, gathers = spread(fabric, plan.tp, ranks), Traffic()
     if plan.zero >= 3:
-        layers = workload.model.n_layers / plan.pp
         # frozen weights travel as narrow as they are kept
-        block_B = chip_parameters(plan, workload.model) * weight_B(workload) / layers
-        gathers = across_gather(*where, block_B, ref).times(2.0 * layers)  # for forward and backward
+        block_B = chip_parameters(plan, workload.model, n_layers) * weight_B(workload) / n_layers
+        gathers = across_gather(*where, block_B, ref).times(2.0 * n_layers)  # for forward and backward
     return gathers, across_all_reduce(*where, n * GRADIENT_B, ref), n

@@ -43,6 +43,16 @@ def test_tensor_traffic_of_gpt3_by_hand():
     assert float(d.tensor.out_B) == 0.0
 
 
+def test_tensor_traffic_of_stages_of_unequal_length_by_hand():
+    """Llama 3 405B, 126 layers on 16 stages: 14 have 8, two 7 and a table each, whose head is 0.66 of a layer.
+
+    Those of 8 set the pace, 8 gathers or scatters a layer of 8192 x 16384 in bf16; the others have (126 - 8)/15 each.
+    """
+    d = demand(Training(model("llama-3.1-405b"), 16, 8192), Plan(tp=8, pp=16), system("dgx-h100", 128), REF)
+    assert float(d.tensor.up_B) == pytest.approx(8 * 8 * 7 / 8 * 2 * 8192 * 16384)
+    assert float(d.idle_frac) == pytest.approx(118 / 15 / 8)
+
+
 def test_full_recomputation_repeats_the_forward_collectives():
     whole, some = (lowered(64, dataclasses.replace(PIPELINE, recompute=r)) for r in ("full", "selective"))
     assert float(whole.tensor.up_B) == pytest.approx(12 / 8 * float(some.tensor.up_B))

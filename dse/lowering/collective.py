@@ -205,3 +205,16 @@ def all_to_all(g: Group, n_out: int, volume_B: float) -> Traffic:
     if n_out == 1:
         return near
     return near + Traffic(out_B=volume_B * (n - g.size) / n, out_hops=1.0, upper_s=g.size * n_out * g.rank_s)
+
+
+def forwarded(g: Group, n_out: int, token_B: float, n_visits: float) -> Traffic:
+    """Tokens of `token_B` per rank to `n_visits` ranks each, one copy per domain, where chips pass them on.
+
+        outside:  V (d - 1) (1 - (1 - 1/d)^k), the expected number of other domains    inside:  k V, as `all_to_all`
+    with V `token_B`, k `n_visits` and d `n_out` domains. What comes back is added up in the domain and sent once.
+    Source: [deepseek2025deepep] kernels with forwarding, for training and prompts.
+    Assumes: independent visits, spread evenly; no group of experts is preferred.
+    """
+    away = (n_out - 1) * (1.0 - (1.0 - 1.0 / n_out) ** n_visits)
+    inside = all_to_all(g, 1, token_B * n_visits)
+    return inside + Traffic(out_B=token_B * away, out_hops=1.0, upper_s=g.size * n_out * g.rank_s)

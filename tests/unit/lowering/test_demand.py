@@ -281,6 +281,18 @@ def test_gradients_leave_in_buckets_of_at_most_a_block_each():
     assert _n_buckets(1e6, 80e6, 12.0) == 1.0
 
 
+def test_shards_of_gradients_leave_no_room_for_those_of_the_next_micro_batch():
+    """ZeRO-2, 4 micro batches, 8 ranks of a node: 7/8 of fp32 gradients four times, of bf16 weights once."""
+    w, on = Training(model("llama-3.1-8b"), 32, 2048), system("dgx-h100", 8)
+    one, two = (demand(w, Plan(dp=8, zero=z), on, REF) for z in (1, 2))
+
+    def sent_B(d):
+        return float(d.n_micro * d.shard.sent_B + d.data.sent_B)
+
+    assert sent_B(one) == pytest.approx(7 / 8 * 6 * 8.03e9, rel=1e-3)
+    assert sent_B(two) == pytest.approx(7 / 8 * (4 * 4 + 2) * 8.03e9, rel=1e-3)
+
+
 def test_buckets_change_latencies_and_not_bytes():
     plan = Plan(tp=8, pp=1, dp=128, zero=1)
     one, many = (

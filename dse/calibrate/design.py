@@ -16,7 +16,7 @@ from ..core.provenance import Receipts
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import calibration_receipts, kin_of, prior_name
-from ..physics.coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, from_free, to_free
+from ..physics.coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, following, from_free, to_free
 from ..physics.pooled import Kin
 from ..physics.step import Request, request_s, step_time
 from .batch import batch, calibration_of
@@ -27,7 +27,7 @@ def coordinates(u: Array, centre: Array, deviation: Array) -> Array:
     """Coordinates `centre + deviation u`, shape (numbers,); narrow products and attention move with matrix products."""
     # so that what makes matrix products slow makes their narrow kin slow too, unless these were measured otherwise
     x = centre + deviation * u
-    return x.at[jnp.asarray(FOLLOW)].add(deviation[LEAD] * u[LEAD])
+    return x.at[jnp.asarray(FOLLOW)].add(jnp.stack(following(centre)) * deviation[LEAD] * u[LEAD])
 
 
 def _log_time(u: Array, centre: Array, deviation: Array, d: StepDemand | Request, chip: Chip) -> Array:

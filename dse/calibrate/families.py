@@ -10,8 +10,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ..physics.calibration import Calibration, chip_and_stack, fit_name, kin_of
-from ..physics.coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, from_free, number_at, to_free
+from ..physics.calibration import Calibration, calibration_receipts, chip_and_stack, fit_name, kin_of
+from ..physics.coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, following, from_free, number_at, to_free
 from ..physics.pooled import ALONE, DETERMINED, LEVELS, STEPS, Kin, deviations, power_of_two, values
 from .batch import calibration_of
 from .cases import Case, training_cases
@@ -122,6 +122,10 @@ def deviation_table(r: Refit) -> dict[str, list[float]]:
     return table
 
 
+UNKNOWN = "prior-guess"
+"""Prior of a vendor that no row has."""
+
+
 def _deviations(kin: Kin, names: list[str], covariance: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """Deviation of each number's sum of effects; narrow products and attention carry that of matrix products too."""
     at = [names.index(u) * N for u in kin.units if u in names]
@@ -133,9 +137,13 @@ def _deviations(kin: Kin, names: list[str], covariance: np.ndarray, spread: np.n
             sums += covariance[i : i + N, j : j + N]
     sums += np.diag(new)
     variance = np.diagonal(sums).copy()
-    # narrow products move with matrix products as a whole: Var(a + b) with the covariance of both
-    for i in FOLLOW:
-        variance[i] += sums[LEAD, LEAD] + 2 * sums[LEAD, i]
+    # a new vendor has no prior yet: it is looked at in the units of the one that knows least
+    prior = calibration_receipts(kin.vendor if kin.vendor != "new" else UNKNOWN)
+    centre, s = centre_and_deviation({r.name: r for r in prior})
+    # narrow products move with matrix products as a whole: Var(a + w b), each in deviations of its own
+    for i, part in zip(FOLLOW, following(centre), strict=True):
+        w = float(part) * s[LEAD] / s[i]
+        variance[i] += w**2 * sums[LEAD, LEAD] + 2 * w * sums[LEAD, i]
     return np.sqrt(np.maximum(variance, 0.0))
 
 

@@ -22,7 +22,7 @@ from .checks import check_physical, check_together
 from .chip import OPTIONAL, Chip, Core, TensorEngine, peak_FLOPps
 from .fabrics import MOST_SCALEUP, SYSTEMS, build_fabric, fabric_names, most_scaleup_Bps, system_facts
 from .own_chip import CHIPS, facts_of, is_own, own_chip, preset_receipts
-from .system import System
+from .system import System, fabric_for
 
 REWIRED = ("scaleup_bandwidth_per_dir_Bps", "scaleout_bandwidth_per_dir_Bps")
 """Facts of a system that override the chip's: products may connect the same chip differently."""
@@ -137,8 +137,8 @@ def system(name: str, n_chips: int | None = None, inside: Chip | None = None) ->
     (16, 'h100')
 
     `n_chips`: default one scale-up domain. `inside`: chip to put into it, default the system's own. UnknownNameError
-    (with near matches): no such system. SpecError: `n_chips` is neither a multiple nor a divisor of the domain, or
-    exceeds `MOST_CHIPS`; or no `inside` for a rack without a chip of its own.
+    (with near matches): no such system. SpecError: `n_chips` is neither a multiple of the domain nor a part of it (of
+    a torus a divisor), or exceeds `MOST_CHIPS`; or no `inside` for a rack without a chip of its own.
     """
     if inside is not None or is_own(name):
         return _placed(name, n_chips, inside)
@@ -163,9 +163,7 @@ def _placed(name: str, n_chips: int | None, inside: Chip | None = None) -> Syste
     n = fabric.n_chips if n_chips is None else n_chips
     if n > MOST_CHIPS:
         raise SpecError(f"{name}: n_chips = {n:,}; more than the {MOST_CHIPS:,} that any system here may have")
-    if n < 1 or (n % fabric.n_chips and fabric.n_chips % n):
-        raise SpecError(f"{name}: n_chips = {n}; expected a multiple or a divisor of its domain of {fabric.n_chips}")
-    return System(name, inside, fabric, n)
+    return System(name, inside, fabric_for(fabric, n, f"{name}: n_chips"), n)
 
 
 def _wired(inside: Chip, receipts: Receipts, but: Collection[str] = ()) -> Chip:

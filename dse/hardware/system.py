@@ -7,6 +7,7 @@ import math
 
 import equinox as eqx
 
+from ..core.errors import SpecError
 from ..core.frames import AbstractShown
 from .chip import Chip
 
@@ -46,6 +47,22 @@ class System(AbstractShown, eqx.Module):
     chip: Chip
     fabric: Fabric
     n_chips: int = eqx.field(static=True)
+
+
+def fabric_for(fabric: Fabric, n_chips: int, what: str) -> Fabric:
+    """The scale-up domain of `n_chips`: `fabric`, or as many ports of its switches where these hold them all.
+
+    SpecError, which begins with `what`: chips that leave a domain partly empty where that has a shape, or next to full
+    ones.
+    """
+    n = fabric.n_chips
+    if n_chips >= 1 and not (n_chips % n and n % n_chips):
+        return fabric
+    # a switch has no shape: 64 chips of a rack of 72 are a smaller one
+    if 1 <= n_chips < n and fabric.kind == "switched":
+        return dataclasses.replace(fabric, dims=(n_chips,))
+    fewer = "any number up to" if fabric.kind == "switched" else "a divisor of"
+    raise SpecError(f"{what} = {n_chips}: expected a multiple of the domain of {n}, or {fewer} it")
 
 
 def most_cubic(n: int, n_axes: int) -> tuple[int, ...]:

@@ -112,23 +112,26 @@ def _mlp_B_per_token(model: Model, tp: int, n_stream: int, in_B: float, software
     return total
 
 
-def _stream_B_per_token(model: Model, n_stream: int, in_B: float, software: Footprint) -> float:
+def _stream_B_per_token(model: Model, n_stream: int, in_B: float, mlp_in_B: float, software: Footprint) -> float:
     """Kept tensors as wide as the residual stream: inputs of norms and of products, dropout masks."""
     branches = sum(share * b.n_branches for b, share in model.shares if not b.rests)
-    inputs = branches * in_B * model.hidden * (1 / n_stream + software.n_gathered_inputs * (1 - 1 / n_stream))
+    mixers = sum(share * bool(b.mixers) for b, share in model.shares if not b.rests)
+    in_stream = 1 / n_stream + software.n_gathered_inputs * (1 - 1 / n_stream)
+    inputs = (mixers * in_B + (branches - mixers) * mlp_in_B) * model.hidden * in_stream
     masks = 2 * model.hidden / n_stream if model.dropout else 0.0  # a byte per element and branch
     return branches * ACTIVATION_B * model.hidden / n_stream + inputs + masks
 
 
 def layer_activation_B_per_token(
     model: Model, tp: int, recompute: str, sequence: int, in_B: float = ACTIVATION_B, software: Footprint = FUSED,
-    n_stream: int | None = None,
+    n_stream: int | None = None, frozen: bool = False,
 ) -> float:  # fmt: skip
     """Bytes that one layer keeps per token on one rank until the backward pass.
 
         norm inputs 4h + inputs of QKV and of the MLP 2wh + Q and attention output 4ad + K and V 4kd
         + inputs of the activation 2f (n_mlp - 1), its result wf + dropout masks 2h (if any), all over t, or those in h
-        over `n_stream` tensor ranks, 1 without sequence parallelism;
+        over `n_stream` tensor ranks, 1 without sequence parallelism; where weights are `frozen`, no inputs of the MLP's
+        products, which no gradient reads;
         "none" adds the scores, 5as with dropout (softmax 2, mask 1, result 2), 2as without;
         "full" keeps only the layer's input, 2h
     with h `hidden`, a and k query and KV heads, d `head_dim`, f `ffn`, s `sequence`, t `tp`, w bytes of a product's
@@ -143,8 +146,9 @@ def layer_activation_B_per_token(
         whole = software.n_gathered_inputs if n_stream < tp else 0.0
         return ACTIVATION_B * model.hidden * (1 / tp + whole * (1 - 1 / tp))
     attention = sum(share * kept_B_per_token(m, tp, in_B, ACTIVATION_B) for m, share in model.working_mixers)
-    mlp = _mlp_B_per_token(model, tp, n_stream, in_B, software)
-    kept = _stream_B_per_token(model, n_stream, in_B, software) + attention + mlp
+    mlp_in_B = 0.0 if frozen else in_B  # adapters stand beside attention's products alone
+    mlp = _mlp_B_per_token(model, tp, n_stream, mlp_in_B, software)
+    kept = _stream_B_per_token(model, n_stream, in_B, mlp_in_B, software) + attention + mlp
     if recompute == "selective":
         return kept
     score_B = 5 if model.dropout else ACTIVATION_B  # softmax's result; with dropout its mask and what it leaves
@@ -181,10 +185,13 @@ def stage_activations_B(plan: Plan, workload: Training, stage: int, software: Fo
     in_B, n_stream = input_B(workload.precision), tp if plan.sequence_parallel else 1
     # fused attention never stores scores, so keeping everything costs no more than recomputing them
     stored = "selective" if workload.fused_attention and plan.recompute == "none" else plan.recompute
-    kept = layer_activation_B_per_token(model, tp, stored, workload.sequence, in_B, software, n_stream)
+    frozen = workload.adapter_rank > 0
+    kept = layer_activation_B_per_token(model, tp, stored, workload.sequence, in_B, software, n_stream, frozen)
     replay = 0.0
     if plan.recompute == "full":
-        whole = layer_activation_B_per_token(model, tp, "selective", workload.sequence, in_B, software, n_stream)
+        whole = layer_activation_B_per_token(
+            model, tp, "selective", workload.sequence, in_B, software, n_stream, frozen
+        )
         kept = plan.recompute_frac * kept + (1.0 - plan.recompute_frac) * whole
         replay = whole if plan.recompute_frac > 0 else 0.0
     held = in_flight(plan, n_micro_batches(plan, workload), stage)

@@ -112,7 +112,7 @@ def all_reduce(g: Group, volume_B: float, ref: Reference) -> Traffic:
         direct, through a switch:  one-shot (n - 1) V, 1 exchange;  two-shot 2 (n-1)/n V, 2 exchanges
         library:  ring 2 (n-1)/n V, 1 start and two rings of hops
         reduction in the switch:  (1 + 1/n) V, 2 starts, 2 hops: a rank answers reads of all slices and writes its own
-        torus:  recursive doubling V log2 n, 1 start, log2 n hops;  mesh (n - 1) V, 1 start, half a ring of hops
+        torus:  see `mesh` and `halving`
     Source: [thakur2005] section 4; [aws2026nki] mesh, RDH and ring algorithms of Trainium; [klenk2020] section IV for
     reductions in switches; each kind's latency is fitted to measured collectives.
     """
@@ -124,9 +124,7 @@ def all_reduce(g: Group, volume_B: float, ref: Reference) -> Traffic:
     if g.reduces_in_network:
         candidates.append(in_switch(g, volume_B))
     if not g.switched:
-        # for short messages: partners further off share links, which a few kB do not feel; longer ones take the ring
-        doubling = _in_domain(g, volume_B, math.log2(n), math.ceil(math.log2(n)), 1.0)
-        candidates += [doubling, _in_domain(g, volume_B, n - 1, g.ring_hops / 2, 1.0)]
+        candidates += [mesh(g, volume_B), *halving(g, volume_B)]
     elif ref.has_direct:
         candidates += [_direct(g, volume_B, n - 1, 1.0), _direct(g, volume_B, 2 * (n - 1) / n, 2.0)]
     return min(candidates, key=ref.time_s)
@@ -135,6 +133,26 @@ def all_reduce(g: Group, volume_B: float, ref: Reference) -> Traffic:
 def in_switch(g: Group, volume_B: float) -> Traffic:
     """All-reduce of `volume_B` bytes by switches that add up: see `all_reduce`."""
     return _in_domain(g, volume_B, 1.0 + 1.0 / g.size, 2.0, 2.0, 2 * g.upper_s)
+
+
+def mesh(g: Group, volume_B: float) -> Traffic:
+    """All-reduce of short vectors of `volume_B` on a torus: every rank gets all of an axis whole, one axis by another.
+
+        (m - 1) V / B over an axis of m,  1 start, hops to the furthest rank of each axis
+    Source: [aws2026nki] mesh algorithm.
+    Assumes: as `halving`, for energy every link is as busy as the busiest, which short vectors can afford.
+    """
+    return _in_domain(g, volume_B, g.whole, g.n_farthest, 1.0)
+
+
+def halving(g: Group, volume_B: float) -> list[Traffic]:
+    """All-reduce on a torus by recursive halving and doubling; none where a power of two does not fill each axis.
+
+        2 (n - 1)/n V / B times `Group.n_crowding`,  1 start, 2 log2 n hops
+    Source: [thakur2005] section 4.5; [aws2026nki] RDH.
+    """
+    n = g.size
+    return [_in_domain(g, volume_B, 2 * (n - 1) / n * g.n_crowding, 2 * math.log2(n), 1.0)] if g.n_crowding else []
 
 
 def across_gather(g: Group, n_out: int, volume_B: float, ref: Reference) -> Traffic:
@@ -187,3 +205,16 @@ def all_to_all(g: Group, n_out: int, volume_B: float) -> Traffic:
     if n_out == 1:
         return near
     return near + Traffic(out_B=volume_B * (n - g.size) / n, out_hops=1.0, upper_s=g.size * n_out * g.rank_s)
+
+
+def forwarded(g: Group, n_out: int, token_B: float, n_visits: float) -> Traffic:
+    """Tokens of `token_B` per rank to `n_visits` ranks each, one copy per domain, where chips pass them on.
+
+        outside:  V (d - 1) (1 - (1 - 1/d)^k), the expected number of other domains    inside:  k V, as `all_to_all`
+    with V `token_B`, k `n_visits` and d `n_out` domains. What comes back is added up in the domain and sent once.
+    Source: [deepseek2025deepep] kernels with forwarding, for training and prompts.
+    Assumes: independent visits, spread evenly; no group of experts is preferred.
+    """
+    away = (n_out - 1) * (1.0 - (1.0 - 1.0 / n_out) ** n_visits)
+    inside = all_to_all(g, 1, token_B * n_visits)
+    return inside + Traffic(out_B=token_B * away, out_hops=1.0, upper_s=g.size * n_out * g.rank_s)

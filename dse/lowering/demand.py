@@ -18,7 +18,7 @@ from .collective import Reference
 from .headroom import usable_B
 from .linears import Shard
 from .memory import WEIGHT_B, memory_B
-from .plan import Plan, check_plan, n_forward_runs, n_micro_batches
+from .plan import Plan, check_plan, idle_frac, n_forward_runs, n_micro_batches
 from .plan_keys import ORDERS
 from .serving import pass_demand
 from .software import framework, moves, usual_software
@@ -46,12 +46,13 @@ def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, lis
 def _runs(
     phases: list[str], shares: np.ndarray, macs: np.ndarray, plan: Plan, model: Model, balanced: bool
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Runs of each operator per micro batch on the slowest stage and on all, and the layers of the stage with most.
+    """Runs of each operator per micro batch on the slowest stage and on all, and the layers of the slowest stage.
 
     `balanced` software cuts stages by cost. Elsewhere each has the same number of layers; where they do not divide, the
     last is among those with one less, and so has that much time for the head:
-        layers = floor(L / pp) + max(0, 1 - h)
-    with h the multiplications of the head over those of a layer, 0 layers more where the stages divide them.
+        layers run = floor(L / pp) + max(0, 1 - h), and the head
+    with h the multiplications of the head over those of a layer, 0 layers more where the stages divide them. Where
+    h < 1 that is the work of a stage with one layer more and no head, and its layers send as many messages.
     Source: [scao2022bloom] section 3.2.3: embedding and head are given the place of a layer.
     """
     times = {"forward": n_forward_runs(plan), "backward": 1.0, "head": 0.0}
@@ -61,11 +62,11 @@ def _runs(
     if balanced:
         stages = balanced_stages(model, plan.pp)
         layers, heads = stages[np.argmax(stages @ [1.0, h])]
-        return layers * layer + heads * head, whole, float(stages[:, 0].max())
+        return layers * layer + heads * head, whole, float(layers)
     # the slowest stage has a layer more than the last, or is the last if its head takes longer than that layer
     fewest, spare = divmod(model.n_layers, plan.pp)
-    layers = fewest + max(0.0, 1.0 - h) if spare else float(fewest)
-    return layers * layer + head, whole, layers
+    more = max(0.0, 1.0 - h) if spare else 0.0
+    return (fewest + more) * layer + head, whole, float(fewest + (more > 0.0))
 
 
 def _backward_share(ops: RankOps, phases: list[str], runs: np.ndarray) -> float:
@@ -127,6 +128,7 @@ def plan_demand(
         rate=array.rates[array.executed(workload.precision)],
         stream=stream_demand(stream, runs),
         tensor_waits_frac=moves(software)["tensor_waits_frac"],
+        idle_frac=idle_frac(layers, workload.model.n_layers, plan.pp),
         wait_s=system.fabric.wait_s * layers * sum(ranks * n for ranks, n in collectives(plan)),
     )
 

@@ -36,6 +36,12 @@ class Group:
     """Links that a byte crosses to any rank, over all of them, the sender too."""
     busiest: float = 1.0
     """Bytes on the busiest axis in an even exchange, over those for all ranks, as if at the chip's full speed."""
+    n_farthest: float = 1.0
+    """Ranks to the one furthest away on a torus."""
+    whole: float = 1.0
+    """Bytes on the busiest axis where vectors go to all ranks along one axis after the other, over one vector's."""
+    n_crowding: float = 1.0
+    """Bytes on a link of a torus in recursive halving and doubling, over those of a ring; 0 if sizes are no powers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +76,22 @@ class Axis:
         return self.size**2 // 4 / self.size
 
     @property
+    def n_farthest(self) -> int:
+        """Ranks to the one furthest away, which around a ring is half of them."""
+        return self.size // 2 if self.closed else self.size - 1
+
+    @property
+    def n_crowding(self) -> float:
+        """Bytes on a link in recursive halving and doubling, over those of a ring; 0 where the size is no power of 2.
+
+            r n / (2 (n - 1)),  r = 2 log2 n - 1 around a ring, log2 n along a line
+        Partners at distance d exchange a part V / (2 d), and d of them use the same link: V/2 in each of log2 n rounds
+        of either half. Around a ring the last round goes both ways. Source: [thakur2005] section 4.5 for the rounds.
+        """
+        n, rounds = self.size, self.size.bit_length() - 1
+        return 0.0 if n & (n - 1) else (2 * rounds - 1 if self.closed else rounds) * n / (2 * (n - 1))
+
+    @property
     def n_mean_links(self) -> float:
         """Links that a byte of an even exchange crosses along the axis: n/4 around a ring, n/3 along a line."""
         n = self.size
@@ -100,6 +122,10 @@ def group(fabric: Fabric, inner: int, size: int) -> Group:
         n_links=sum(a.share * a.taken for a in axes) / share,
         # axes work at once, so that the slowest of them decides an even exchange
         n_mean_links=sum(a.n_mean_links for a in axes), busiest=max(a.n_crossing / a.share for a in axes),
+        n_farthest=sum(a.n_farthest for a in axes),
+        # parts of a vector begin on different axes: all are at work, and every part passes every axis
+        whole=max((a.size - 1) / a.share for a in axes) * share,
+        n_crowding=max(a.n_crowding for a in axes) if all(a.n_crowding for a in axes) else 0.0,
     )  # fmt: skip
 
 

@@ -84,6 +84,11 @@ def layers_per_stage(plan: Plan, model: Model) -> int:
     return -(-model.n_layers // plan.pp)
 
 
+def idle_frac(layers: float, n_layers: int, n_stages: int) -> float:
+    """Layers of the mean stage besides the slowest, which has `layers`, over these; 1 without a pipeline."""
+    return 1.0 if n_stages == 1 else (n_layers - layers) / (n_stages - 1) / layers
+
+
 def n_forward_runs(plan: Plan) -> float:
     """Forward passes of a layer per micro batch, mean over layers. Source: [korthikanti2022] section 5."""
     return 1.0 + plan.recompute_frac if plan.recompute == "full" else 1.0

@@ -11,6 +11,7 @@ from ..hardware.system import System
 from ..workload.storage import stored_B
 from ..workload.transformer import (
     Decode,
+    Prefill,
     Serving,
     forward_FLOP_per_token,
     moe_share,
@@ -18,11 +19,12 @@ from ..workload.transformer import (
     n_outputs,
     products_of,
 )
-from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all
+from .activations import ACTIVATION_B, input_B
+from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, forwarded
 from .groups import spread
-from .memory import ACTIVATION_B, memory_B
+from .memory import memory_B
 from .mixer_ops import result_width, ring_width
-from .plan import Plan, check_plan, layers_per_stage
+from .plan import Plan, check_plan, idle_frac, layers_per_stage
 from .serving_ops import Pass, n_groups, rank_pass, serving_ops
 from .step_demand import StepDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
@@ -48,7 +50,7 @@ def _rank(
 def _tensor_traffic(workload: Serving, plan: Plan, p: Pass, system: System, layers: float, ref: Reference) -> Traffic:
     """Traffic inside a pass: tensor ranks all-reduce twice per block; in decode, context ranks add up partial outputs.
 
-    Source: [shoeybi2019] section 3; [lepikhin2020gshard] for experts, whose ranks send tokens out and back.
+    Source: [shoeybi2019] section 3.
     """
     model, fabric = workload.model, system.fabric
     split = 1 if isinstance(workload, Decode) else plan.cp
@@ -58,14 +60,30 @@ def _tensor_traffic(workload: Serving, plan: Plan, p: Pass, system: System, laye
         n_branches(model) * layers
     )
     if model.experts is not None and plan.ep > 1:
-        moe_layers = layers * moe_share(model)
-        sent_B = tokens_B * model.experts.routed_width(model.hidden) * model.experts.per_token
-        exchange = all_to_all(*spread(fabric, plan.tp, plan.ep), sent_B)
-        total += exchange.times(2.0 * moe_layers)
+        total += _expert_traffic(workload, plan, p.tokens / split, system, ref).times(layers * moe_share(model))
     if isinstance(workload, Decode) and plan.cp > 1:
         width = sum(share * result_width(m, plan.tp) for m, share in model.working_mixers)
         partial = p.sequences * width * PARTIAL_B
         total += across_all_reduce(*spread(fabric, plan.tp, plan.cp), partial, ref).times(layers)
+    return total
+
+
+def _expert_traffic(workload: Serving, plan: Plan, tokens: float, system: System, ref: Reference) -> Traffic:
+    """Traffic of a block whose ranks send `tokens` to their experts, as narrow as these multiply, and back in 16 bit.
+
+    In a prompt a domain gets a token once where that is faster; decode waits for no second hop.
+    Source: [lepikhin2020gshard] for the two exchanges; [deepseek2024v3] section 3.3.3 for widths (8 bit at least), with
+    [deepseek2025deepep] for the two kinds of kernels.
+    """
+    e, where = workload.model.experts, spread(system.fabric, plan.tp, plan.ep)
+    assert e is not None
+    total = Traffic()
+    for width_B in (max(input_B(products_of(workload, "experts")), 1.0), float(ACTIVATION_B)):
+        each_B = tokens * e.routed_width(workload.model.hidden) * width_B
+        ways = [all_to_all(*where, each_B * e.per_token)]
+        if isinstance(workload, Prefill) and where[1] > 1:
+            ways.append(forwarded(*where, each_B, e.per_token))
+        total += min(ways, key=ref.time_s)
     return total
 
 
@@ -135,6 +153,7 @@ def pass_demand(
         n_micro=n_passes,
         # what is missing to a full pipeline in every turn; a prompt fills and drains it once
         bubble_micro=float(plan.pp - (groups if decode else 1)),
+        idle_frac=idle_frac(layers, model.n_layers, plan.pp),
         window_micro=0.5,  # no gradients to hide, so that any part of a pass gives the same time
         optimizer_B=0.0,
         macs=macs,

@@ -88,6 +88,9 @@ class StepDemand(eqx.Module):
     wait_s: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
     """Measured host wait for other ranks per micro batch before collectives; 0 if not measured."""
 
+    idle_frac: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=1.0)
+    """Layers of the mean of the other stages over those of the slowest, whose traffic and streams are given here."""
+
     @property
     def traffics(self) -> dict[str, tuple[FloatLike, TrafficDemand]]:
         """Every kind of traffic by name: occurrences per step, and traffic of each."""

@@ -90,16 +90,16 @@ def model_mixers(workload: Training) -> tuple[tuple[AbstractMixer, float], ...]:
     return tuple(whole.items())
 
 
-def norm_residual(model: Model, elements: float, phase: str) -> Op:
-    """Norms of the results of branches, each in one kernel with the addition to the residual stream.
+def norm_residual(model: Model, elements: float, n: float, phase: str) -> Op:
+    """`n` norms of the results of branches, each in one kernel with the addition to the residual stream.
 
-        v = e (n + 1),   Q = 2 w e 3 / 2
-    with e `elements` over all such norms of a block, n passes of the norm and w bytes of an element, moved three times.
+        v = n e (p + 1),   Q = 3 n e w
+    with e `elements` of each, p passes of the norm and w bytes of an element, moved three times.
     Source: [gemma2024v2] section 2: RMSNorm of the input and of the output of each sub-layer.
     Assumes: the kernel holds a row on chip, so that the norm's result never crosses the memory interface.
     """
     norm = _norm_passes(model, phase) + passes()["residual"]
-    return dataclasses.replace(elementwise("norm", elements, norm, moved=3.0), n_launches=2.0)
+    return dataclasses.replace(elementwise("norm", n * elements, norm, moved=3.0), n_launches=n)
 
 
 def _norm_passes(model: Model, phase: str) -> float:
@@ -151,14 +151,16 @@ def block_elementwise(
     times = 1.0 if phase == "forward" else 2.0
     work, moved = work + times * cast * n["cast"], moved + times * cast * n["cast_moves"]
     routed = sum(share for feed, share in model.working_feeds if isinstance(feed, Experts))
-    n_launches = 4.0 + routed * number(framework(), "n_routing_kernels")
+    # a kernel each: norms with the additions before them, what a mixer does besides its products, activations
+    n_launches = before + sum(share for _, share in [*model.working_mixers, *model.working_feeds])
+    n_launches += routed * number(framework(), "n_routing_kernels")
     if scales_apart:
         n_launches += number(framework(), "n_scaling_kernels") * sum(x.share for width, x in bits if width < 8)
     # the addition is in the kernel of the second norm, so the first only reads the stream and writes its result
     work = work - after * narrow * n["residual"]
     moved = moved - after * narrow * crossed[f"residual_{phase}"]
     rest = Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=n_launches)
-    return [rest, norm_residual(model, after * narrow, phase)] if after else [rest]
+    return [rest, norm_residual(model, narrow, after, phase)] if after else [rest]
 
 
 def _named(p: Placed) -> Placed:

@@ -18,7 +18,7 @@ from .memory import (
     weight_B,
 )
 from .mixer_ops import ring_width
-from .plan import Plan, n_forward_runs
+from .plan import Plan, n_forward_runs, n_micro_batches
 from .software import framework
 
 
@@ -90,26 +90,27 @@ def data_traffic(
 ) -> tuple[Traffic, Traffic, float]:
     """Traffic per micro batch and step over replicas of `n_layers`, and weights whose optimizer states a chip holds.
 
-    ZeRO-0 all-reduces gradients in fp32; stages 1 and 2 scatter them and gather bf16 weights; stage 3 does so every
-    micro batch, gathers forward and backward. Frozen weights have no gradients: those of adapters are all-reduced.
-    Copies of sharded states add up shards once a step. Weights travel by blocks, gradients in buckets of `call_B`.
+    ZeRO-0 all-reduces gradients in fp32; stage 1 scatters them and gathers bf16 weights; stage 2 has room for a shard
+    of gradients alone, and scatters those of every micro batch; stage 3 gathers in each too, forward and backward.
+    Frozen weights have no gradients: those of adapters are all-reduced. Copies of sharded states add up shards once a
+    step. Weights travel by blocks, gradients in buckets of `call_B`.
     Source: [rajbhandari2020zero] section 7; [zhao2023fsdp] section 3.2.2 for hybrid sharding; [hu2022lora] section 4.2.
     """
     model = workload.model
     if workload.adapter_rank:
-        return _adapter_traffic(workload, plan, fabric, ref)
+        return _adapter_traffic(workload, plan, n_layers, fabric, ref)
     # experts apart: their replicas are fewer, and lie further apart
     n_all = chip_parameters(plan, model, n_layers)
     n_expert = chip_expert_parameters(plan, model, n_layers)
     per_micro, per_step, held = Traffic(), Traffic(), 0.0
-    replicas, layers = plan.dp * plan.cp, model.n_layers / plan.pp
+    replicas, earlier = plan.dp * plan.cp, 1.0 - 1.0 / max(n_micro_batches(plan, workload), 1)
     # an expert rank alone holds its experts, so that fewer replicas share them
     parts = (n_all - n_expert, replicas, plan.tp), (n_expert, replicas // plan.ep, plan.tp * plan.ep)
     for n, ranks, inner in (p for p in parts if p[0] > 0.0):
         shards = n_shards(plan, ranks)
         where = spread(fabric, inner, shards)
         held += n / shards if plan.zero >= 1 else n
-        n_calls = layers if plan.zero >= 3 else _n_buckets(n, call_B, layers)
+        n_calls = n_layers if plan.zero >= 3 else _n_buckets(n, call_B, n_layers)
         waits = Traffic(upper_s=fabric.wait_s * ranks * n_calls)
         if plan.zero == 0:
             per_step += across_all_reduce(*where, n * GRADIENT_B / n_calls, ref).times(n_calls) + waits
@@ -122,8 +123,10 @@ def data_traffic(
         gather = across_gather(*where, n * WEIGHT_B / n_calls, ref).times(n_calls)
         if plan.zero >= 3:
             per_micro += scatter + gather.times(2.0)
-        else:
-            per_step += scatter + gather + waits
+            continue
+        # behind the last micro batch as at stage 1, and of all others behind these
+        per_step += scatter + gather + waits
+        per_micro += scatter.times(earlier if plan.zero == 2 else 0.0)
     return per_micro, per_step, held
 
 
@@ -132,13 +135,14 @@ def _n_buckets(n: float, call_B: float, layers: float) -> float:
     return max(1.0, min(n * WEIGHT_B / call_B, layers))
 
 
-def _adapter_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Reference) -> tuple[Traffic, Traffic, float]:
+def _adapter_traffic(
+    workload: Training, plan: Plan, n_layers: float, fabric: Fabric, ref: Reference
+) -> tuple[Traffic, Traffic, float]:
     """As `data_traffic`, with frozen weights."""
     n, ranks = chip_adapter_parameters(plan, workload), plan.dp * plan.cp
     where, gathers = spread(fabric, plan.tp, ranks), Traffic()
     if plan.zero >= 3:
-        layers = workload.model.n_layers / plan.pp
         # frozen weights travel as narrow as they are kept
-        block_B = chip_parameters(plan, workload.model) * weight_B(workload) / layers
-        gathers = across_gather(*where, block_B, ref).times(2.0 * layers)  # for forward and backward
+        block_B = chip_parameters(plan, workload.model, n_layers) * weight_B(workload) / n_layers
+        gathers = across_gather(*where, block_B, ref).times(2.0 * n_layers)  # for forward and backward
     return gathers, across_all_reduce(*where, n * GRADIENT_B, ref), n

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..core.provenance import Receipts, Sourced
 from ..hardware.presets import base_name
-from .coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, number_at, to_free
+from .coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, following, number_at, to_free
 
 EFFECTS = Path(__file__).parent / "data" / "effects.json"
 """File written by `dse calibrate`."""
@@ -125,8 +125,9 @@ def values(pool: Pool, kin: Kin, prior: Receipts) -> dict[str, float]:
     # in units of the prior's range: an effect then means as much for a latency as for a fraction
     (x0, s), u = centre_and_deviation(prior), shift(pool, kin)
     x = [a + b * c for a, b, c in zip(x0, s, u, strict=True)]
-    for i in FOLLOW:  # their own effects say only how they differ from other matrix work on this stack
-        x[i] += s[LEAD] * u[LEAD]
+    # their own effects say only how they differ from other matrix work on this stack
+    for i, part in zip(FOLLOW, following(x0), strict=True):
+        x[i] += float(part) * s[LEAD] * u[LEAD]
     found = {n: number_at(n, x[i]) for i, n in enumerate(NUMBERS)}
     return {**found, "overlap_p": power_of_two(found["overlap_p"])}
 

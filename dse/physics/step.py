@@ -148,17 +148,21 @@ class _Stage(NamedTuple):
 
 
 def _stage(
-    d: StepDemand, device_s: FloatLike, work: FloatLike, chip: Chip, c: Calibration, cooled: Cooled | None
-) -> _Stage:
-    """A micro batch on a stage whose operators take `device_s`, and `work` with what starts them: see `step_time`."""
+    d: StepDemand, device_s: FloatLike, work: FloatLike, part: FloatLike, chip: Chip, c: Calibration,
+    cooled: Cooled | None,
+) -> _Stage:  # fmt: skip
+    """A micro batch on a stage whose operators take `device_s`, and `work` with what starts them: see `step_time`.
+
+    `part` of the slowest stage's layers is here, and of what they send and stream.
+    """
     # software waits for a share w of what overlap (eta) leaves open: hidden is the rest, 1 - (1 - eta) w
     hidden = 1.0 - (1.0 - c.tp_overlap_frac) * d.tensor_waits_frac
-    with_tensor = overlapped(work, traffic_time_s(d.tensor, chip, c), hidden, c.exponent)
+    with_tensor = overlapped(work, part * traffic_time_s(d.tensor, chip, c), hidden, c.exponent)
     # one pass of the weights is another lower bound on the block; it is 0 in the norm where nothing streams
-    streams = (with_tensor, *memory_times_s(stream_traffic_B(d.stream, chip, c), chip, c))
-    streamed = p_norm_max(jnp.stack(streams if cooled is None else (*streams, cooled.stream_s)), c.exponent)
+    streams = (with_tensor, *memory_times_s(part * stream_traffic_B(d.stream, chip, c), chip, c))
+    streamed = p_norm_max(jnp.stack(streams if cooled is None else (*streams, part * cooled.stream_s)), c.exponent)
     # weights of the next block arrive while this one works, and may hide behind all of it
-    with_shard = overlapped(streamed, traffic_time_s(d.shard, chip, c), c.dp_overlap_frac, c.exponent)
+    with_shard = overlapped(streamed, part * traffic_time_s(d.shard, chip, c), c.dp_overlap_frac, c.exponent)
     return _Stage(device_s, work, with_tensor, streamed, with_shard)
 
 
@@ -183,7 +187,8 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
     work = p_norm_max(jnp.stack([device, d.n_host * c.host_s + d.wait_s]), c.exponent)
     # two kinds of stages: the one that sets the pace, and the others, which have no head and may have fewer layers;
     # while a pipeline fills or drains their hosts run ahead: what they start is queued when a micro batch comes
-    pace, other = (_stage(d, *times_s, chip, c, cooled) for times_s in ((device, work), (idle, idle)))
+    stages = (device, work, jnp.ones(())), (idle, idle, d.idle_frac)
+    pace, other = (_stage(d, *stage, chip, c, cooled) for stage in stages)
     t_pipeline = traffic_time_s(d.pipeline, chip, c)
     # not overlapped: a stage cannot begin with what has not arrived
     micro = pace.with_shard + t_pipeline

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from ..core.counts import n_padded
-from ..core.errors import DseError, SpecError
+from ..core.errors import DseError
 from ..core.provenance import text_or
 from ..core.types import stack_records
 from ..evaluation.assembly import chip_reference, lowered
@@ -22,7 +22,7 @@ from ..hardware.chip import Chip
 from ..hardware.fabrics import build_fabric, system_facts
 from ..hardware.own_chip import is_own
 from ..hardware.presets import chip, chip_system, usual_system
-from ..hardware.system import Fabric, System
+from ..hardware.system import Fabric, System, fabric_for
 from ..lowering.demand import StepDemand, demand
 from ..lowering.plan import parse_plan, plan_text
 from ..physics.calibration import Calibration, calibration, calibration_for
@@ -133,10 +133,8 @@ def _system(given: _Given) -> System:
     kept = is_own(mine) or text_or(facts, "chip", mine) == mine
     whole = chip_system(mine, within=name).chip if kept else chip(mine)
     n_chips = given.count("chips", fabric.n_chips)
-    if n_chips % fabric.n_chips and fabric.n_chips % n_chips:
-        raise SpecError(f"chips = {n_chips}: expected a multiple or a divisor of the domain of {fabric.n_chips}")
     # not by `system`, which looks the fabric up: this one may be of another size
-    return System(name, whole, fabric, n_chips)
+    return System(name, whole, fabric_for(fabric, n_chips, "chips"), n_chips)
 
 
 def _fabric(given: _Given, usual: Fabric) -> Fabric:

@@ -199,5 +199,8 @@ def stored_attention(
     fused = fused_attention(heads, kv_heads, head_dim, queries, context, sequences, n_products, softmax_passes)
     n_scores = heads * sequences * queries * context
     # `reuse_B` is 0 below: scores cross the memory interface whatever the tile memory holds
-    moved = 2.0 * passes()["stored_score_moves"] * n_scores * n_products / 2
-    return dataclasses.replace(fused, hbm_B=fused.hbm_B + moved, reuse_B=0.0, n_launches=4.0 * n_products / 2)
+    pairs, n = n_products / 2, passes()
+    moved_B = 2.0 * n["stored_score_moves"] * n_scores * pairs
+    return dataclasses.replace(
+        fused, hbm_B=fused.hbm_B + moved_B, reuse_B=0.0, n_launches=n["stored_score_kernels"] * pairs
+    )

@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from dse.hardware.system import Fabric
-from dse.lowering.collective import Reference, all_gather, all_to_all, send
+from dse.lowering.collective import Reference, all_gather, all_to_all, halving, mesh, send
 from dse.lowering.groups import group
 
 REF = Reference(1e9, 1e8, 0.0, 0.0)
@@ -134,3 +134,38 @@ def test_a_message_to_the_next_stage_takes_what_its_busiest_link_takes(dims, inn
     seconds, sent = charged(dims, inner, size, lambda ranks: [(min(ranks), max(ranks), 1.0)])
     t = send(1.0, group(fabric(dims), inner, 2))
     assert (t.up_B, t.sent_B / 2) == (pytest.approx(seconds), pytest.approx(sent))  # every second chip sends
+
+
+@pytest.mark.parametrize(("dims", "inner", "size"), [c for c in CASES if sum(u > 1 for u in placed(*c)[1]) == 1])
+def test_whole_vectors_and_halves_of_them_take_what_their_busiest_link_takes(dims, inner, size):
+    """All-reduce of 1 B. Whole: around a ring half of the others' vectors come from either side, along a line all of
+    those behind. Halves: partners 1, 2, 4 .. apart exchange 1/2, 1/4, 1/8 .., and the same way back."""
+    taken, use = placed(dims, inner, size)
+    axis = next(i for i, u in enumerate(use) if u > 1)
+    closed = taken[axis] * size == dims[axis]
+
+    def whole(ranks):
+        order = sorted(ranks)
+        for k, rank in enumerate(order):
+            after, before = order[(k + 1) % size], order[k - 1]
+            if closed:
+                yield from ((rank, r, (size - 1) / 2) for r in (after, before))
+            else:
+                yield from ((rank, after, k + 1.0),) if k + 1 < size else ()
+                yield from ((rank, before, size - k),) if k else ()
+
+    g = group(fabric(dims), inner, size)
+    assert mesh(g, 1.0).up_B == pytest.approx(charged(dims, inner, size, whole)[0])
+    if size & (size - 1):
+        assert halving(g, 1.0) == []
+        return
+    seconds = 0.0
+    for i in range(size.bit_length() - 1):
+
+        def partners(ranks, i=i):
+            order = sorted(ranks)
+            return [(r, order[k ^ 2**i], 2 * 0.5 ** (i + 1)) for k, r in enumerate(order)]
+
+        seconds += charged(dims, inner, size, partners)[0]
+    (t,) = halving(g, 1.0)
+    assert t.up_B == pytest.approx(seconds)

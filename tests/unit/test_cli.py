@@ -89,7 +89,7 @@ def test_one_evaluation_waits_for_no_library_that_it_does_not_use():
         (["evaluate", "trainium3", "llama-3.1-8b", "--batch", "1.5"], ["--batch", "1.5", "see dse evaluate --help"]),
         (["evaluate", "trainium3", "llama-3.1-8b", "--phase", "prefil"], ["prefil", "training"]),
         (["evaluate", "trainium3", "llama-3.1-8b", "--chips", "-4"], ["--chips", "-4"]),
-        (["evaluate", "trainium3", "llama-3.1-8b", "--chips", "7"], ["n_chips = 7", "144"]),
+        (["evaluate", "trainium2", "llama-3.1-8b", "--chips", "7"], ["n_chips = 7", "64"]),
         (["evaluate", "trainium3", "llama-3.1-8b", "--chips", "1000000000"], ["1,000,000,000", "4,194,304"]),
         (
             ["evaluate", "h100", "llama-3.1-8b", "--phase", "decode", "--context", "1000000"],

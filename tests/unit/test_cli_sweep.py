@@ -52,7 +52,7 @@ def test_sweep_and_query(small, tmp_path, capsys):
     assert main(["sweep", spec, "--results", out]) == 0
     said = capsys.readouterr()
     assert "24 of 24 points" in said.err and "12 failed" in said.err
-    assert "24 rows, 12 without an answer" in said.out and "chips = 12: expected a multiple or a divisor" in said.out
+    assert "24 rows, 12 without an answer" in said.out and "chips = 12: expected a multiple of the domain" in said.out
     sql = "select plan_asked, count(*) as n, count(step_s) as answered from results group by 1 order by 1"
     assert main(["query", sql, f"{out}/small", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dse.core.errors import SpecError
 from dse.hardware.presets import system
 from dse.hardware.system import most_cubic, torus_slice
 
@@ -33,3 +34,16 @@ def test_what_is_no_torus_or_larger_than_one_keeps_its_shape():
     node, pod = system("dgx-a100"), system("tpu-v5p-8960")
     assert torus_slice(node, 4).fabric == node.fabric
     assert torus_slice(pod, 17920).fabric == pod.fabric and torus_slice(pod, 17920).n_chips == 17920
+
+
+def test_a_part_of_a_switched_domain_is_a_smaller_switch():
+    """64 of the 72 chips of a rack, as schedulers place 64 expert ranks; 128 are parts of two racks."""
+    assert system("gb200-nvl72", 64).fabric.dims == (64,)
+    assert system("gb200-nvl72", 36).fabric.dims == system("gb200-nvl72", 144).fabric.dims == (72,)
+    with pytest.raises(SpecError, match=r"n_chips = 128.* 72"):
+        system("gb200-nvl72", 128)
+
+
+def test_a_part_of_a_torus_divides_it():
+    with pytest.raises(SpecError, match=r"n_chips = 12: .*divisor"):
+        system("trn2-ultraserver", 12)

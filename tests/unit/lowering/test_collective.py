@@ -139,12 +139,24 @@ def test_all_reduce_on_a_ring_is_twice_the_all_gather():
     assert two.n_starts == 1
 
 
-def test_middling_messages_double_recursively():
-    """24 ranks of a slow-hop ring, 1 MB: log2 24 = 4.58 times the bytes in 5 hops beats 46 hops of the ring."""
+def test_short_messages_on_a_ring_go_to_all_and_middling_ones_are_halved_and_doubled():
+    """16 ranks of a slow-hop ring of 300 GB/s, hops of 10 us: 8 hops either way, and 15 V or (2 x 4 - 1) V.
+
+    24 is no power of two: 1 MB goes whole, 23 V and 12 hops, where a ring takes 46.
+    """
     ref = Reference(300e9, 25e9, 1e-5, 1e-5)
+    t = all_reduce(group(Fabric("torus", (16,), (1.0,)), 1, 16), 1e6, ref)
+    assert (t.up_B, t.up_hops) == (pytest.approx(7e6), 8)
     t = all_reduce(group(Fabric("torus", (24,), (1.0,)), 1, 24), 1e6, ref)
-    assert t.up_hops == 5
-    assert ref.time_s(t) == pytest.approx(4.585e6 / 300e9 + 5e-5, rel=1e-3)
+    assert (t.up_B, t.up_hops) == (pytest.approx(23e6), 12)
+
+
+def test_short_messages_on_a_torus_pass_every_axis_whole():
+    """4 x 4 at half the speed each: parts of V begin on either axis: 3 V / (1/2), 2 + 2 hops. A line of 2: 1 hop."""
+    t = all_reduce(group(Fabric("torus", (4, 4), (0.5, 0.5)), 1, 16), 2048.0, REF)
+    assert (t.up_B, t.up_hops, t.n_starts) == (pytest.approx(6 * 2048), 4, 1)
+    t = all_reduce(group(Fabric("torus", (4, 4), (0.5, 0.5)), 1, 2), 2048.0, REF)
+    assert (t.up_B, t.up_hops) == (pytest.approx(2048 / 0.25), 1)
 
 
 def test_all_reduce_time_never_falls_with_volume_and_is_subadditive():

@@ -43,6 +43,16 @@ def test_tensor_traffic_of_gpt3_by_hand():
     assert float(d.tensor.out_B) == 0.0
 
 
+def test_tensor_traffic_of_stages_of_unequal_length_by_hand():
+    """Llama 3 405B, 126 layers on 16 stages: 14 have 8, two 7 and a table each, whose head is 0.66 of a layer.
+
+    Those of 8 set the pace, 8 gathers or scatters a layer of 8192 x 16384 in bf16; the others have (126 - 8)/15 each.
+    """
+    d = demand(Training(model("llama-3.1-405b"), 16, 8192), Plan(tp=8, pp=16), system("dgx-h100", 128), REF)
+    assert float(d.tensor.up_B) == pytest.approx(8 * 8 * 7 / 8 * 2 * 8192 * 16384)
+    assert float(d.idle_frac) == pytest.approx(118 / 15 / 8)
+
+
 def test_full_recomputation_repeats_the_forward_collectives():
     whole, some = (lowered(64, dataclasses.replace(PIPELINE, recompute=r)) for r in ("full", "selective"))
     assert float(whole.tensor.up_B) == pytest.approx(12 / 8 * float(some.tensor.up_B))
@@ -269,6 +279,18 @@ def test_gradients_leave_in_buckets_of_at_most_a_block_each():
     assert _n_buckets(175e9 / 64, 80e6, 12.0) == 12.0
     assert _n_buckets(175e9 / 64, 1e9, 12.0) == pytest.approx(2 * 175e9 / 64 / 1e9)
     assert _n_buckets(1e6, 80e6, 12.0) == 1.0
+
+
+def test_shards_of_gradients_leave_no_room_for_those_of_the_next_micro_batch():
+    """ZeRO-2, 4 micro batches, 8 ranks of a node: 7/8 of fp32 gradients four times, of bf16 weights once."""
+    w, on = Training(model("llama-3.1-8b"), 32, 2048), system("dgx-h100", 8)
+    one, two = (demand(w, Plan(dp=8, zero=z), on, REF) for z in (1, 2))
+
+    def sent_B(d):
+        return float(d.n_micro * d.shard.sent_B + d.data.sent_B)
+
+    assert sent_B(one) == pytest.approx(7 / 8 * 6 * 8.03e9, rel=1e-3)
+    assert sent_B(two) == pytest.approx(7 / 8 * (4 * 4 + 2) * 8.03e9, rel=1e-3)
 
 
 def test_buckets_change_latencies_and_not_bytes():

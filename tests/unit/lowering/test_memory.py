@@ -373,6 +373,15 @@ def test_copies_hold_more_of_the_sharded_states():
     assert four.optimizer_B == pytest.approx(4 * one.optimizer_B)
 
 
+def test_frozen_products_of_the_mlp_keep_no_inputs():
+    """Llama 3.1 8B, bf16: without the MLP's input, h = 4096, and that of its last product, f = 14336, 2 B each.
+
+    The activation's inputs stay, 4f, as do norms' inputs and all of attention, whose products adapters stand beside.
+    """
+    trained, frozen = (training_activations_B(Plan(), dataclasses.replace(TRAIN_8B, adapter_rank=r)) for r in (0, 16))
+    assert trained - frozen == pytest.approx(32 * 8192 * 2 * (4096 + 14336))
+
+
 def test_a_weight_of_an_adapter_takes_what_any_trained_weight_takes():
     """2 B in 16 bit, 4 B of gradient and 12 B of Adam, beside a base of 2 B; one of rank 16 on Llama 3.1 8B.
 

@@ -80,6 +80,26 @@ def test_a_stage_reads_its_weights_once_per_group_however_long_the_pipeline(batc
     assert float(d.n_micro * d.macs.sum()) == pytest.approx(batch * read_B / 2, rel=2e-3)
 
 
+def test_tokens_travel_to_8_bit_experts_in_8_bit_and_back_in_16():
+    """DeepSeek-V3 in FP8 on 8 ranks: 58 blocks x 8 visits x 7168 x (1 + 2) B, 4 tokens, 7/8 leave the chip."""
+    d = demand(Decode(model("deepseek-v3"), 32, 1024, "fp8"), Plan(dp=8, ep=8, micro_batch=4), ON, REF)
+    assert float(d.tensor.sent_B) == pytest.approx(58 * 8 * 7168 * 3 * 4 * 7 / 8)
+
+
+def test_a_domain_gets_a_token_of_a_prompt_once():
+    """32 ranks in 4 nodes: of 8 visits 8 x 24/32 = 6 go to other nodes, which are 3 (1 - (3/4)^8) = 2.70 nodes.
+
+    Nodes pass them on: 8 visits x 7/8 inside. Decode sends every visit by itself.
+    """
+    on = system("dgx-h100", 32)
+    plan, each_B = Plan(dp=32, ep=32), 58 * 7168 * (1 + 2)
+    d = demand(Prefill(model("deepseek-v3"), 32, 4096, "fp8"), plan, on, REF)
+    assert float(d.tensor.out_B) == pytest.approx(4096 * each_B * 3 * (1 - 0.75**8))
+    assert float(d.tensor.up_B) == pytest.approx(4096 * each_B * 8 * 7 / 8)
+    d = demand(Decode(model("deepseek-v3"), 32, 4096, "fp8"), plan, on, REF)
+    assert float(d.tensor.out_B) == pytest.approx(each_B * 8 * 24 / 32)
+
+
 def test_expert_ranks_exchange_tokens_out_and_back():
     """gpt-oss: 36 blocks x 2 exchanges of 32 tokens x 2880 x 4 experts x 2 B, 7/8 of which leave the chip."""
     d = demand(Decode(OSS, 256, 1024), Plan(dp=8, ep=8, micro_batch=32), ON, REF)

@@ -176,3 +176,9 @@ def test_software_that_plans_choose_among_has_the_same_operators():
         kind: len(training_ops(Training(LLAMA, 8, 1024), Shard(1, software=kind))) for kind in ("fused", "sharded")
     }
     assert len(set(counts.values())) == 1, counts
+
+
+def test_small_kernels_are_counted_by_what_a_block_has():
+    """Nemotron 3: a block is a norm and one branch, 2 kernels; 23 of 52 blocks route."""
+    nemotron = small("compiled", "forward", model("nemotron-3-nano-30b-a3b"))
+    assert nemotron.n_launches == pytest.approx(2 + 8 * 23 / 52)

@@ -265,10 +265,10 @@ def test_precision_of_the_products_does_not_change_them():
 
 def test_a_norm_fused_with_its_residual_by_hand():
     """1,024 elements, RMSNorm: 2 norms of 4 passes, each with an addition; two tensors read and one written, bf16."""
-    forward, backward = (norm_residual(LLAMA, 2 * 1024.0, phase) for phase in ("forward", "backward"))
+    forward, backward = (norm_residual(LLAMA, 1024.0, 2.0, phase) for phase in ("forward", "backward"))
     assert (forward.vector_elements, forward.hbm_B, forward.n_launches) == (2 * 1024 * 5, 2 * 1024 * 3 * 2, 2.0)
     assert backward.vector_elements == 2 * 1024 * (8 + 1)
-    assert norm_residual(GPT3, 2 * 1024.0, "forward").vector_elements == 2 * 1024 * (6 + 1)
+    assert norm_residual(GPT3, 1024.0, 2.0, "forward").vector_elements == 2 * 1024 * (6 + 1)
 
 
 def with_norms(m, n):

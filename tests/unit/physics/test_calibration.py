@@ -20,7 +20,9 @@ from dse.physics.calibration import (
     measured_band,
     reference_speeds,
 )
-from dse.physics.pooled import FEW, effects
+from dse.physics.coordinates import LEAD, centre_and_deviation, to_free
+from dse.physics.coordinates import NUMBERS as FREE
+from dse.physics.pooled import FEW, Kin, effects, values
 
 NUMBERS = FACTS
 
@@ -95,3 +97,15 @@ def test_a_pair_that_was_hardly_measured_keeps_the_band_of_an_unseen_generation(
     third, second = (measured_band(calibration(f"fit-{c}-neuronx"), trains=False) for c in ("trainium3", "trainium2"))
     assert third is not None and second is not None
     assert (third[0], second[0]) == ("family", "pair") and math.log(third[1]) > 2 * math.log(second[1])
+
+
+def test_what_slows_matrix_products_slows_attention_as_much():
+    """A clock 5 % slower: all products at 95 % of their rate, though 0.82 and 0.6 are other logits."""
+    prior = {r.name: r for r in calibration_receipts("prior-cuda")}
+    kin, (_, s) = Kin("x", "x", "prior-cuda", "x"), centre_and_deviation(prior)
+    shift = [0.0] * len(FREE)
+    shift[LEAD] = (to_free("matmul_frac", 0.95 * 0.82) - to_free("matmul_frac", 0.82)) / s[LEAD]
+    found = values({"units": {kin.units[2]: {"shift": shift}}}, kin, prior)
+    assert found["matmul_frac"] == pytest.approx(0.95 * 0.82)
+    for name in ("attention_frac", "narrow_frac"):
+        assert found[name] == pytest.approx(0.95 * float(prior[name].value), rel=0.01)

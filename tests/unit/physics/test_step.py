@@ -176,12 +176,16 @@ def test_a_pipeline_fills_and_drains_through_layers_without_the_head(work):
     assert float(step.bubble_s) == pytest.approx(by_hand, rel=1e-6)
 
 
-def test_layers_that_stages_do_not_divide_are_passed_once():
-    """36 layers on 8 stages, 5 on the fullest: a token passes 36 and the head, not 40 and eight heads."""
-    c, steps = ideal("prior-cuda"), []
+@pytest.mark.parametrize("tp", [1, 8])
+def test_layers_that_stages_do_not_divide_are_passed_once(tp):
+    """36 layers on 8 stages, 5 on the fullest: a token passes 36 and the head, not 40 and eight heads.
+
+    Nor does it wait for 80 sums over tensor ranks, but for 72.
+    """
+    c, steps = dataclasses.replace(ideal("prior-cuda"), tp_overlap_frac=0.0), []
     for n in (1, 8):
-        s = system("dgx-h100", n)
-        d = demand(Decode(model("gpt-oss-120b"), 1, 16), Plan(pp=n), s, chip_reference(s.chip, c))
+        s = system("dgx-h100", n * tp)
+        d = demand(Decode(model("gpt-oss-120b"), 1, 16), Plan(tp=tp, pp=n), s, chip_reference(s.chip, c))
         steps.append(step_time(d, s.chip, c))
     assert float(steps[1].total_s) - 8 * float(steps[1].pipeline_exposed_s) == pytest.approx(float(steps[0].total_s))
 

@@ -19,7 +19,7 @@ from ..explore.against_built import CLOSE, HIT, NEAR, SHARE_FRAC, Backtest, n_ri
 from ..explore.backtest import OWN
 from ..explore.tally import Backtests, Tally
 from ..hardware.own_chip import short_name
-from .layout import Table, drawn, table_of
+from .layout import Table, table_of
 from .screen import product
 from .style import BAND, CONTEXT, DESIGN, VERDICTS, draw, plt
 from .terminal import unfinished
@@ -47,12 +47,12 @@ def step_name(b: Backtest) -> str:
 def backtests_view(found: Backtests) -> RenderableType:
     """All back-tests: each in full, then one row per step and the tally where there are several."""
     each = [part for b in found.steps for part in (backtest_view(b), "")]
-    return Group(*each, drawn(steps_table(found)), "", drawn(kinds_table(found)), tally_text(found.tally))
+    return Group(*each, steps_table(found), "", kinds_table(found), tally_text(found.tally))
 
 
 def backtest_view(b: Backtest) -> RenderableType:
     """One back-test: verdict and table."""
-    quantities = drawn(backtest_table(backtest_json(b)))
+    quantities = backtest_table(backtest_json(b))
     return Group(Text(headline(b), style="bold"), *map(Text, lines(b)), "", quantities, *unfinished(b.unfinished))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ..core.files import picked
@@ -21,7 +20,7 @@ from ..explore.designed import (
 )
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
 from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
-from .layout import drawn, table_of
+from .layout import Table, table_of
 
 
 def chip_numbers(name: str) -> dict[str, Any]:
@@ -56,7 +55,7 @@ def chips_table() -> Table:
     """All chip presets in one table; a star marks what this package's models say, beside what is published."""
     peaks = "BF16 / FP8 / FP4 [TFLOP/s]"
     heads = ("chip", "node", peaks, "HBM", "capacity", "bandwidth", "scale-up/dir", "TDP", "load*", "die*", "die")
-    return drawn(table_of(heads, map(_chip_row, map(chip_numbers, chip_names()))))
+    return table_of(heads, map(_chip_row, map(chip_numbers, chip_names())))
 
 
 def _chip_row(n: dict[str, Any]) -> tuple[str, ...]:
@@ -86,7 +85,7 @@ def receipts_table(facts: list[Sourced], title: str) -> Table:
     )  # fmt: skip
     styles = tuple({"guess": "yellow", "estimate": "none"}.get(f.kind, "dim") for f in facts)
     heads = ("fact", "value", "range", "kind", "where [source]")
-    return drawn(table_of(heads, rows, title=title, styles=styles, left=(4,), wrapped=(4,)))
+    return table_of(heads, rows, title=title, styles=styles, left=(4,), wrapped=(4,))
 
 
 def chip_view(name: str) -> RenderableType:

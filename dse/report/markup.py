@@ -61,8 +61,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
 
 
 def written(t: Table) -> str:
-    """A table of plain text with its note."""
-    return table(t.columns, t.rows) + (paragraph(t.note, "small") if t.note else "")
+    """A table with its note."""
+    return table(t.columns, (list(map(str, row)) for row in t.rows)) + (paragraph(t.note, "small") if t.note else "")
 
 
 def folded(title: str, inside: str) -> str:

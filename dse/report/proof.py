@@ -11,7 +11,7 @@ from ..core.text import digits, label, percent, quantity_text, span, times
 from ..optimize.solution import Certificate, Relaxation, Solution, Status
 from ..study.basis import guesses, study_basis
 from ..study.study import names_of_fits
-from .layout import drawn, table_of
+from .layout import table_of
 
 SHOWN_GUESSES = 6
 
@@ -83,7 +83,7 @@ def infeasible_view(s: Solution) -> list[RenderableType]:
     rows = (
         (label(r.name), quantity_text(r.name, r.limit), r.needed_text, percent(r.change_frac)) for r in s.relaxations
     )
-    t = drawn(table_of(("limits that conflict", "asked", "loosen to", "by"), rows))
+    t = table_of(("limits that conflict", "asked", "loosen to", "by"), rows)
     return [head, t, Text(relaxation_sentence(s.relaxations))]
 
 

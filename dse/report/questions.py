@@ -16,7 +16,7 @@ from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.designed import chip_metrics, waits
 from ..explore.questions import ALL, WORKLOADS, Question, Side, apart_saves_frac, behind_frac
 from ..study.metrics import SERVED, SPEEDUPS
-from .layout import Table, drawn, or_dash, table_of
+from .layout import Table, or_dash, table_of
 
 NUMBERS = ("n_cores", "clock_Hz", "sram_B", "n_stacks", "hbm_bandwidth_Bps", "hbm_capacity_B",
            "scaleup_bandwidth_per_dir_Bps", "silicon_mm2", "package_cost_USD", "full_load_fp8_W")  # fmt: skip
@@ -148,7 +148,7 @@ def question_table(a: dict[str, Any]) -> Table:
 def question_view(a: dict[str, Any]) -> Group:
     """An answer on screen."""
     said = (Text(verdict(a)), Text(f"Decided by: {decides(a)}."))
-    return Group(Text(a["asks"], style="bold"), drawn(question_table(a)), *said, "")
+    return Group(Text(a["asks"], style="bold"), question_table(a), *said, "")
 
 
 def questions_page(answers: Sequence[dict[str, Any]]) -> str:

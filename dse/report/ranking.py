@@ -17,7 +17,7 @@ from ..hardware.own_chip import short_name
 from ..serving.offer import serving_numbers, short_plan
 from ..serving.phases import RankedPhase
 from ..serving.ranking import Ranked
-from .layout import drawn, or_dash, table_of
+from .layout import or_dash, table_of
 
 in_s = partial(in_unit, unit="s")
 """A time in words."""
@@ -56,7 +56,7 @@ def ranking_view(rows: list[Ranked]) -> RenderableType:
         n = ranking_numbers(r)
         least = min(r.margins.values(), default=None)
         told.append((*_start(i, name, n), *(or_dash(n[k], in_s) for k in ("tpot_s", "ttft_s")), *_end(least, n)))
-    t = drawn(table_of(head, told, title=f"cheapest first, {basis_text(rows)}"))
+    t = table_of(head, told, title=f"cheapest first, {basis_text(rows)}")
     return Group(t, *_gaps(names, [r.gap for r in rows]), Text(METHOD, style="dim"))
 
 
@@ -85,7 +85,7 @@ def phase_view(rows: list[RankedPhase], phase: str) -> RenderableType:
     for i, (r, name) in enumerate(zip(rows, names, strict=True), start=1):
         n = phase_numbers(r)
         told.append((*_start(i, name, n), or_dash(n["step_s"], in_s), *_end(n["margin_frac"], n)))
-    t = drawn(table_of(head, told, title=f"{phase}, cheapest first, {basis_text(rows)}"))
+    t = table_of(head, told, title=f"{phase}, cheapest first, {basis_text(rows)}")
     method = f"{PHASE_METHOD} {FAILURES}" if phase == "training" else PHASE_METHOD
     return Group(t, *_gaps(names, [r.gap for r in rows]), Text(method, style="dim"))
 

@@ -14,7 +14,7 @@ from ..core.files import write_json
 from ..core.text import label, percent, quantity_text, times
 from ..explore.ablation import CORRECTIONS, Variant
 from ..explore.readings import READINGS, WORDS, Point
-from .layout import Table, drawn, table_of
+from .layout import Table, table_of
 from .style import CONTEXT, DESIGN, HARMS, HELPS, draw, plt
 
 COLOURS = dict(zip(READINGS, (HARMS, CONTEXT, HELPS), strict=True))
@@ -28,7 +28,7 @@ def readings_json(points: list[Point], left: Sequence[str] = ()) -> dict[str, An
 
 def readings_view(points: list[Point]) -> RenderableType:
     """The curve as a table."""
-    return drawn(readings_table(readings_json(points)["rows"]))
+    return readings_table(readings_json(points)["rows"])
 
 
 def readings_table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -83,7 +83,7 @@ def ablation_json(found: dict[str, list[Variant]], left: Sequence[str] = ()) -> 
 def ablation_view(found: dict[str, list[Variant]]) -> RenderableType:
     """A table per study."""
     heads = ("delivered", *map(label, SHOWN), "SRAM / built", "regret of built", "design")
-    each = (drawn(table_of((study, *heads), map(_variant_row, rows))) for study, rows in found.items())
+    each = (table_of((study, *heads), map(_variant_row, rows)) for study, rows in found.items())
     return Group(*(part for t in each for part in (t, "")))
 
 

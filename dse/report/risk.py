@@ -18,7 +18,7 @@ from ..explore.outcome import Risk, blocking, merit_distribution, merit_quantile
 from ..explore.robust import Hopeless, Robust
 from ..study.metrics import DELIVERED
 from .front import goal_text
-from .layout import WIDE, Table, beside, drawn, table_of
+from .layout import WIDE, Table, beside, table_of
 from .results import study_manifest
 from .terminal import unfinished
 
@@ -31,7 +31,7 @@ SHOWN_DRIVERS = 12
 def risk_view(r: Risk, robust: Robust | Hopeless | None, width: int = WIDE, left: Sequence[str] = ()) -> RenderableType:
     """A risk study on one screen."""
     a = risk_json(r, robust, left)
-    middle = beside(drawn(design_table(a)), drawn(drivers_table(a)), width)
+    middle = beside(design_table(a), drivers_table(a), width)
     return Group(
         Text(headline(r), style="bold"), *map(Text, verdict_lines(r)), "", middle, "",
         *map(Text, (*robust_lines(r, robust), *method_lines(r))), *unfinished(left or r.unfinished),

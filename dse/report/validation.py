@@ -18,7 +18,7 @@ from ..core.files import results_folder, write_json
 from ..core.origin import digest, stamp
 from ..core.text import digits, in_unit, label, percent, quantity_text
 from ..core.version import __version__
-from .layout import Table, drawn, table_of
+from .layout import Table, table_of
 
 Answer = dict[Any, Any]
 
@@ -74,18 +74,18 @@ def validation_view(v: Validation) -> RenderableType:
             style="dim",
         ),
         "",
-        drawn(scores_table("source", a["sources"], a["total"])),
+        scores_table("source", a["sources"], a["total"]),
         "",
-        drawn(scores_table("chip", a["chips"])),
+        scores_table("chip", a["chips"]),
     ]
     if a["ranking"]["sweeps"]:
         parts += ["", Text(_ranking_text(a["ranking"]))]
     if a["memory"]:
-        parts += ["", drawn(_memory_table(a["memory"]))]
+        parts += ["", _memory_table(a["memory"])]
     if is_split:
-        parts += ["", drawn(scores_table("what", a["metrics"]))]
+        parts += ["", scores_table("what", a["metrics"])]
     if a["worst"]:
-        parts += ["", drawn(worst_table(a["worst"]))]
+        parts += ["", worst_table(a["worst"])]
     return Group(*parts, *_left_out(v))
 
 
@@ -165,7 +165,7 @@ def _reasons_table(v: Validation) -> RenderableType:
         if rest
         else []
     )
-    return drawn(table_of(("not modelled, because", "rows", "for example"), rows, left=(2,), wrapped=(0,)))
+    return table_of(("not modelled, because", "rows", "for example"), rows, left=(2,), wrapped=(0,))
 
 
 def write_validation(v: Validation, root: str | Path) -> Path:
@@ -207,7 +207,7 @@ def calibration_json(fits: dict[str, Fit]) -> dict[str, Any]:
 
 def calibration_view(fits: dict[str, Fit]) -> RenderableType:
     """One table per chip and stack; what the measurements do not set is dim."""
-    return Group(*(part for name, f in sorted(fits.items()) for part in (drawn(_fit_table(name, f)), "")))
+    return Group(*(part for name, f in sorted(fits.items()) for part in (_fit_table(name, f), "")))
 
 
 def _fit_table(name: str, f: Fit) -> Table:

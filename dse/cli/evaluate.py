@@ -54,7 +54,7 @@ class Evaluate:
     """System preset; by default the largest made of the chip."""
     json: flags.JSON = False
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Evaluate and show."""
         start_jax()
         from ..economy.presets import own_terms
@@ -78,7 +78,6 @@ class Evaluate:
         if note:
             print(note, file=sys.stderr)
         show(self.json, lambda: finding_json(finding), lambda width: evaluation_view(finding, width))
-        return 0
 
     def _workload(self, n_chips: int) -> Workload:
         from ..workload.presets import model as preset_model

@@ -55,7 +55,7 @@ class Cost:
     """Print JSON, USD and kg."""
     figures: flags.FIGURES = True
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Price and show."""
         start_jax()
         from ..economy.bill import chip_cost
@@ -78,9 +78,8 @@ class Cost:
                 write_cost_figures(found, break_even(found), folder)
             if not self.json:
                 screen().print(f"Written to {folder}/", markup=False)
-        return 0
 
-    def _compare(self, other: str) -> int:
+    def _compare(self, other: str) -> None:
         from ..hardware.own_chip import short_name
         from ..report.fleet_tables import against_json, against_view
         from ..serving.comparison import common_precision, compare
@@ -97,7 +96,6 @@ class Cost:
         )
         write_json(path, found)
         show(self.json, lambda: found, lambda _: against_view(self.chip, other, precision, answers, asked), f"{path}")
-        return 0
 
     def _asked(self, precision: str) -> Asked:
         from ..serving.comparison import MODEL, Asked
@@ -145,7 +143,7 @@ class Fleet:
     json: flags.JSON = False
     figures: flags.FIGURE = True
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Run and show."""
         start_jax()
         from ..economy.fleet_run import fleet_run, simulated
@@ -170,7 +168,6 @@ class Fleet:
 
             with progress("drawing"):
                 write_goodput_figure(goodputs(), results_folder(self.results, "fleet"))
-        return 0
 
     def _check(self) -> None:
         counted("chips", self.chips)

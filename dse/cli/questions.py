@@ -36,7 +36,7 @@ class QuestionsCommand:
     """Also write all answers in the results folder as a page of text."""
     json: JSON = False
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Solve every side of every question, write, show."""
         start_jax()
         from ..explore.questions import question, question_names
@@ -55,7 +55,6 @@ class QuestionsCommand:
         if self.page:
             kept = [json_reader.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.json"))]
             Path(self.page).write_text(questions_page(kept), encoding="utf-8")
-        return 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +75,7 @@ class BacktestCommand:
     json: JSON = False
     figures: FIGURE = True
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Solve, compare, write, show."""
         start_jax()
         from ..explore.against_built import Backtest
@@ -105,7 +104,6 @@ class BacktestCommand:
         if self.figures:
             with progress("drawing"):
                 write_backtest_figure(found, folder)
-        return 0
 
     def _studies(self) -> list[tuple[Path, Study]]:
         """The studies asked for, with their files; SpecError for none, or for one that is no back-test."""
@@ -145,7 +143,7 @@ class AblationCommand:
     """Folder that gets ablation/."""
     json: JSON = False
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Solve every variant, write, show."""
         start_jax()
         from ..explore.ablation import ablation
@@ -167,4 +165,3 @@ class AblationCommand:
         place, undone = results_folder(self.results, "ablation"), deadline.undone
         write_json(place / "ablation.json", ablation_json(found, undone))
         show(self.json, lambda: ablation_json(found, undone), lambda _: ablation_view(found), f"{place}/", undone)
-        return 0

@@ -61,7 +61,7 @@ class Serve:
     json: flags.JSON = False
     figures: flags.FIGURE = True
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Price, write, show."""
         promise = promise_of(self.tpot, self.ttft, self.percentile)
         names = chips_of(self.chips_)
@@ -89,7 +89,6 @@ class Serve:
                 write_json(folder / f"{name}.json", found)
             if not self.json:
                 screen().print(f"Written to {folder}/{name}.*", markup=False)
-        return 0
 
     def _policy(self) -> Policy:
         from ..lowering.engines import SCHEDULERS, Policy
@@ -129,7 +128,7 @@ class Serviced:
     rent: flags.RENT = None
     json: flags.JSON = False
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Size and show."""
         start_jax()
         from ..economy.owning import hours
@@ -146,7 +145,6 @@ class Serviced:
             paid = zip(names, hours(names, self.basis, given), strict=True)
             fleets = [serve_portfolio(portfolio, chip_system(n, self.chips), h, tell) for n, h in paid]
         show(self.json, lambda: [fleet_numbers(f) for f in fleets], lambda _: portfolio_view(fleets))
-        return 0
 
 
 def _mix(text: str) -> tuple:

@@ -88,14 +88,13 @@ class Cite:
     study: STUDY
     """The study."""
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Print the entries."""
         from ..core.bibliography import bibtex
         from ..study.basis import source_keys, study_basis
         from ..study.study import load_study
 
         print(bibtex(source_keys(study_basis(load_study(self.study), None))))
-        return 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,7 +161,7 @@ class ReadingsCommand:
     json: JSON = False
     figures: FIGURE = True
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Solve every point, write, show."""
         tdps_W = watts(self.tdp)
         start_jax()
@@ -178,7 +177,6 @@ class ReadingsCommand:
         write_readings(folder, points, study.baseline.chip.name, self.figures, deadline.undone)
         answer = readings_json(points, deadline.undone)
         show(self.json, lambda: answer, lambda _: readings_view(points), f"{folder}/", deadline.undone)
-        return 0
 
 
 def watts(text: str) -> list[float]:
@@ -211,7 +209,7 @@ class ForecastCommand:
     """Folder of all versions of the forecast: a dated one is added, or the last is scored (or the one given)."""
     json: JSON = False
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Draw, re-optimise, write, show; or score."""
         if self.what[:1] == (SCORE,) and len(self.what) == 2:
             return self._score(Path(self.what[1]))
@@ -229,9 +227,8 @@ class ForecastCommand:
         folder = next_version(Path(self.results))
         write_forecast(folder, text, study_text, found)
         show(self.json, lambda: forecast_json(found), lambda _: forecast_view(found), f"{folder}/")
-        return 0
 
-    def _score(self, facts: Path) -> int:
+    def _score(self, facts: Path) -> None:
         from ..explore.score import read_draws, read_facts, score
         from ..report.forecast import DRAWS, last_version, score_json, score_view
 
@@ -240,4 +237,3 @@ class ForecastCommand:
         if not scored:
             raise SpecError(f"{facts}: holds no facts")
         show(self.json, lambda: score_json(scored), lambda _: score_view(scored))
-        return 0

@@ -48,7 +48,7 @@ class Sweep:
     json: FLAG = False
     """Print JSON."""
 
-    def run(self) -> int:
+    def run(self) -> int | None:
         """Check, compute, show."""
         if self.status is not None:
             return self._status(self.status)
@@ -65,7 +65,7 @@ class Sweep:
                 sweep = load_sweep(self.spec)
             return self._try(sweep) if engine is None else self._compute(sweep, engine)
 
-    def _status(self, folder: str) -> int:
+    def _status(self, folder: str) -> None:
         from pathlib import Path
 
         from ..report.sweeps import status_view
@@ -73,9 +73,8 @@ class Sweep:
 
         found = status(Path(folder))
         show(self.json, lambda: found, lambda _: status_view(found))
-        return 0
 
-    def _try(self, sweep: Specification) -> int:
+    def _try(self, sweep: Specification) -> None:
         from ..report.sweeps import estimate_view
         from ..sweep.engine import estimate
 
@@ -83,7 +82,6 @@ class Sweep:
             tell("trying a few points")
             found = estimate(sweep)
         show(self.json, lambda: dataclasses.asdict(found), lambda _: estimate_view(sweep.name, found))
-        return 0
 
     def _compute(self, sweep: Specification, engine: Engine) -> int:
         from ..report.sweep_summary import summary
@@ -142,11 +140,10 @@ class Query:
     json: FLAG = False
     """Print JSON, one object per row."""
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Ask and show."""
         from ..report.sweeps import answer_rows, answer_view
         from ..sweep.results import query
 
         answer = query(self.sql, self.results, verify=self.verify)
         show(self.json, lambda: answer_rows(answer), lambda _: answer_view(answer, self.results))
-        return 0

@@ -164,10 +164,11 @@ class Fleet:
             screen().print(text, markup=False)
         if self.figures:
             from ..economy.curves import goodputs
-            from ..report.fleet_figures import write_goodput_figure
+            from ..report.fleet_figures import goodput_figure
+            from ..report.style import draw
 
             with progress("drawing"):
-                write_goodput_figure(goodputs(), results_folder(self.results, "fleet"))
+                draw(results_folder(self.results, "fleet"), goodput=lambda: goodput_figure(goodputs()))
 
     def _check(self) -> None:
         counted("chips", self.chips)

@@ -83,7 +83,7 @@ class BacktestCommand:
         from ..explore.tally import Backtests
         from ..optimize.deadline import Deadline
         from ..optimize.solve import LIMIT_S, solve
-        from ..report.backtest import backtests_json, backtests_view, write_backtest_figure
+        from ..report.backtest import backtests_json, backtests_view, steps_figure
         from ..report.results import study_manifest
 
         studies, steps = self._studies(), []
@@ -102,8 +102,10 @@ class BacktestCommand:
         write_json(folder / "backtest.json", backtests_json(found))
         show(self.json, lambda: backtests_json(found), lambda _: backtests_view(found), f"{folder}/")
         if self.figures:
+            from ..report.style import draw
+
             with progress("drawing"):
-                write_backtest_figure(found, folder)
+                draw(folder, backtest_ratios=lambda: steps_figure(found.steps))
 
     def _studies(self) -> list[tuple[Path, Study]]:
         """The studies asked for, with their files; SpecError for none, or for one that is no back-test."""

@@ -81,11 +81,12 @@ class Serve:
         show(self.json, lambda: found, lambda _: serving_view(curves))
         if self.figures:
             with progress("drawing"):
-                from ..report.serving_figures import write_figures
+                from ..report.serving_figures import serving_figure
+                from ..report.style import draw
 
                 folder = results_folder(self.results, "serve")
                 name = f"{asked.model.name}_{'_'.join(map(short_name, names))}"
-                write_figures(curves, folder, name)
+                draw(folder, **{name: lambda: serving_figure(curves)})
                 write_json(folder / f"{name}.json", found)
             if not self.json:
                 screen().print(f"Written to {folder}/{name}.*", markup=False)

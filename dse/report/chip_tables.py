@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -19,8 +20,20 @@ from ..explore.designed import (
     rest_W,
 )
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
+from ..hardware.own_chip import is_own, short_name
 from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
 from .layout import Table, table_of
+
+
+def product(name: str) -> str:
+    """A preset as its product: "trainium3" becomes "Trainium3", "mi300x" "MI300X"; a user's file by its own name."""
+    if is_own(name):
+        return short_name(name)
+    head, _, tail = name.partition("-")
+    if head == "tpu":
+        return f"TPU {tail}"
+    is_short = len(head) <= 4 or re.match(r"[a-z]{1,2}\d", head)  # initials, such as "gb200"
+    return name.upper() if is_short else name.capitalize()
 
 
 def chip_numbers(name: str) -> dict[str, Any]:
@@ -96,11 +109,8 @@ def chip_view(name: str) -> RenderableType:
 
 def estimate_lines(n: dict[str, Any]) -> list[str]:
     """What the models make of a chip's facts, beside what is published; `n` as from `chip_numbers`."""
-    known, ratio, dies = (
-        n["die_mm2_published"],
-        n["die_over_published_frac"],
-        "" if n["n_dies"] == 1 else "each of its dies ",
-    )
+    known, ratio = n["die_mm2_published"], n["die_over_published_frac"]
+    dies = "" if n["n_dies"] == 1 else "each of its dies "
     beside = "" if ratio is None else f", {times(ratio)} the published {in_unit(known, 'mm2')}"
     loads = f"full load {in_unit(n['full_load_W_estimate'], 'W')} of {in_unit(n['power_limit_W'], 'W')}"
     rests = f"{in_unit(n['rest_W_estimate'], 'W')} at rest"

@@ -22,7 +22,7 @@ from ..optimize.solution import Solution
 from ..study.metrics import FULL_LOAD, HOTTEST, POWER, Limit
 from ..study.study import Study
 from .roofline_figures import draw_operators, draw_roofs, label_operators
-from .style import BLOCKS, CONTEXT, DESIGN, draw, plt
+from .style import BLOCKS, CONTEXT, DESIGN, draw, note, plt
 
 FAMILY = ("trainium1", "trainium2", "trainium3")
 """Chips shown beside a design for context."""
@@ -109,7 +109,7 @@ def stacked_bars(ax: Axes, names: list[str], bars: list[dict[str, float]], marks
         near = start < mark + 0.03 * longest
         text = f"{digits(start)} {unit}"
         place = (max(start, mark) if near else start, row)
-        ax.annotate(text, place, (9 if near else 5, 0), textcoords="offset points", va="center", fontsize=9)
+        note(ax, text, place, (9 if near else 5, 0), va="center", fontsize=9)
     ax.set_yticks(range(len(names)), names)
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(names) - 0.45, -0.55)

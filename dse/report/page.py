@@ -174,13 +174,8 @@ def _guess_row(name: str) -> tuple[Cell, ...]:
     fact = next((b.fact for b in basis_of(thing) if b.fact.name == fact_name), None)
     if fact is None or isinstance(fact.value, str):
         return name, "", "", ""
-    where = wrapped(f"{fact.where} [{fact.source}]")
-    return (
-        f"{thing}: {label(fact_name)}",
-        value_text(fact_name, fact.value),
-        span(fact_name, fact.low, fact.high),
-        where,
-    )
+    ends, where = span(fact_name, fact.low, fact.high), wrapped(f"{fact.where} [{fact.source}]")
+    return f"{thing}: {label(fact_name)}", value_text(fact_name, fact.value), ends, where
 
 
 def _link(title: str, url: str) -> str:
@@ -199,10 +194,8 @@ def page(title: str, sections: list[Section]) -> str:
     links = " ".join(f'<a href="#{a}">{escape(s.title)}</a>' for a, s in zip(anchors, sections, strict=True))
     body = "".join(f"<section>{heading(s.title, a)}{s.html}</section>" for a, s in zip(anchors, sections, strict=True))
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    head += (
-        f'<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{CSS.read_text(encoding="utf-8")}</style>'
-    )
-    head += hover.script() if hover.HOVER in body else ""
+    head += f'<title>{escape(title)}</title><link rel="icon" href="data:,">'
+    head += f"<style>{CSS.read_text(encoding='utf-8')}</style>{hover.script() if hover.HOVER in body else ''}"
     foot = f"<footer>dse {escape(__version__)}; canonical units inside, shown as people write them.</footer>"
     main = f"<main><h1>{escape(title)}</h1><nav>{links}</nav>{body}{foot}</main>"
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{main}</body></html>\n'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -11,13 +10,14 @@ from rich.text import Text
 from ..core.text import digits, in_unit, label, percent, quantity_text, times, unit_of
 from ..explore.designed import COUNTED, compared, waits
 from ..hardware.chip import Chip
-from ..hardware.own_chip import is_own, short_name
+from ..hardware.own_chip import short_name
 from ..optimize.solution import SMALLEST_PRICE, LimitReport, Solution, is_priced
 from ..study.design import SEATED, Choice
 from ..study.metrics import SERVED, SPEEDUPS
 from ..study.rows import Kind
 from ..study.study import Study
 from ..workload.requests import Requests, given_batch
+from .chip_tables import product
 from .evaluated import stand_in_text
 from .layout import WIDE, Cell, Table, beside, table_of
 from .proof import certificate_lines, guesses_text, infeasible_view
@@ -101,22 +101,16 @@ def headline(s: Solution) -> str:
     return f"{reaches}; {delivers}" + ("" if s.study.goal in SPEEDUPS else f"; {goal_text(s.study, s.goal)}")
 
 
-def product(name: str) -> str:
-    """A preset as its product: "trainium3" becomes "Trainium3", "mi300x" "MI300X"; a user's file by its own name."""
-    if is_own(name):
-        return short_name(name)
-    head, _, tail = name.partition("-")
-    if head == "tpu":
-        return f"TPU {tail}"
-    is_short = len(head) <= 4 or re.match(r"[a-z]{1,2}\d", head)  # initials, such as "gb200"
-    return name.upper() if is_short else name.capitalize()
-
-
 def goal_text(study: Study, goal: float) -> str:
-    """The goal in words: a speed-up for `delivered_time`, else the metric with its unit."""
-    if study.goal in SPEEDUPS:
-        return f"{times(1 / goal)} {'served' if study.goal == SERVED else 'delivered'}"
-    return f"{label(study.goal)} {quantity_text(study.goal, goal)}"
+    """The goal in words: a speed-up, which needs no name, or a metric with its own."""
+    return f"{'' if study.goal in SPEEDUPS else f'{label(study.goal)} '}{goal_words(study.goal, goal)}"
+
+
+def goal_words(goal: str, value: float) -> str:
+    """A goal as people compare it: a time over the baseline's as the speed-up it is, else the metric with its unit."""
+    if goal in SPEEDUPS:
+        return f"{times(1 / value)} {'served' if goal == SERVED else 'delivered'}"
+    return quantity_text(goal, value)
 
 
 def design_table(s: Solution) -> Table:

@@ -7,7 +7,7 @@ near-black the design; blue helps and red harms; filled is measured or published
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ if "ipykernel" not in sys.modules:  # a notebook shows figures itself; anything 
     matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 BLOCKS = {
@@ -81,6 +82,19 @@ STYLE: dict[Any, Any] = {
 def colours(names: Iterable[str], palette: tuple[str, ...]) -> dict[str, str]:
     """Each name once, with its colour; a palette that runs out begins again, so that nothing is left undrawn."""
     return dict(zip(dict.fromkeys(names), cycle(palette), strict=False))
+
+
+def note(ax: Axes, words: str, at: tuple[float, float], shift: tuple[float, float], **look: Any) -> None:
+    """Words beside a point, `shift` points of print from it."""
+    ax.annotate(words, at, shift, textcoords="offset points", **look)
+
+
+def named_rows(ax: Axes, names: Sequence[str], **look: Any) -> None:
+    """A row per name down the page, the first on top, with lines across for its values."""
+    ax.set_yticks(range(len(names)), names, **look)
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.grid(axis="x")
 
 
 MARGIN_INCH = 0.15

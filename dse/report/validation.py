@@ -129,42 +129,35 @@ def error_text(value: float | None, sign: str = "") -> str:
 
 def _memory_table(rows: Sequence[Answer]) -> Table:
     heads = ("peak memory per chip", "modelled", "printed", "median error", "90th percentile", "bias", "refused")
-    return table_of(
-        heads,
+    told = (
         (
-            (
-                str(row["source"]), *(f"{row[n]:,}" for n in ("modelled", "points")),
-                *(error_text(row[n]) for n in ("median_abs_err", "p90_abs_err")), error_text(row["bias"], "+"),
-                f"{row['refused']:,}",
-            )
-            for row in rows
-        ),
+            str(row["source"]), *(f"{row[n]:,}" for n in ("modelled", "points")),
+            *(error_text(row[n]) for n in ("median_abs_err", "p90_abs_err")), error_text(row["bias"], "+"),
+            f"{row['refused']:,}",
+        )
+        for row in rows
     )  # fmt: skip
+    return table_of(heads, told)
 
 
 def worst_table(rows: Sequence[Answer]) -> Table:
     """The worst predictions, from the JSON."""
-    return table_of(
-        ("worst", "chip", "calibration", "measured", "predicted", "error"),
+    told = (
         (
-            (
-                *(str(row[n]) for n in ("point_id", "chip", "calibration")),
-                *(in_unit(row[n], "s") for n in ("measured_s", "predicted_s")),
-                f"{'+' if row['error_frac'] > 0 else ''}{percent(row['error_frac'])}",
-            )
-            for row in rows
-        ),
+            *(str(row[n]) for n in ("point_id", "chip", "calibration")),
+            *(in_unit(row[n], "s") for n in ("measured_s", "predicted_s")),
+            f"{'+' if row['error_frac'] > 0 else ''}{percent(row['error_frac'])}",
+        )
+        for row in rows
     )
+    return table_of(("worst", "chip", "calibration", "measured", "predicted", "error"), told)
 
 
 def _reasons_table(v: Validation) -> RenderableType:
     found = reasons(v)
     rows, rest = [(why, f"{n:,}", point) for why, n, _, point in found[:REASONS]], found[REASONS:]
-    rows += (
-        [(f"{len(rest)} other reason{'' if len(rest) == 1 else 's'}", f"{sum(n for _, n, _, _ in rest):,}", "")]
-        if rest
-        else []
-    )
+    if rest:
+        rows.append((f"{len(rest)} other reason{'' if len(rest) == 1 else 's'}", f"{sum(r[1] for r in rest):,}", ""))
     return table_of(("not modelled, because", "rows", "for example"), rows, left=(2,), wrapped=(0,))
 
 
@@ -194,15 +187,12 @@ def calibration_json(fits: dict[str, Fit]) -> dict[str, Any]:
     return {
         "fits": [
             {
-                "name": name,
-                "measurements": f.n_measurements,
-                "models": f.n_models,
-                "sources": f.n_sources,
+                "name": name, "measurements": f.n_measurements, "models": f.n_models, "sources": f.n_sources,
                 "numbers": numbers(f),
             }
             for name, f in sorted(fits.items())
         ]
-    }
+    }  # fmt: skip
 
 
 def calibration_view(fits: dict[str, Fit]) -> RenderableType:

@@ -18,7 +18,7 @@ from dse.report.fleet_tables import (
     cost_view,
     dollars,
 )
-from dse.report.style import STYLE, plt
+from dse.report.style import STYLE, draw, plt
 from dse.serving.comparison import Answer
 
 
@@ -97,7 +97,7 @@ def test_an_unknown_rent_is_said_and_null_in_json():
 def test_figures_are_drawn(tmp_path):
     h100, older = chip_cost("h100"), chip_cost("a100-80")
     paths = fleet_figures.write_cost_figures(h100, break_even(h100), tmp_path)
-    paths += fleet_figures.write_goodput_figure(goodputs(8), tmp_path)
+    paths += draw(tmp_path, goodput=lambda: fleet_figures.goodput_figure(goodputs(8)))
     assert {p.name for p in paths} == {
         f"{n}.{e}" for n in ("waterfall", "break_even", "goodput") for e in ("png", "svg")
     }

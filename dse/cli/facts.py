@@ -150,11 +150,8 @@ def schema_of(kind: str) -> dict[str, Any]:
     from ..sweep.spec import sweep_schema
 
     makers: dict[str, Callable[[], dict[str, Any]]] = {
-        "study": study_schema,
-        "sweep": sweep_schema,
-        "chip": chip_schema,
-        "portfolio": portfolio_schema,
-    }
+        "study": study_schema, "sweep": sweep_schema, "chip": chip_schema, "portfolio": portfolio_schema,
+    }  # fmt: skip
     return makers[kind]()
 
 
@@ -186,9 +183,8 @@ def first_sentence(text: str) -> str:
     >>> first_sentence("# What chip is\n# cheapest? No more.\n[study]")
     'What chip is cheapest?'
     """
-    comment = " ".join(
-        line.lstrip("# ") for line in itertools.takewhile(lambda x: x.startswith("#"), text.splitlines())
-    )
+    head = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    comment = " ".join(line.lstrip("# ") for line in head)
     return re.split(r"(?<=[.?!])\s", comment, maxsplit=1)[0]
 
 

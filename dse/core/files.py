@@ -84,10 +84,7 @@ def results_folder(root: str | Path, name: str, what: str = "study.name") -> Pat
 
 def is_there(path: Path) -> bool:
     """Whether a file or folder is there; a name that none can have (too long, a zero in it) is not."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
+    return os.path.exists(path)  # `Path.exists` raises for such names
 
 
 MOST_FILE_B = 2**26

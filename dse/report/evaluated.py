@@ -17,7 +17,6 @@ from ..workload.transformer import Prefill, Training, Workload, products_of
 from .layout import WIDE, Table, beside, table_of
 
 SHOWN_OPERATORS = 8
-"""Operators in the table of an evaluation."""
 NOTHING = 1e-9
 """Share of a step below which a part is what smooth maxima leave of nothing."""
 

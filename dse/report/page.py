@@ -41,7 +41,6 @@ CAPTIONS = {
     "backtest_ratios": "Proposed over built",
     "tdp": "Delivered speed-up over the TDP under three readings of it",
 }
-"""Figure file to its caption."""
 SHOWN = 16
 NOT_ANSWERS = ("manifest.json",)
 """JSON files that are shown at the end, as receipts."""

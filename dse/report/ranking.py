@@ -20,7 +20,6 @@ from ..serving.ranking import Ranked
 from .layout import or_dash, table_of
 
 in_s = partial(in_unit, unit="s")
-"""A time in words."""
 
 
 def ranking_numbers(r: Ranked) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from .front_axes import log_axes, round_axes
 from .style import CONTEXT, DESIGN, FAMILIES, colours, plt
 
 MARKERS = {"prefill first": "o", "chunked": "s", "apart": "^"}
-"""Scheduler to the marker of its points."""
 PANELS = (
     ("chip_tokens_per_s", "per chip", "output tokens/s per chip"),
     ("tokens_per_J", "per watt", "output tokens/s per W of package"),

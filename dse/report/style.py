@@ -40,11 +40,9 @@ CONTEXT = "#9a9a9a"
 BAND = "#ededed"
 """A range in which an error is small, or a correlation noise."""
 DESIGN = "#1d1d1d"
-"""Lines of the design."""
 HARMS, HELPS = BLOCKS["HBM"], BLOCKS["tensor engines"]
 """What makes the goal worse, and what makes it better."""
 REACHED = BLOCKS["links"]
-"""What reaches a target."""
 VERDICTS = {"hit": REACHED, "near": "#d9a21b", "miss": HARMS, "given": CONTEXT}
 """How near a proposal came to what was built."""
 NODES = (
@@ -98,7 +96,6 @@ def named_rows(ax: Axes, names: Sequence[str], **look: Any) -> None:
 
 
 MARGIN_INCH = 0.15
-"""White around a figure."""
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json as json_reader
+import json as json_reader  # `json` is a flag here
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,6 +53,7 @@ class QuestionsCommand:
         if self.json:
             print(json_text(answers))
         if self.page:
+            # those that were answered by earlier runs too
             kept = [json_reader.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.json"))]
             Path(self.page).write_text(questions_page(kept), encoding="utf-8")
 

@@ -63,6 +63,7 @@ class Serve:
 
     def run(self) -> None:
         """Price, write, show."""
+        # before JAX is loaded: who mistypes a flag is told at once
         promise = promise_of(self.tpot, self.ttft, self.percentile)
         names = chips_of(self.chips_)
         given = rents_of(self.rent, names)

@@ -64,7 +64,7 @@ class Optimize:
                 from ..report.figures import write_figures
 
                 write_figures(solution, folder)
-        if solution.stopped:
+        if solution.stopped:  # Ctrl-C: what was found until then is written and shown all the same
             print(f"dse: {solution.stopped_text}", file=sys.stderr)
             return INTERRUPTED
         return 1 if solution.chip is None else 0
@@ -129,7 +129,7 @@ class RiskCommand:
 
         deadline, study = Deadline(self.seconds), load_study(self.study)
         if self.robust is not None:
-            share_frac(self.robust)
+            share_frac(self.robust)  # for its error alone, before minutes of draws
         folder = results_folder(self.results, study.name)
         text = shipped(self.study).read_text(encoding="utf-8")
         with progress() as tell:
@@ -163,7 +163,7 @@ class ReadingsCommand:
 
     def run(self) -> None:
         """Solve every point, write, show."""
-        tdps_W = watts(self.tdp)
+        tdps_W = watts(self.tdp)  # before JAX is loaded, so that a typo is told at once
         start_jax()
         from ..explore.readings import readings
         from ..optimize.deadline import Deadline

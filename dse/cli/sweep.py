@@ -58,6 +58,7 @@ class Sweep:
         for flag in (f for f, given in (("--resume", self.resume), ("--shard", self.shard)) if given and self.fresh):
             raise SpecError(f"--fresh removes what {flag} keeps; give one of them")
         start_jax()
+        # first, since a cluster starts while the specification is read
         with contextlib.nullcontext() if self.dry_run else self._engine() as engine:
             from ..sweep.spec import load_sweep
 

@@ -82,6 +82,7 @@ def stand_in_text(workload: Workload, c: Chip) -> str:
 def band_text(f: Finding) -> str:
     """The error band and where it comes from."""
     ends = span("step_s", f.fastest_s, f.slowest_s)
+    # nothing measured stands behind a prior, so that its band holds no share of measurements
     if f.calibration.startswith("prior-"):
         return f"{ends}; uncalibrated: {f.calibration} with all numbers at good or bad ends"
     return f"{ends} holds 80 % of unseen measurements; {f.calibration}: {NEW[f.novelty]}"

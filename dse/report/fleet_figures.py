@@ -82,7 +82,7 @@ def break_even_figure(c: ChipCost, even: BreakEven) -> Figure:
     figure, ax = plt.subplots(figsize=(7.0, 4.2))
     years, bought_USD = even.days / 365, even.bought_USD
     ax.plot(years, bought_USD, color=DESIGN, linewidth=2, label="bought, and kept running")
-    top = 1.8 * bought_USD[-1]
+    top = 1.8 * bought_USD[-1]  # dearer rents leave the figure, or crossings would be pressed into its corner
     # not strict: chips have one to four contracts
     for style, (kind, fact) in zip(("-", "--", ":", "-."), c.rents.items(), strict=False):
         spent, at = even.rented_USD[kind], even.crossing(kind)

@@ -109,6 +109,7 @@ def write_front(folder: Path, study_text: str, f: Front) -> None:
 
 def facts_table(a: dict[str, Any]) -> Table:
     """Numbers with a range by what their range is worth, from the JSON of a sensitivity."""
+    # a range of no width is worth nothing, whatever its elasticity
     ranged = [p for p in a["parameters"] if p["range"] is not None and p["range"][0] < p["range"][1]]
     rows: list[tuple[str, ...]] = []
     for p in ranged[:SHOWN]:
@@ -153,7 +154,7 @@ def remedy_view(r: Remedy) -> RenderableType:
     """What would have to be true for the target."""
     if r.delivered >= r.speedup:
         return Text(f"{times(r.speedup)} is met: the optimum delivers {times(r.delivered)}.", style="green")
-    any_alone = any(math.isfinite(x.alone) for x in r.levers)
+    any_alone = any(math.isfinite(x.alone) for x in r.levers)  # a column of dashes would say nothing
     columns = ["what would have to be true", "now", *(("alone", "factor") if any_alone else ()), "in the cheapest mix"]
     rows = []
     for x in r.levers:

@@ -105,6 +105,7 @@ def _add_chips(figure, names: list[str], at: list[np.ndarray], front: tuple[np.n
     marks: dict[tuple[float, float], list[int]] = {}
     for i, place in enumerate(zip(held_x.tolist(), held_y.tolist(), strict=True)):
         marks.setdefault(place, []).append(i)
+    # the middle of a log axis is the geometric mean
     left = [a < math.sqrt(math.prod(_focus(front[0]))) for a, _ in marks]
     top = [b > _focus(front[1], ROOM * WITHIN)[1] * WITHIN for _, b in marks]
     figure.add_scatter(
@@ -150,6 +151,7 @@ def _designs_down(go, f: Front, drawn: dict[str, Drawn]):
     from plotly.colors import sample_colorscale
 
     figure = go.Figure()
+    # an axis on which all designs are alike has no width
     spans = np.stack([(v - v.min()) / max(float(np.ptp(v)), 1e-300) for v, _, _ in drawn.values()])
     hover = [
         "<br>".join(f"{_head(drawn, n)} {digits(float(v[i]), 3)}" for n, (v, _, _) in drawn.items())

@@ -99,7 +99,7 @@ class Table:
 
 
 def _text(cell: Cell) -> Text:
-    return cell if isinstance(cell, Text) else Text(cell)
+    return cell if isinstance(cell, Text) else Text(cell)  # no markup: names of files and models may hold brackets
 
 
 def table_of(

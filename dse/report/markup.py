@@ -51,7 +51,7 @@ def paragraph(words: Cell, style: str = "") -> str:
 def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
     """A table, first column flush left, the rest right; on a narrow screen every row is a card of labelled lines."""
     heads = [escape(c) for c in columns]
-    cards = len(heads) > 2 and any(heads)
+    cards = len(heads) > 2 and any(heads)  # two columns fit any screen
     marks = [f' data-head="{h}"' if cards and i else "" for i, h in enumerate(heads)]
     lines = ("".join(f"<td{m}>{text(c)}</td>" for m, c in zip(marks, row, strict=True)) for row in rows)
     body = "".join(f"<tr>{line}</tr>" for line in lines)

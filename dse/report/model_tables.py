@@ -51,7 +51,7 @@ def reading_numbers(r: Reading) -> dict[str, Any]:
         "n_experts_per_token": m.experts.per_token if m.experts else 0,
         "n_heads": attention.n_heads if attention else 0,
         "n_kv_heads": attention.n_kv_heads if attention else 0,
-        "ffn": max((f.ffn for f, _ in m.feeds), default=0),
+        "ffn": max((f.ffn for f, _ in m.feeds), default=0),  # dense and expert layers differ in width
         "vocab": m.vocab,
         "max_context": m.max_context,
         "source": r.source,

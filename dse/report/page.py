@@ -81,7 +81,7 @@ def _folders(root: Path) -> list[Path]:
 
 def _of(folder: Path, root: Path) -> Iterator[Section]:
     """Sections of one folder: its answers, then its figures; nothing for a folder without either."""
-    if folder.name.startswith(".") or folder.name == "shards":
+    if folder.name.startswith(".") or folder.name == "shards":  # parts of a sweep, which its own section reads as one
         return
     where = _where(folder, root)
     drawn = {p.stem: figure(p, CAPTIONS.get(p.stem, p.stem.replace("_", " "))) for p in figures_in(folder)}

@@ -23,6 +23,7 @@ def certificate_lines(s: Solution) -> list[Text]:
     plans = " and ".join(f"{n:,} plans for {w}" for n, w in zip(c.n_plans, s.study.workloads, strict=True))
     work = f"{c.n_solves:,} convex solves over {len(s.study.choices)} choices" + (f"; priced {plans}" if plans else "")
     if s.status is Status.LOCAL:
+        # with every term convex it is the gap that was not closed
         why = c.unproved[0] if c.unproved else f"gap {c.relative_gap:.1e}"
         return [Text(f"Local optimum, no certificate: {why}", style="yellow"), Text(work, style="dim")]
     style = "green" if s.status is Status.OPTIMAL else "yellow"
@@ -56,6 +57,7 @@ def guesses_text(s: Solution) -> Text:
     """How many guesses the answer leans on, and the widest, each kind once."""
     basis = study_basis(s.study, s.choice)
     found = guesses(basis)
+    # reversed twice, so that of facts of one name the widest stays, in its place
     widest = list({b.fact.name: b for b in reversed(found)}.values())[::-1]
     few = "; ".join(
         f"{label(b.fact.name)} ({b.thing.partition(' ')[2] or b.thing}: {span(b.fact.name, b.fact.low, b.fact.high)})"

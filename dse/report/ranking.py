@@ -99,6 +99,7 @@ def _gaps(names: Sequence[str], gaps: Sequence[str]) -> list[Text]:
     each: dict[str, list[str]] = {}
     for name, gap in zip(names, gaps, strict=True):
         if gap:
+            # reasons name their chip: alike ones are so without the name
             each.setdefault(re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "CHIP", gap), []).append(name)
     said = dict(zip(names, gaps, strict=True))
     alone = [n for some in each.values() if len(some) < MANY for n in some]

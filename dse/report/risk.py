@@ -138,6 +138,7 @@ def risk_json(r: Risk, robust: Robust | Hopeless | None, left: Sequence[str] = (
         "feasible": met,
         "feasible_error": met_error,
         "nominal_goal": r.nominal,
+        # none where no draw has a design
         "merit_quantiles": dict(zip(map(str, LEVELS), merit_quantiles(r, LEVELS), strict=False)),
         "merit_distribution": merit_distribution(r, STEPS),
         "design_quantiles": {n: dict(zip(map(str, LEVELS), v, strict=True)) for n, v in r.quantiles(LEVELS).items()},

@@ -108,7 +108,7 @@ def _limit_rows(limits: list[Answer]) -> list[tuple[Cell, ...]]:
 def front(a: Answer) -> str:
     """A Pareto front: to hover over where plotly is installed, and some of its points."""
     metrics, points = a["metrics"], a["points"]
-    step = max(1, -(-len(points) // SHOWN))
+    step = max(1, -(-len(points) // SHOWN))  # rounded up: at most so many
     # the knee is shown even where thinning would pass it over
     kept = sorted({*range(0, len(points), step), a["knee"]})
     columns = [*metrics, "node", "hbm", "n_dies", "n_cores", "n_stacks", "scratchpad_B"]

@@ -117,7 +117,7 @@ def waiting_line(o: Offer) -> str:
 
 def comparison_lines(offers: list[Offer]) -> list[str]:
     """Most tokens per chip, watt and dollar within the promise, over the first chip, beside what vendors claim."""
-    base, lines = offers[0], []
+    base, lines = offers[0], []  # the first one named is the reference
     for o in offers[1:]:
         said = ", ".join(f"{times(v)} per {WHOLES[k]}" for k, v in over(o, base).items())
         claims = claimed(o, base)

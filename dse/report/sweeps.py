@@ -96,7 +96,7 @@ def plain_cell(value: Any) -> Any:
         return {str(k): plain_cell(v) for k, v in value.items()}
     if isinstance(value, bytes | bytearray):
         return value.hex()
-    if value is None or value is pd.NA or value != value:
+    if value is None or value is pd.NA or value != value:  # NaN and NaT alone differ from themselves
         return None
     if isinstance(value, np.generic):
         value = value.item()

@@ -174,7 +174,7 @@ def write_validation(v: Validation, root: str | Path) -> Path:
         predictions.to_parquet(path, index=False)
         origin = {"data": v.data.name, "data_sha256": digest(v.data.read_bytes()), "dse": __version__, **stamp()}
         write_json(folder / "scores.json", {**origin, **validation_json(v)})
-        if len(done):
+        if len(done):  # of no prediction there is nothing to draw
             write_figures(done, v.kind, folder)
             write_page(done, read(v.kind, None if v.is_shipped else v.data, v.said), v.kind, folder)
     except OSError as error:

@@ -189,7 +189,7 @@ def points(sweep: Sweep, wanted: range | np.ndarray) -> Points:
     rest = index
     for axis in reversed(sweep.axes):  # the last axis is the lowest digit
         rest, digits = np.divmod(rest, axis.size)
-        if index.size:
+        if index.size:  # of no points there is no first step and no last
             _move(sweep, made, axis, digits)
     keep = np.ones(index.size, dtype=bool)
     for rule in sweep.rules:

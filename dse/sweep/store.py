@@ -105,6 +105,7 @@ class Store:
     def write(self, index: int, points: Points, answers: dict[str, Any]) -> Facts:
         """Write a shard, whole or not at all, and say what is in it."""
         columns = {"point": points.index, **_settings(self.sweep, points), **answers}
+        # what has no number has no answer: null for SQL, where NaN would sort as the largest
         arrays = [pa.array(columns[f.name], type=f.type, from_pandas=True) for f in self.schema]
         facts = Facts(points.index.size, int(points.index.size - np.sum(answers["ok"])))
         content = content_of(self.identity, pa.table(arrays, schema=self.schema), facts)

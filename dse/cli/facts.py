@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from ..core.errors import SpecError
-from ..core.files import SAFE_NAME, json_text, read_toml, write_whole
+from ..core.files import SAFE_NAME, json_text, read_toml, write_text
 from ..core.shipped import COMMANDS, kind_of, shipped_folder
 from ..report.terminal import progress, screen, show, start_jax
 from .flags import FLAG, JSON
@@ -125,7 +125,7 @@ class New:
             raise SpecError(f"{path}: exists already; choose another name")
         text = (TEMPLATES / f"{self.kind}.toml").read_text(encoding="utf-8")
         named = re.sub(r"\bNAME\b", path.stem, text)
-        write_whole(path, lambda place: place.write_text(named, encoding="utf-8"))
+        write_text(path, named)
         screen().print(f"Written to {path}; next: {COMMANDS[self.kind]} {path}{AFTER.get(self.kind, '')}", markup=False)
 
 

@@ -14,6 +14,8 @@ from . import flags
 from .flags import check_above_zero, counted, length_of, promise_of, rents_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..serving.comparison import Asked
     from ..workload.transformer import Training
 
@@ -59,7 +61,6 @@ class Cost:
         """Price and show."""
         start_jax()
         from ..economy.bill import chip_cost
-        from ..hardware.own_chip import short_name
         from ..report.fleet_tables import cost_json, cost_view
 
         if self.against is not None:
@@ -73,11 +74,17 @@ class Cost:
             from ..economy.curves import break_even
             from ..report.fleet_figures import write_cost_figures
 
-            folder = results_folder(results_folder(self.results, "cost"), short_name(self.chip))
+            folder = self._folder
             with progress("drawing"):
                 write_cost_figures(found, break_even(found), folder)
             if not self.json:
                 screen().print(f"Written to {folder}/", markup=False)
+
+    @property
+    def _folder(self) -> Path:
+        from ..hardware.own_chip import short_name
+
+        return results_folder(results_folder(self.results, "cost"), short_name(self.chip))
 
     def _compare(self, other: str) -> None:
         from ..hardware.own_chip import short_name
@@ -90,10 +97,7 @@ class Cost:
             asked = self._asked(precision)
             answers = compare(self.chip, other, precision, asked, given).answers
         found = against_json(self.chip, other, precision, answers, asked)
-        path = (
-            results_folder(results_folder(self.results, "cost"), short_name(self.chip))
-            / f"against-{short_name(other)}-{precision}.json"
-        )
+        path = self._folder / f"against-{short_name(other)}-{precision}.json"
         write_json(path, found)
         show(self.json, lambda: found, lambda _: against_view(self.chip, other, precision, answers, asked), f"{path}")
 

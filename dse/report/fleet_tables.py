@@ -17,7 +17,7 @@ from ..economy.curves import DAY_s
 from ..economy.fleet_run import Run
 from ..economy.owning import Purchase, published_die
 from ..hardware.presets import chip
-from ..serving.comparison import MODEL, Answer, Asked, training, usual
+from ..serving.comparison import MODEL, Answer, Asked, training
 from ..workload.presets import model as preset_model
 from .evaluated import stand_in_text
 from .layout import Table, beside, table_of
@@ -119,11 +119,8 @@ def cost_json(c: ChipCost) -> dict[str, Any]:
     }
 
 
-def against_view(
-    first: str, second: str, precision: str, answers: Sequence[Answer], asked: Asked | None = None
-) -> RenderableType:
+def against_view(first: str, second: str, precision: str, answers: Sequence[Answer], asked: Asked) -> RenderableType:
     """Two chips compared, three ways of paying, with what must hold for 40 %."""
-    asked = asked or usual(precision)
     heads = ("USD per million tokens", first, second, "ratio", "range", "40 % cheaper?")
     lines = [Text(f"{a.workload}, {a.paying}: {a.needed}", style="dim") for a in answers]
     # of owned chips: rents hide the costs that move the ratio
@@ -164,11 +161,9 @@ def stand_ins(first: str, second: str, precision: str) -> list[str]:
     return [s for s in said if s]
 
 
-def against_json(
-    first: str, second: str, precision: str, answers: Sequence[Answer], asked: Asked | None = None
-) -> dict[str, Any]:
+def against_json(first: str, second: str, precision: str, answers: Sequence[Answer], asked: Asked) -> dict[str, Any]:
     """Two chips compared, for machines."""
-    r, p = (asked or usual(precision)).requests, (asked or usual(precision)).promise
+    r, p = asked.requests, asked.promise
     served = {
         "model": r.model.name, "requests": [dataclasses.asdict(x) for x in r.lengths], "weights": r.weight_precision,
         "kv": r.kv_precision, "promise": dataclasses.asdict(p),

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ..core.files import write_whole
+from ..core.files import write_text
 from ..core.text import digits, label, quantity_text
 from ..explore.designed import Named
 from ..explore.front import Front
@@ -46,7 +46,7 @@ def _written(path: Path, title: str, shown: list, least: int) -> Path:
         for i, (kind, (note, figure)) in enumerate(zip(("wide", "narrow"), shown, strict=False))
     ]  # fmt: skip
     html = PAGE.format(title=escape(title), least=least, inside="".join(parts))
-    write_whole(path, lambda p: p.write_text(html, encoding="utf-8"))
+    write_text(path, html)
     return path
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..core.bibliography import publications
 from ..core.errors import DseError, SpecError
-from ..core.files import write_whole
+from ..core.files import write_text
 from ..core.text import label, span
 from ..core.version import __version__
 from ..study.basis import basis_of
@@ -67,7 +67,7 @@ def write_page(root: str | Path, path: str | Path | None = None) -> Path:
         raise SpecError(f"{root}: no answers there; run dse optimize, front, risk, sweep or validate first")
     target = root / PAGE if path is None else Path(path)
     html = page(root.resolve().name, [*sections, *_receipts(root)])
-    write_whole(target, lambda place: place.write_text(html, encoding="utf-8"))
+    write_text(target, html)
     return target
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from ..core.files import write_json, write_whole
+from ..core.files import write_json, write_text
 from ..core.origin import digest, stamp
 from ..core.version import __version__
 from ..optimize.solution import Solution, solution_json
@@ -24,7 +24,7 @@ def write_results(folder: Path, study_text: str, solution: Solution) -> None:
     if solution.chip is not None and solution.choice is not None:
         where = f"the study {solution.study.name}, solution.json beside this file"
         text = design_toml(solution.study, solution.choice, solution.chip, where)
-        write_whole(folder / "chip.toml", lambda place: place.write_text(text, encoding="utf-8"))
+        write_text(folder / "chip.toml", text)
     write_json(folder / "manifest.json", study_manifest(study_text, solution.study, solution.choice))
 
 

@@ -19,7 +19,7 @@ from dse.report.fleet_tables import (
     dollars,
 )
 from dse.report.style import STYLE, draw, plt
-from dse.serving.comparison import Answer
+from dse.serving.comparison import Answer, usual
 
 
 def text(view, width=120):
@@ -89,8 +89,8 @@ def test_verdicts(case, verdict):
 
 def test_an_unknown_rent_is_said_and_null_in_json():
     answers = [answer(math.nan, math.nan, math.nan, "rented"), answer(0.5, 0.3, 0.9)]
-    assert "no public price" in text(against_view("trainium3", "b200", "fp8", answers))
-    found = json.loads(json_text(against_json("trainium3", "b200", "fp8", answers)))
+    assert "no public price" in text(against_view("trainium3", "b200", "fp8", answers, usual("fp8")))
+    found = json.loads(json_text(against_json("trainium3", "b200", "fp8", answers, usual("fp8"))))
     assert found["answers"][0]["ratio"] is None and found["answers"][1]["ratio"] == 0.5
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,8 +31,8 @@ NEAR = 10
 """Shift up or down beyond which a line leads from a label to its mark [points]."""
 
 
-def better(metric: str, values: np.ndarray) -> np.ndarray:
-    """A metric as it is drawn: a delivered time as the speed-up it is."""
+def better(metric: str, values: Any) -> Any:
+    """One value of a metric, or an array, as it is drawn: a delivered time as the speed-up it is."""
     return 1.0 / values if metric == DELIVERED else values
 
 

@@ -59,7 +59,7 @@ def front_figure(f: Front, named: list[Named]) -> Figure:
 
 
 def _place(f: Front, chip: Named, sizes: tuple[float, float]) -> tuple[float, float]:
-    y, x = (float(better(m, np.asarray([v]))[0]) for m, v in zip(f.metrics[:2], chip.values, strict=False))
+    y, x = (float(better(m, v)) for m, v in zip(f.metrics[:2], chip.values, strict=False))
     return x / sizes[0], y / sizes[1]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.text import label, unit_of
 from ..study.metrics import DELIVERED
 from .front import heading, metric_text
-from .front_axes import log_ticks
+from .front_axes import better, log_ticks
 from .markup import value_text
 from .style import DESIGN, NODES, colours
 
@@ -86,17 +86,13 @@ def front(a: dict[str, Any]) -> str:
         if not mine:
             continue
         texts = ["<br>".join(_lines(p, (*a["metrics"], *DESCRIBED))) for p in mine]
-        x, y = ([_drawn(m, p) for p in mine] for m in (x_name, y_name))
+        x, y = ([better(m, p[m]) for p in mine] for m in (x_name, y_name))
         traces.append(_dots(f"front on {node}", x, y, texts, size=8, color=colour))
-    x, y = ([_drawn(m, points[a["knee"]])] for m in (x_name, y_name))
+    x, y = ([better(m, points[a["knee"]][m])] for m in (x_name, y_name))
     ring = _dots("knee", x, y, size=16, symbol="circle-open", color=DESIGN, line={"width": 2})
     traces.append({**ring, "hoverinfo": "skip"})
-    x, y = (_axis(_title(m), [_drawn(m, p) for p in points]) for m in (x_name, y_name))
+    x, y = (_axis(_title(m), [better(m, p[m]) for p in points]) for m in (x_name, y_name))
     return _part(traces, x, y, "The front; hover for the design of a point")
-
-
-def _drawn(metric: str, point: dict[str, Any]) -> float:
-    return 1.0 / point[metric] if metric == DELIVERED else point[metric]
 
 
 def _lines(point: dict[str, Any], names: tuple[str, ...]) -> list[str]:

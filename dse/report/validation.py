@@ -73,28 +73,19 @@ def validation_view(v: Validation) -> RenderableType:
             "sources, and the mean of their shares in the band",
             style="dim",
         ),
-        "",
-        scores_table("source", a["sources"], a["total"]),
-        "",
-        scores_table("chip", a["chips"]),
     ]
-    if a["ranking"]["sweeps"]:
-        parts += ["", Text(_ranking_text(a["ranking"]))]
-    if a["memory"]:
-        parts += ["", _memory_table(a["memory"])]
-    if is_split:
-        parts += ["", scores_table("what", a["metrics"])]
-    if a["worst"]:
-        parts += ["", worst_table(a["worst"])]
-    return Group(*parts, *_left_out(v))
-
-
-def _left_out(v: Validation) -> list[RenderableType]:
-    """What was not modelled and not read."""
-    parts: list[RenderableType] = ["", _reasons_table(v)] if len(v.unmodelled) else []
-    if v.unread:
-        parts += ["", Text(f"columns that were not read: {', '.join(v.unread)}", style="dim")]
-    return parts
+    unread = Text(f"columns that were not read: {', '.join(v.unread)}", style="dim")
+    below = (
+        scores_table("source", a["sources"], a["total"]),
+        scores_table("chip", a["chips"]),
+        Text(_ranking_text(a["ranking"])) if a["ranking"]["sweeps"] else None,
+        _memory_table(a["memory"]) if a["memory"] else None,
+        scores_table("what", a["metrics"]) if is_split else None,
+        worst_table(a["worst"]) if a["worst"] else None,
+        _reasons_table(v) if len(v.unmodelled) else None,
+        unread if v.unread else None,
+    )
+    return Group(*parts, *(x for part in below if part is not None for x in ("", part)))
 
 
 def scores_table(what: str, rows: Sequence[Answer], total: Answer | None = None) -> Table:

@@ -162,10 +162,9 @@ def _new_cluster(workers: int) -> tuple[LocalCluster, Client]:
 
 def _close(cluster: LocalCluster, client: Client) -> None:
     """End a cluster that has answered; where a process takes too long to go, that is no fault of the answer."""
-    with contextlib.suppress(OSError):
-        client.close()
-    with contextlib.suppress(OSError):
-        cluster.close()
+    for part in (client, cluster):
+        with contextlib.suppress(OSError):
+            part.close()
 
 
 def _reached(make: Callable[..., Client], scheduler: str) -> Client:

@@ -88,8 +88,7 @@ class BacktestCommand:
         from ..report.results import study_manifest
 
         studies, steps = self._studies(), []
-        name = f"backtest_holding_{'_'.join(self._held)}" if self.hold else "backtest"
-        folder = results_folder(self.results, name)
+        folder = results_folder(self.results, f"backtest_holding_{'_'.join(self._held)}" if self.hold else "backtest")
         for path, study in studies:
             with progress() as tell:
                 deadline = Deadline(max(self.seconds, LIMIT_S))
@@ -103,9 +102,9 @@ class BacktestCommand:
         write_json(folder / "backtest.json", backtests_json(found))
         show(self.json, lambda: backtests_json(found), lambda _: backtests_view(found), f"{folder}/")
         if self.figures:
-            from ..report.style import draw
-
             with progress("drawing"):
+                from ..report.style import draw
+
                 draw(folder, backtest_ratios=lambda: steps_figure(found.steps))
 
     def _studies(self) -> list[tuple[Path, Study]]:

@@ -68,7 +68,7 @@ class Evaluate:
         system = chip_system(self.chip, self.chips, self.system)
         plan = None if self.plan == "auto" else parse_plan(self.plan)
         note = ""
-        if self.chips is None:
+        if self.chips is None:  # may grow until the model fits; a number that is named may not
             n, trains = system.n_chips, self.phase == "training"
             at = partial(chip_system, self.chip, within=self.system)
             # requests do not grow more because the model needs more room

@@ -91,6 +91,7 @@ def mark_chips(ax: Axes, chips: list[tuple[str, float, float]]) -> None:
     """Mark chips by name on log axes whose limits are set; those outside stand at the edge, with their numbers."""
     (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
     taken: list[tuple[float, float, float, float]] = []
+    # in order, so that labels fall alike however chips are listed
     for name, x, y in sorted(chips, key=lambda c: (c[1], c[2])):
         at = float(np.clip(x, x0, x1)), float(np.clip(y, y0, y1))
         inside = at == (x, y)

@@ -99,6 +99,7 @@ def along_figure(f: Front) -> Figure:
 
 def tornado_figure(s: Sensitivity) -> Figure:
     """What each fact's range is worth in the goal: the widest bars, guesses hollow."""
+    # bars are drawn from below, so that the widest comes last
     facts = [p for p in s.parameters if p.fact is not None and p.fact.low > 0][: SHOWN + 4][::-1]
     figure, ax = plt.subplots(figsize=(8.6, 0.34 * len(facts) + 1.3))
     for row, p in enumerate(facts):

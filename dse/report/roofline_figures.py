@@ -28,6 +28,7 @@ def draw_roofs(
 ) -> list[np.ndarray]:  # fmt: skip
     """The bandwidth slope and the roof of every precision, named above or `below`; returns points along the lines."""
     rate, drawn = float(c.hbm_bandwidth_Bps), []
+    # highest first: its line has the slope, from which the others branch off
     peaks = sorted(((float(peak_FLOPps(c, p)), p) for p in precisions), reverse=True)
     look: dict[str, Any] = {"fontsize": 8, "color": color, "ha": "right", "va": "top" if below else "bottom"}
     for i, (peak, precision) in enumerate(peaks):
@@ -49,7 +50,7 @@ def draw_operators(ax: Axes, ops: tuple[Operator, ...], faces: list[str], order:
 
 def label_operators(ax: Axes, ops: tuple[Operator, ...], points: np.ndarray, lines: np.ndarray) -> None:
     """Names beside the longest operators: off all points, and off the roofs too where there is room."""
-    scale = ax.figure.dpi / 72
+    scale = ax.figure.dpi / 72  # pixels of a point: labels are shifted in points, 72 an inch
     points, lines = (ax.transData.transform(x) / scale for x in (points, lines))
     right = float(ax.bbox.x1) / scale - ROOF_LABEL
     named: dict[str, np.ndarray] = {}

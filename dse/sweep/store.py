@@ -81,6 +81,7 @@ class Store:
     def identity(self) -> str:
         """Digest of everything that decides the answers: question, users' files, code, presets and versions."""
         s = self.sweep
+        # shards of another size are other files: their size is part of it
         question = (s.of_studies, s.base, s.axes, s.rules, s.record, s.seed, s.shard_points, s.files)
         return digest(repr((SCHEMA_VERSION, question, sorted(software().items()))).encode())
 

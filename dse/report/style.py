@@ -92,7 +92,7 @@ def named_rows(ax: Axes, names: Sequence[str], **look: Any) -> None:
     ax.set_yticks(range(len(names)), names, **look)
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.grid(axis="x")
+    ax.grid(True, axis="x")  # said, since a bare second call would switch them off again
 
 
 MARGIN_INCH = 0.15

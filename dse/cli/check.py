@@ -43,13 +43,12 @@ class Validate:
             raise SpecError("--leave-one-out and --leave-generation-out are two scores; ask for one at a time")
         return "source" if self.leave_one_out else "generation" if self.leave_generation_out else ""
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Predict, write, show."""
         if self.columns:
             from ..report.columns import columns_json, columns_view
 
-            show(self.json, lambda: columns_json(self.kind), lambda _: columns_view(self.kind))
-            return 0
+            return show(self.json, lambda: columns_json(self.kind), lambda _: columns_view(self.kind))
         if self.given and self.data is None:
             raise SpecError("--given says what a file leaves out; name yours with --data")
         start_jax()
@@ -60,13 +59,8 @@ class Validate:
             found = validate(self.kind, self.data, self.all_rows, self._held_out, tell, self.given)
         with progress("drawing"):
             folder = write_validation(found, self.results)
-        show(
-            self.json,
-            lambda: validation_json(found),
-            lambda _: validation_view(found),
-            f"{folder}/ and {folder}.parquet",
-        )
-        return 0
+        written = f"{folder}/ and {folder}.parquet"
+        show(self.json, lambda: validation_json(found), lambda _: validation_view(found), written)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +71,7 @@ class Calibrate:
     """Folder that gets calibration/effects.json."""
     json: JSON = False
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Fit, write, show."""
         start_jax()
         from ..calibrate.families import fits_of
@@ -90,4 +84,3 @@ class Calibrate:
         fits = fits_of(effects)
         write_calibration(effects, fits, folder)
         show(self.json, lambda: calibration_json(fits), lambda _: calibration_view(fits), f"{folder}/")
-        return 0

@@ -10,8 +10,7 @@ import contextlib
 import io
 import os
 import sys
-import typing
-from typing import Annotated
+from typing import Annotated, Any, Union
 
 import tyro
 
@@ -30,35 +29,16 @@ from .serve import Serve, Serviced
 from .study import Cite, ForecastCommand, Optimize, ReadingsCommand, RiskCommand
 from .sweep import Query, Sweep
 
-Command = (
-    Annotated[Optimize, tyro.conf.subcommand("optimize")]
-    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[FrontCommand, tyro.conf.subcommand("front")]
-    | Annotated[SensitivityCommand, tyro.conf.subcommand("sensitivity")]
-    | Annotated[RiskCommand, tyro.conf.subcommand("risk")]
-    | Annotated[BacktestCommand, tyro.conf.subcommand("backtest")]
-    | Annotated[ForecastCommand, tyro.conf.subcommand("forecast")]
-    | Annotated[ReadingsCommand, tyro.conf.subcommand("readings")]
-    | Annotated[QuestionsCommand, tyro.conf.subcommand("questions")]
-    | Annotated[AblationCommand, tyro.conf.subcommand("ablation")]
-    | Annotated[Serve, tyro.conf.subcommand("serve")]
-    | Annotated[Compare, tyro.conf.subcommand("compare")]
-    | Annotated[Serviced, tyro.conf.subcommand("portfolio")]
-    | Annotated[Chips, tyro.conf.subcommand("chips")]
-    | Annotated[Models, tyro.conf.subcommand("models")]
-    | Annotated[Studies, tyro.conf.subcommand("studies")]
-    | Annotated[New, tyro.conf.subcommand("new")]
-    | Annotated[Schema, tyro.conf.subcommand("schema")]
-    | Annotated[Cite, tyro.conf.subcommand("cite")]
-    | Annotated[Validate, tyro.conf.subcommand("validate")]
-    | Annotated[Cost, tyro.conf.subcommand("cost")]
-    | Annotated[Fleet, tyro.conf.subcommand("fleet")]
-    | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
-    | Annotated[Sweep, tyro.conf.subcommand("sweep")]
-    | Annotated[Query, tyro.conf.subcommand("query")]
-    | Annotated[ReportCommand, tyro.conf.subcommand("report")]
-    | Annotated[Explore, tyro.conf.subcommand("explore")]
-)
+COMMANDS: dict[str, type] = {
+    "optimize": Optimize, "evaluate": Evaluate, "front": FrontCommand, "sensitivity": SensitivityCommand,
+    "risk": RiskCommand, "backtest": BacktestCommand, "forecast": ForecastCommand, "readings": ReadingsCommand,
+    "questions": QuestionsCommand, "ablation": AblationCommand, "serve": Serve, "compare": Compare,
+    "portfolio": Serviced, "chips": Chips, "models": Models, "studies": Studies, "new": New, "schema": Schema,
+    "cite": Cite, "validate": Validate, "cost": Cost, "fleet": Fleet, "calibrate": Calibrate, "sweep": Sweep,
+    "query": Query, "report": ReportCommand, "explore": Explore,
+}  # fmt: skip
+"""Commands in the order in which `dse --help` lists them."""
+Command: Any = Union[tuple(Annotated[c, tyro.conf.subcommand(n)] for n, c in COMMANDS.items())]  # noqa: UP007
 
 ABOUT = (
     "What should the next AI chip be? Exit codes: 0 an answer; 1 an infeasible study, explained; "
@@ -73,10 +53,12 @@ COMPLETION, SHELLS = "--tyro-print-completion", ("bash", "zsh", "fish")
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code; bad input is one line on stderr, never a traceback."""
-    command: Command | int = 0
+    command: Any = 0
     try:
         command = parse(sys.argv[1:] if argv is None else argv)
-        code = command if isinstance(command, int) else command.run()
+        code = (
+            command if isinstance(command, int) else command.run() or 0
+        )  # a command without a verdict returns nothing
         sys.stdout.flush()
         return code
     except DseError as error:
@@ -93,23 +75,22 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
 
-def parse(argv: list[str]) -> Command | int:
+def parse(argv: list[str]) -> Any:
     """The command in `argv`, or the exit code of a call for help; SpecError for an unknown or missing argument."""
     if argv == ["--version"]:
         print(f"dse {__version__}")
         return 0
     if argv[:1] == [COMPLETION] and (len(argv) != 2 or argv[1] not in SHELLS):
         raise SpecError(f"{COMPLETION}: give {', '.join(SHELLS)}")
-    known = [typing.get_args(c)[1].name for c in typing.get_args(Command)]
-    if argv and not argv[0].startswith("-") and argv[0] not in known:
-        raise UnknownNameError("command", argv[0], known)
+    if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        raise UnknownNameError("command", argv[0], COMMANDS)
     said = io.StringIO()
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(Command, prog="dse", description=ABOUT, args=argv, config=config)  # type: ignore[arg-type]
+            return tyro.cli(Command, prog="dse", description=ABOUT, args=argv, config=config)
     except SystemExit as end:
         if end.code in (0, None):
             return 0
-        named = [a for a in argv[:1] if a in known]
+        named = [a for a in argv[:1] if a in COMMANDS]
         raise SpecError(complaint(said.getvalue(), " ".join(["dse", *named, "--help"]))) from None

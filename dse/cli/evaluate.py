@@ -54,7 +54,7 @@ class Evaluate:
     """System preset; by default the largest made of the chip."""
     json: flags.JSON = False
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Evaluate and show."""
         start_jax()
         from ..economy.presets import own_terms
@@ -68,7 +68,7 @@ class Evaluate:
         system = chip_system(self.chip, self.chips, self.system)
         plan = None if self.plan == "auto" else parse_plan(self.plan)
         note = ""
-        if self.chips is None:
+        if self.chips is None:  # may grow until the model fits; a number that is named may not
             n, trains = system.n_chips, self.phase == "training"
             at = partial(chip_system, self.chip, within=self.system)
             # requests do not grow more because the model needs more room
@@ -78,7 +78,6 @@ class Evaluate:
         if note:
             print(note, file=sys.stderr)
         show(self.json, lambda: finding_json(finding), lambda width: evaluation_view(finding, width))
-        return 0
 
     def _workload(self, n_chips: int) -> Workload:
         from ..workload.presets import model as preset_model

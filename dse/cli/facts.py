@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from ..core.errors import SpecError
-from ..core.files import SAFE_NAME, json_text, read_toml, write_whole
+from ..core.files import SAFE_NAME, json_text, read_toml, write_text
 from ..core.shipped import COMMANDS, kind_of, shipped_folder
 from ..report.terminal import progress, screen, show, start_jax
 from .flags import FLAG, JSON
@@ -28,7 +28,7 @@ class Chips:
     """Chip preset; all of them when left out."""
     json: JSON = False
 
-    def run(self) -> int:
+    def run(self) -> None:
         """List and show."""
         start_jax()
         from ..economy.presets import own_terms
@@ -38,8 +38,7 @@ class Chips:
 
         name = self.name
         if name is None:
-            show(self.json, lambda: [chip_numbers(n) for n in chip_names()], lambda _: chips_table())
-            return 0
+            return show(self.json, lambda: [chip_numbers(n) for n in chip_names()], lambda _: chips_table())
         if is_own(name):
             own_terms(name)
             chip(name)  # facts alone would not show that it cannot be built
@@ -47,7 +46,6 @@ class Chips:
         estimates = {k: v for k, v in chip_numbers(name).items() if k.endswith("_estimate")}
         answer = {"name": name, "facts": facts, "vendor_totals": disagreement_lines(name), "estimates": estimates}
         show(self.json, lambda: answer, lambda _: chip_view(name))
-        return 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Models:
     """List the model types of a config.json that are read instead."""
     json: JSON = False
 
-    def run(self) -> int:
+    def run(self) -> None:
         """List and show."""
         from ..report.model_tables import model_view, models_table, reading_numbers
         from ..workload.families import TYPES
@@ -70,13 +68,12 @@ class Models:
             if self.name is not None:
                 raise SpecError("--types lists the types of all models; leave the name out")
             screen().print(json_text(list(TYPES)) if self.json else ", ".join(TYPES), markup=False, highlight=False)
-            return 0
-        readings = [model_reading(n) for n in ([self.name] if self.name else model_names())]
-        if self.name:
-            show(self.json, lambda: reading_numbers(readings[0]), lambda _: model_view(readings[0]))
+        elif self.name:
+            reading = model_reading(self.name)
+            show(self.json, lambda: reading_numbers(reading), lambda _: model_view(reading))
         else:
+            readings = [model_reading(n) for n in model_names()]
             show(self.json, lambda: [reading_numbers(r) for r in readings], lambda _: models_table(readings))
-        return 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +87,7 @@ class ReportCommand:
     json: FLAG = False
     """Print JSON: the file and its size."""
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Collect, write, say where."""
         start_jax()
         from ..report.page import write_page
@@ -102,7 +99,6 @@ class ReportCommand:
             print(json_text({"page": str(path), "size_B": path.stat().st_size}))
         else:
             screen().print(f"Written to {path}", markup=False)
-        return 0
 
 
 KIND = Annotated[tyro.conf.Positional[Literal["study", "sweep", "chip", "portfolio"]], tyro.conf.arg()]
@@ -120,7 +116,7 @@ class New:
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
     """Its name: NAME.toml is written here, never over a file that exists."""
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Write, and say which command takes it."""
         path = Path(self.name if self.name.endswith(".toml") else f"{self.name}.toml")
         if not SAFE_NAME.fullmatch(path.stem) or "." in path.stem:
@@ -129,9 +125,8 @@ class New:
             raise SpecError(f"{path}: exists already; choose another name")
         text = (TEMPLATES / f"{self.kind}.toml").read_text(encoding="utf-8")
         named = re.sub(r"\bNAME\b", path.stem, text)
-        write_whole(path, lambda place: place.write_text(named, encoding="utf-8"))
+        write_text(path, named)
         screen().print(f"Written to {path}; next: {COMMANDS[self.kind]} {path}{AFTER.get(self.kind, '')}", markup=False)
-        return 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,10 +136,9 @@ class Schema:
     kind: KIND
     """Kind of file."""
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Print what the readers of the package take."""
         print(json.dumps(schema_of(self.kind), indent=2, allow_nan=False))  # a form of its own, no answer of ours
-        return 0
 
 
 def schema_of(kind: str) -> dict[str, Any]:
@@ -156,11 +150,8 @@ def schema_of(kind: str) -> dict[str, Any]:
     from ..sweep.spec import sweep_schema
 
     makers: dict[str, Callable[[], dict[str, Any]]] = {
-        "study": study_schema,
-        "sweep": sweep_schema,
-        "chip": chip_schema,
-        "portfolio": portfolio_schema,
-    }
+        "study": study_schema, "sweep": sweep_schema, "chip": chip_schema, "portfolio": portfolio_schema,
+    }  # fmt: skip
     return makers[kind]()
 
 
@@ -171,17 +162,15 @@ class Studies:
     json: FLAG = False
     """Print JSON."""
 
-    def run(self) -> int:
+    def run(self) -> None:
         """List."""
         rows = shipped_rows()
         if self.json:
-            print(json_text(rows))
-            return 0
+            return print(json_text(rows))
         out = screen()
         for row in rows:
             said = textwrap.fill(row["question"], out.width, initial_indent=INDENT, subsequent_indent=INDENT)
             out.print(f"{row['command']}\n{said}", markup=False, highlight=False, soft_wrap=True)
-        return 0
 
 
 INDENT = "    "
@@ -194,9 +183,8 @@ def first_sentence(text: str) -> str:
     >>> first_sentence("# What chip is\n# cheapest? No more.\n[study]")
     'What chip is cheapest?'
     """
-    comment = " ".join(
-        line.lstrip("# ") for line in itertools.takewhile(lambda x: x.startswith("#"), text.splitlines())
-    )
+    head = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    comment = " ".join(line.lstrip("# ") for line in head)
     return re.split(r"(?<=[.?!])\s", comment, maxsplit=1)[0]
 
 

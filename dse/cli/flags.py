@@ -93,7 +93,7 @@ def promise_of(tpot: str | None, ttft: str | None, quantile_pct: float) -> Promi
     """Limits, each a time with its unit or none, and the share of requests they hold for."""
     from ..serving.curve import Promise
 
-    if not 50 <= quantile_pct < 100:
+    if not 50 <= quantile_pct < 100:  # the tail of a queue has no end: nothing holds for all
         raise SpecError(f"--percentile {quantile_pct:g}: give 50 or more and less than 100")
     given = {"tpot": tpot, "ttft": ttft}
     limits = {f: None if x is None else positive(x, "s", f"--{f}", bare=False) for f, x in given.items()}
@@ -106,7 +106,7 @@ def rents_of(text: str | None, names: list[str]) -> dict[str, float]:
         return {}
     if "=" not in text:
         return dict.fromkeys(names, positive(text, "USD", "--rent"))
-    pairs = [part.rpartition("=") for part in text.split(",")]
+    pairs = [part.rpartition("=") for part in text.split(",")]  # from the right: a path may hold the sign too
     priced = [name for name, _, _ in pairs]
     for name in priced:
         if name not in names:

@@ -14,6 +14,8 @@ from . import flags
 from .flags import check_above_zero, counted, length_of, promise_of, rents_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..serving.comparison import Asked
     from ..workload.transformer import Training
 
@@ -55,11 +57,10 @@ class Cost:
     """Print JSON, USD and kg."""
     figures: flags.FIGURES = True
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Price and show."""
         start_jax()
         from ..economy.bill import chip_cost
-        from ..hardware.own_chip import short_name
         from ..report.fleet_tables import cost_json, cost_view
 
         if self.against is not None:
@@ -73,14 +74,19 @@ class Cost:
             from ..economy.curves import break_even
             from ..report.fleet_figures import write_cost_figures
 
-            folder = results_folder(results_folder(self.results, "cost"), short_name(self.chip))
+            folder = self._folder
             with progress("drawing"):
                 write_cost_figures(found, break_even(found), folder)
             if not self.json:
                 screen().print(f"Written to {folder}/", markup=False)
-        return 0
 
-    def _compare(self, other: str) -> int:
+    @property
+    def _folder(self) -> Path:
+        from ..hardware.own_chip import short_name
+
+        return results_folder(results_folder(self.results, "cost"), short_name(self.chip))
+
+    def _compare(self, other: str) -> None:
         from ..hardware.own_chip import short_name
         from ..report.fleet_tables import against_json, against_view
         from ..serving.comparison import common_precision, compare
@@ -91,13 +97,9 @@ class Cost:
             asked = self._asked(precision)
             answers = compare(self.chip, other, precision, asked, given).answers
         found = against_json(self.chip, other, precision, answers, asked)
-        path = (
-            results_folder(results_folder(self.results, "cost"), short_name(self.chip))
-            / f"against-{short_name(other)}-{precision}.json"
-        )
+        path = self._folder / f"against-{short_name(other)}-{precision}.json"
         write_json(path, found)
         show(self.json, lambda: found, lambda _: against_view(self.chip, other, precision, answers, asked), f"{path}")
-        return 0
 
     def _asked(self, precision: str) -> Asked:
         from ..serving.comparison import MODEL, Asked
@@ -145,7 +147,7 @@ class Fleet:
     json: flags.JSON = False
     figures: flags.FIGURE = True
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Run and show."""
         start_jax()
         from ..economy.fleet_run import fleet_run, simulated
@@ -166,11 +168,11 @@ class Fleet:
             screen().print(text, markup=False)
         if self.figures:
             from ..economy.curves import goodputs
-            from ..report.fleet_figures import write_goodput_figure
+            from ..report.fleet_figures import goodput_figure
+            from ..report.style import draw
 
             with progress("drawing"):
-                write_goodput_figure(goodputs(), results_folder(self.results, "fleet"))
-        return 0
+                draw(results_folder(self.results, "fleet"), goodput=lambda: goodput_figure(goodputs()))
 
     def _check(self) -> None:
         counted("chips", self.chips)

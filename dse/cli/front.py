@@ -47,7 +47,7 @@ class FrontCommand:
     """Print the front as JSON, canonical units."""
     figures: FIGURES = True
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Solve, keep every batch, write, show."""
         start_jax()
         from ..core.counts import check_count
@@ -72,7 +72,6 @@ class FrontCommand:
         show(self.json, lambda: front_json(found), lambda _: front_view(found), f"{folder}/")
         if self.figures:
             draw(found, marked, folder)
-        return 0
 
     def _solved(self, study: Study, names: tuple[str, ...], folder: Path, deadline: Deadline) -> Front:
         """The front, with what an earlier run left in `folder` where asked; every batch is kept there."""
@@ -118,7 +117,7 @@ class SensitivityCommand:
     json: JSON = False
     figures: FIGURE = True
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Solve, differentiate, show."""
         start_jax()
         from ..explore.remedy import check_target, remedy
@@ -144,4 +143,3 @@ class SensitivityCommand:
             from ..report.style import draw as draw_figures
 
             draw_figures(folder, sensitivity=lambda: tornado_figure(found))
-        return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json as json_reader
+import json as json_reader  # `json` is a flag here
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,7 +36,7 @@ class QuestionsCommand:
     """Also write all answers in the results folder as a page of text."""
     json: JSON = False
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Solve every side of every question, write, show."""
         start_jax()
         from ..explore.questions import question, question_names
@@ -53,9 +53,9 @@ class QuestionsCommand:
         if self.json:
             print(json_text(answers))
         if self.page:
+            # those that were answered by earlier runs too
             kept = [json_reader.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.json"))]
             Path(self.page).write_text(questions_page(kept), encoding="utf-8")
-        return 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ class BacktestCommand:
     json: JSON = False
     figures: FIGURE = True
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Solve, compare, write, show."""
         start_jax()
         from ..explore.against_built import Backtest
@@ -84,12 +84,11 @@ class BacktestCommand:
         from ..explore.tally import Backtests
         from ..optimize.deadline import Deadline
         from ..optimize.solve import LIMIT_S, solve
-        from ..report.backtest import backtests_json, backtests_view, write_backtest_figure
+        from ..report.backtest import backtests_json, backtests_view, steps_figure
         from ..report.results import study_manifest
 
         studies, steps = self._studies(), []
-        name = f"backtest_holding_{'_'.join(self._held)}" if self.hold else "backtest"
-        folder = results_folder(self.results, name)
+        folder = results_folder(self.results, f"backtest_holding_{'_'.join(self._held)}" if self.hold else "backtest")
         for path, study in studies:
             with progress() as tell:
                 deadline = Deadline(max(self.seconds, LIMIT_S))
@@ -104,8 +103,9 @@ class BacktestCommand:
         show(self.json, lambda: backtests_json(found), lambda _: backtests_view(found), f"{folder}/")
         if self.figures:
             with progress("drawing"):
-                write_backtest_figure(found, folder)
-        return 0
+                from ..report.style import draw
+
+                draw(folder, backtest_ratios=lambda: steps_figure(found.steps))
 
     def _studies(self) -> list[tuple[Path, Study]]:
         """The studies asked for, with their files; SpecError for none, or for one that is no back-test."""
@@ -145,7 +145,7 @@ class AblationCommand:
     """Folder that gets ablation/."""
     json: JSON = False
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Solve every variant, write, show."""
         start_jax()
         from ..explore.ablation import ablation
@@ -167,4 +167,3 @@ class AblationCommand:
         place, undone = results_folder(self.results, "ablation"), deadline.undone
         write_json(place / "ablation.json", ablation_json(found, undone))
         show(self.json, lambda: ablation_json(found, undone), lambda _: ablation_view(found), f"{place}/", undone)
-        return 0

@@ -61,8 +61,9 @@ class Serve:
     json: flags.JSON = False
     figures: flags.FIGURE = True
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Price, write, show."""
+        # before JAX is loaded: who mistypes a flag is told at once
         promise = promise_of(self.tpot, self.ttft, self.percentile)
         names = chips_of(self.chips_)
         given = rents_of(self.rent, names)
@@ -81,15 +82,15 @@ class Serve:
         show(self.json, lambda: found, lambda _: serving_view(curves))
         if self.figures:
             with progress("drawing"):
-                from ..report.serving_figures import write_figures
+                from ..report.serving_figures import serving_figure
+                from ..report.style import draw
 
                 folder = results_folder(self.results, "serve")
                 name = f"{asked.model.name}_{'_'.join(map(short_name, names))}"
-                write_figures(curves, folder, name)
+                draw(folder, **{name: lambda: serving_figure(curves)})
                 write_json(folder / f"{name}.json", found)
             if not self.json:
                 screen().print(f"Written to {folder}/{name}.*", markup=False)
-        return 0
 
     def _policy(self) -> Policy:
         from ..lowering.engines import SCHEDULERS, Policy
@@ -129,7 +130,7 @@ class Serviced:
     rent: flags.RENT = None
     json: flags.JSON = False
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Size and show."""
         start_jax()
         from ..economy.owning import hours
@@ -146,7 +147,6 @@ class Serviced:
             paid = zip(names, hours(names, self.basis, given), strict=True)
             fleets = [serve_portfolio(portfolio, chip_system(n, self.chips), h, tell) for n, h in paid]
         show(self.json, lambda: [fleet_numbers(f) for f in fleets], lambda _: portfolio_view(fleets))
-        return 0
 
 
 def _mix(text: str) -> tuple:

@@ -64,7 +64,7 @@ class Optimize:
                 from ..report.figures import write_figures
 
                 write_figures(solution, folder)
-        if solution.stopped:
+        if solution.stopped:  # Ctrl-C: what was found until then is written and shown all the same
             print(f"dse: {solution.stopped_text}", file=sys.stderr)
             return INTERRUPTED
         return 1 if solution.chip is None else 0
@@ -88,14 +88,13 @@ class Cite:
     study: STUDY
     """The study."""
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Print the entries."""
         from ..core.bibliography import bibtex
         from ..study.basis import source_keys, study_basis
         from ..study.study import load_study
 
         print(bibtex(source_keys(study_basis(load_study(self.study), None))))
-        return 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +129,7 @@ class RiskCommand:
 
         deadline, study = Deadline(self.seconds), load_study(self.study)
         if self.robust is not None:
-            share_frac(self.robust)
+            share_frac(self.robust)  # for its error alone, before minutes of draws
         folder = results_folder(self.results, study.name)
         text = shipped(self.study).read_text(encoding="utf-8")
         with progress() as tell:
@@ -162,9 +161,9 @@ class ReadingsCommand:
     json: JSON = False
     figures: FIGURE = True
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Solve every point, write, show."""
-        tdps_W = watts(self.tdp)
+        tdps_W = watts(self.tdp)  # before JAX is loaded, so that a typo is told at once
         start_jax()
         from ..explore.readings import readings
         from ..optimize.deadline import Deadline
@@ -178,7 +177,6 @@ class ReadingsCommand:
         write_readings(folder, points, study.baseline.chip.name, self.figures, deadline.undone)
         answer = readings_json(points, deadline.undone)
         show(self.json, lambda: answer, lambda _: readings_view(points), f"{folder}/", deadline.undone)
-        return 0
 
 
 def watts(text: str) -> list[float]:
@@ -211,7 +209,7 @@ class ForecastCommand:
     """Folder of all versions of the forecast: a dated one is added, or the last is scored (or the one given)."""
     json: JSON = False
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Draw, re-optimise, write, show; or score."""
         if self.what[:1] == (SCORE,) and len(self.what) == 2:
             return self._score(Path(self.what[1]))
@@ -229,9 +227,8 @@ class ForecastCommand:
         folder = next_version(Path(self.results))
         write_forecast(folder, text, study_text, found)
         show(self.json, lambda: forecast_json(found), lambda _: forecast_view(found), f"{folder}/")
-        return 0
 
-    def _score(self, facts: Path) -> int:
+    def _score(self, facts: Path) -> None:
         from ..explore.score import read_draws, read_facts, score
         from ..report.forecast import DRAWS, last_version, score_json, score_view
 
@@ -240,4 +237,3 @@ class ForecastCommand:
         if not scored:
             raise SpecError(f"{facts}: holds no facts")
         show(self.json, lambda: score_json(scored), lambda _: score_view(scored))
-        return 0

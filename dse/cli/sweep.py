@@ -48,7 +48,7 @@ class Sweep:
     json: FLAG = False
     """Print JSON."""
 
-    def run(self) -> int:
+    def run(self) -> int | None:
         """Check, compute, show."""
         if self.status is not None:
             return self._status(self.status)
@@ -58,6 +58,7 @@ class Sweep:
         for flag in (f for f, given in (("--resume", self.resume), ("--shard", self.shard)) if given and self.fresh):
             raise SpecError(f"--fresh removes what {flag} keeps; give one of them")
         start_jax()
+        # first, since a cluster starts while the specification is read
         with contextlib.nullcontext() if self.dry_run else self._engine() as engine:
             from ..sweep.spec import load_sweep
 
@@ -65,7 +66,7 @@ class Sweep:
                 sweep = load_sweep(self.spec)
             return self._try(sweep) if engine is None else self._compute(sweep, engine)
 
-    def _status(self, folder: str) -> int:
+    def _status(self, folder: str) -> None:
         from pathlib import Path
 
         from ..report.sweeps import status_view
@@ -73,9 +74,8 @@ class Sweep:
 
         found = status(Path(folder))
         show(self.json, lambda: found, lambda _: status_view(found))
-        return 0
 
-    def _try(self, sweep: Specification) -> int:
+    def _try(self, sweep: Specification) -> None:
         from ..report.sweeps import estimate_view
         from ..sweep.engine import estimate
 
@@ -83,7 +83,6 @@ class Sweep:
             tell("trying a few points")
             found = estimate(sweep)
         show(self.json, lambda: dataclasses.asdict(found), lambda _: estimate_view(sweep.name, found))
-        return 0
 
     def _compute(self, sweep: Specification, engine: Engine) -> int:
         from ..report.sweep_summary import summary
@@ -142,11 +141,10 @@ class Query:
     json: FLAG = False
     """Print JSON, one object per row."""
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Ask and show."""
         from ..report.sweeps import answer_rows, answer_view
         from ..sweep.results import query
 
         answer = query(self.sql, self.results, verify=self.verify)
         show(self.json, lambda: answer_rows(answer), lambda _: answer_view(answer, self.results))
-        return 0

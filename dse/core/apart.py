@@ -1,4 +1,4 @@
-"""Work in a daemon thread, which is abandoned if it cannot be interrupted and ends with the program."""
+"""Long work: in a daemon thread, which is abandoned if it cannot be interrupted; and how much of it is done."""
 
 from __future__ import annotations
 
@@ -29,3 +29,16 @@ def apart(ask: Callable[[], Answer]) -> Future[Answer]:
 def is_left_behind() -> bool:
     """Whether such a thread still works."""
     return any(t.name == NAME for t in threading.enumerate())
+
+
+class Done(str):
+    """A line of progress such as "7 of 9 draws" that keeps its numbers, from which the time left is told."""
+
+    n: int
+    total: int
+
+    def __new__(cls, n: int, total: int, what: str) -> Done:
+        """`n` of `total` are done; `what` goes on with the line: what is counted, and anything beside it."""
+        made = super().__new__(cls, f"{n} of {total} {what}")
+        made.n, made.total = n, total
+        return made

@@ -36,6 +36,11 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         raise SpecError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all; raises as `write_whole`."""
+    write_whole(path, lambda place: place.write_text(text, encoding="utf-8"))
+
+
 def _write_beside(path: Path, write: Callable[[Path], object]) -> None:
     """Fill a file of a random name beside `path`, then give it that name."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
@@ -84,10 +89,7 @@ def results_folder(root: str | Path, name: str, what: str = "study.name") -> Pat
 
 def is_there(path: Path) -> bool:
     """Whether a file or folder is there; a name that none can have (too long, a zero in it) is not."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
+    return os.path.exists(path)  # `Path.exists` raises for such names
 
 
 MOST_FILE_B = 2**26
@@ -191,4 +193,4 @@ def _dumped(value: Any) -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` to `path`, whole or not at all; SpecError where that is not possible."""
-    write_whole(path, lambda place: place.write_text(_dumped(plain(value)) + "\n", encoding="utf-8"))
+    write_text(path, _dumped(plain(value)) + "\n")

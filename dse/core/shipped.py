@@ -5,6 +5,7 @@ Files in the working directory take precedence over shipped ones (`sweeps`, or `
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,9 @@ from typing import Any
 from .errors import SpecError, UnknownNameError
 
 COMMANDS = {
-    "study": "dse optimize",
-    "sweep": "dse sweep",
-    "portfolio": "dse portfolio",
-    "forecast": "dse forecast",
+    "study": "dse optimize", "sweep": "dse sweep", "portfolio": "dse portfolio", "forecast": "dse forecast",
     "chip": "dse evaluate",
-}
+}  # fmt: skip
 """Kinds of file, and the command that takes each first."""
 SWEEPS = "sweeps"
 """Folder of the shipped files, in a checkout and as it is written in front of a name."""
@@ -40,25 +38,17 @@ def shipped(name: str | Path) -> Path:
     stem = path.name.removesuffix(".toml")
     # a file here before one that came along: who copied a study to change it means the copy
     for found in (path, path.with_name(f"{stem}.toml"), Path(SWEEPS) / f"{stem}.toml"):
-        if _is_file(found):
+        if os.path.isfile(found):
             return found
     if path.parent in (Path(), Path(SWEEPS)):
         for inside in (shipped_folder() / f"{stem}.toml", shipped_folder() / QUESTIONS / f"{stem}.toml"):
-            if _is_file(inside):
+            if os.path.isfile(inside):
                 return inside
     if path.suffix or path.parent != Path() or _exists(path):
         return path  # reading it says what is wrong
     raise UnknownNameError(
         "file", str(name), [p.stem for kind in ("*", f"{QUESTIONS}/*") for p in shipped_folder().glob(f"{kind}.toml")]
     )
-
-
-def _is_file(path: Path) -> bool:
-    """Whether a file is there; names that no file can have are none."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def _exists(path: Path) -> bool:

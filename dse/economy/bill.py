@@ -85,7 +85,7 @@ def product(name: str) -> Product:
     facts = pick(_things(), "bill of materials", name)
     groups = tuple(
         Harvest(number(facts, n), number(facts, f"n_spare_{block}"), number(facts, f"{block}_share_frac"))  # type: ignore[arg-type]
-        for block, n in GROUPS
+        for block, n in GROUPS  # a product without facts of spares sells none
         if n in facts
     )
     kinds = [k for k in ("a", "b") if f"node_{k}" in facts]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from ..core.provenance import Receipts, Sourced
 from ..technology.presets import receipts
@@ -84,14 +85,14 @@ def turn(d: Deal, knob: Knob, value: float) -> Deal:
     e, name = d.economy, knob.fact.name
     if knob.kind == "owner":
         own = dataclasses.replace(e.ownership, **{name: value})
-        return dataclasses.replace(d, economy=dataclasses.replace(e, ownership=own, recovery=recovery(own)))
+        return _around(d, ownership=own, recovery=recovery(own))
     if knob.kind in ("host", "reliability"):
         part = getattr(e, knob.kind)
         same = isinstance(part, Reliability) or part.name == knob.thing
         new = dataclasses.replace(part, **{name: value}) if same else part
         # worked out from the record once, so that a changed record needs it anew
         spares = sparing(new.spare_frac) if isinstance(new, Reliability) else e.sparing
-        return dataclasses.replace(d, economy=dataclasses.replace(e, sparing=spares, **{knob.kind: new}))
+        return _around(d, sparing=spares, **{knob.kind: new})
     if knob.kind == "system":
         return _turned_system(d, knob, value) if knob.thing == d.system_name else d
     if knob.kind in TECHNOLOGY:
@@ -102,18 +103,20 @@ def turn(d: Deal, knob: Knob, value: float) -> Deal:
         return d
     if name == "price_USD":
         return dataclasses.replace(d, price_USD=value)
-    return dataclasses.replace(d, economy=dataclasses.replace(e, margin=value))
+    return _around(d, margin=value)
+
+
+def _around(d: Deal, **changed: Any) -> Deal:
+    return dataclasses.replace(d, economy=dataclasses.replace(d.economy, **changed))
 
 
 def _turned_system(d: Deal, knob: Knob, value: float) -> Deal:
     """`d` with one fact of its system at `value`; cables and switches are parts of one price."""
     e, name = d.economy, knob.fact.name
     if name == SWITCH_W:
-        rack = dataclasses.replace(e.rack, switch_W_per_Bps=value)  # type: ignore[arg-type]
-        return dataclasses.replace(d, economy=dataclasses.replace(e, rack=rack))
+        return _around(d, rack=dataclasses.replace(e.rack, switch_W_per_Bps=value))  # type: ignore[arg-type]
     more = float(e.host.scaleup_USD_per_Bps) + value - float(knob.fact.value) if name in JOINS else value
-    new = dataclasses.replace(e.host, **{REPLACES[name]: more})
-    return dataclasses.replace(d, economy=dataclasses.replace(e, host=new))
+    return _around(d, host=dataclasses.replace(e.host, **{REPLACES[name]: more}))
 
 
 def turned(answer: Callable[[Deal, Deal], float], first: Deal, second: Deal) -> list[Turned]:

@@ -29,7 +29,6 @@ FILES = {
     "chip in a fleet": "chips.toml", "rental": "rents.toml", "observed fleet": "observed.toml",
 }  # fmt: skip
 OWNER = "hyperscaler"
-"""Default owner."""
 JOB = "training"
 """Failure rates in use."""
 COMMON = "common"
@@ -125,11 +124,6 @@ def _said(path: str) -> Receipts:
     return found
 
 
-def default_host(chip_name: str) -> str:
-    """Host of a chip."""
-    return text(chip_facts(chip_name), "host")
-
-
 def price_and_margin(chip_name: str) -> tuple[float | None, float | None]:
     """A bought chip's price [USD] or an in-house maker's margin; one is None. ReceiptError without either."""
     facts = chip_facts(chip_name)
@@ -187,7 +181,7 @@ def server_name(system: System, asked: str | None = None) -> str:
         raise SpecError(
             f"{system.name}: host = '{text(own, 'host')}', but the chip stands in '{said}'; keep one of both"
         )
-    return said or text_or(system_facts(system.name), "host", "") or default_host(chip_name)
+    return said or text_or(system_facts(system.name), "host", "") or text(chip_facts(chip_name), "host")
 
 
 def standing_facts(system_name: str, host_name: str) -> Receipts:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ..core.apart import Done
 from ..core.errors import SpecError
 from ..optimize.pricing import SAME, Plans
 from ..optimize.search import swapped
@@ -100,7 +101,7 @@ def sweep(rays: Rays, anchors: np.ndarray, n: int, progress: Callable[[str], Non
         if not rows:
             return
         _solve(rays, rows)
-        progress(f"{len(_best_by_cap(rays))} of {n} points, {len(rays.solved)} problems")
+        progress(Done(len(_best_by_cap(rays)), n, f"points, {len(rays.solved)} problems"))
 
 
 def _capped(choice: int, log_cap: float) -> Row:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import equinox as eqx
 import numpy as np
 
+from ..core.apart import Done
 from ..core.text import percent
 from ..optimize.deadline import Deadline
 from ..optimize.search import Candidate, search_of
@@ -45,7 +46,7 @@ def proved(found: Front, tell: Callable[[str], None] = lambda _: None, gap_frac:
         points[i], room[i] = _beaten(rays, tables, p, proof, least), max(proof.end.gap, 0.0)
         if not proof.finished and UNPROVED not in rays.deadline.undone:
             rays.deadline.undone.append(UNPROVED)
-        tell(f"{i + 1} of {n} points: a proof to {percent(room[i])}")
+        tell(Done(i + 1, n, f"points: a proof to {percent(room[i])}"))
     whole = front_of(rays, points, n, whole=True)
     of_point = {id(p): gap for p, gap in zip(points, room.tolist(), strict=True)}
     kept = np.asarray([of_point[id(p)] for p in whole.points])

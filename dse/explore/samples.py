@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.apart import Done
 from ..core.program import compiled
 from ..core.provenance import Sourced
 from ..core.types import FloatLike, row_of, stack_records, unnamed
@@ -240,7 +241,7 @@ def solve_in_turn(
             return _joined(found), ready
         data, lower, upper = jax.tree.map(lambda x, a=first: x[a : a + CHUNK], problems[1:])
         found.append(solve_batch(model, data, lower, upper, (lower + upper) / 2, settings=SETTINGS, size=CHUNK))
-        tell(f"{ready} of {n} draws")
+        tell(Done(ready, n, "draws"))
     return _joined(found), n
 
 

@@ -25,14 +25,13 @@ UNARY = {
     "copy": "{0}", "copy_p": "{0}", "stop_gradient": "{0}", "not": "({0}?0:1)",
     "is_finite": "(Number.isFinite({0})?1:0)",
 }  # fmt: skip
-"""Operations on one number, as expressions."""
 BINARY = {
     "add": "{0}+{1}", "add_any": "{0}+{1}", "sub": "{0}-{1}", "mul": "{0}*{1}", "div": "{0}/{1}",
     "pow": "Math.pow({0},{1})", "max": "Math.max({0},{1})", "min": "Math.min({0},{1})", "gt": "({0}>{1}?1:0)",
     "lt": "({0}<{1}?1:0)", "ge": "({0}>={1}?1:0)", "le": "({0}<={1}?1:0)", "eq": "({0}==={1}?1:0)",
     "ne": "({0}!=={1}?1:0)", "and": "({0}&&{1}?1:0)", "or": "({0}||{1}?1:0)",
 }  # fmt: skip
-"""Operations on two."""
+"""Operations on one number and on two, as expressions."""
 CONVERTED = {"b": "({0}!==0?1:0)", "i": "Math.trunc({0})", "u": "Math.trunc({0})"}
 """Conversions that change a value, by the kind of number they make; every number here is a float."""
 REDUCE = {

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from ..core.errors import DseError, SpecError
-from ..core.files import plain, write_whole
+from ..core.files import plain, write_text
 from ..optimize.search import run_search, search_of
 from ..optimize.space import data_of, own_plans
 from ..study.convex import Data
@@ -93,7 +93,7 @@ def write_page(answers: Answers, path: Path, tell: Callable[[str], None] = lambd
     tell("reading receipts, chips and figures")
     html = page_html(made, held(answers, made))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda place: place.write_text(html, encoding="utf-8"))
+    write_text(path, html)
     return path
 
 

@@ -30,6 +30,7 @@ TECHNOLOGY = {"node": "node", "memory": "hbm", "link": "link"}
 def topic_of(b: Basis) -> str:
     """What a fact mostly decides: one of `TOPICS`."""
     unit, name = unit_of(b.fact.name), b.fact.name
+    # defects of an area decide the yield, which is money
     if "USD" in name or any(w in name for w in OF_MONEY) or unit == "per_mm2":
         return "money"
     if b.thing in SHARED or b.thing.startswith(("calibration", "storage")):

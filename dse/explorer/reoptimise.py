@@ -44,6 +44,11 @@ Tell = Callable[[dict[str, Any]], None]
 """Hears plain data: `progress` in words, then `found` optima, the last of them `done`."""
 
 
+def lines_of(tell: Tell) -> Callable[[str], None]:
+    """What hears lines of progress, as solvers tell them, for `tell`."""
+    return lambda line: tell({"progress": line})
+
+
 @dataclasses.dataclass
 class Reoptimiser:
     """Remembers the plans that won on every choice, from which the next search starts."""
@@ -58,7 +63,7 @@ class Reoptimiser:
         """The optimum with broken counts and its prices, then the best whole design near the best choices' optima."""
         began = time.monotonic()
         space, deadline = at_limits(self.subject.space, limits), Deadline(LIMIT_S)
-        search = search_of(space, lambda line: tell({"progress": line}), deadline=deadline)
+        search = search_of(space, lines_of(tell), deadline=deadline)
         found = self._candidates(search)
         self.plans = [c.plan_index for c in sorted(found, key=lambda c: c.choice_index)]
         best = min(found, key=lambda c: c.log_goal)
@@ -78,7 +83,7 @@ class Reoptimiser:
         """As `dse optimize`: over all choices, plans and whole counts, with a gap that holds for all of them."""
         began = time.monotonic()
         space = at_limits(self.subject.space, limits)
-        solution = solve(space.study, lambda line: tell({"progress": line}), space, gap_frac=GAP_FRAC, limit_s=LIMIT_S)
+        solution = solve(space.study, lines_of(tell), space, gap_frac=GAP_FRAC, limit_s=LIMIT_S)
         if solution.chip is None or solution.choice is None:
             tell({"done": True, "infeasible": [_way_out(r) for r in solution.relaxations]})
             return

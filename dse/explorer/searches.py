@@ -33,7 +33,7 @@ from ..study.metrics import HEAT
 from ..workload.presets import model, model_names
 from ..workload.requests import Length, Requests
 from .receipts import receipts_of_measurements, receipts_of_served, receipts_of_unknowns, topic_of_metric
-from .reoptimise import Tell
+from .reoptimise import Tell, lines_of
 from .subject import Plans, Subject, known_plans
 
 MOST_FRONT, MOST_CHIPS, MOST_TOKENS, MOST_SAMPLES = 200, 8, 2**20, 4000
@@ -50,7 +50,7 @@ def compute_front(subject: Subject, asked: dict[str, Any], tell: Tell) -> None:
     n = whole(asked, "n", 40, MOST_FRONT)
     metrics = checked_metrics(subject.study, names)
     rays = Rays(subject.study, metrics, deadline=Deadline(LIMIT_S))
-    found = front(subject.study, metrics, n, rays=rays, progress=lambda line: tell({"progress": line}))
+    found = front(subject.study, metrics, n, rays=rays, progress=lines_of(tell))
     tell({"done": True, "front": front_numbers(subject, front_json(found))})
 
 
@@ -58,7 +58,7 @@ def compute_risk(subject: Subject, plans: Plans | None, asked: dict[str, Any], t
     """The study re-optimised under `n` draws within its own limits; each choice under `plans`, or all searched."""
     n, known = whole(asked, "n", DRAWS, MOST_SAMPLES), Known(subject.space, plans) if plans else None
     found = risk(
-        subject.study, n, target=_target(asked), known=known, progress=lambda line: tell({"progress": line}),
+        subject.study, n, target=_target(asked), known=known, progress=lines_of(tell),
         deadline=Deadline(LIMIT_S),
     )  # fmt: skip
     tell({"done": True, "risk": risk_numbers(subject, risk_json(found, None))})
@@ -86,7 +86,7 @@ def compute_serving(asked: dict[str, Any], own: tuple[str, ...], tell: Tell) -> 
     length = Length(whole(asked, "in", 2000, MOST_TOKENS), whole(asked, "out", 300, MOST_TOKENS))
     requests = Requests(served, (length,), served.weight_format, "bf16")
     systems = [chip_system(name) for name in chips]
-    found = offers(systems, requests, Promise(), Policy(), hours(chips), lambda line: tell({"progress": line}))
+    found = offers(systems, requests, Promise(), Policy(), hours(chips), lines_of(tell))
     tell({"done": True, "serving": serving_lines(serving_json(found), own)})
 
 

@@ -91,7 +91,6 @@ def listening(port: int) -> Iterator[socket.socket]:
 
 
 TOKEN_B = 24
-"""Random bytes of a token."""
 NAMES = ("127.0.0.1", "localhost")
 """What this machine calls itself."""
 HEADERS = {

@@ -24,9 +24,9 @@ from ..optimize.pricing import Plans as Plans
 from ..optimize.pricing import classes_of
 from ..optimize.space import Space, coefficients, data_of, demands_on, element, own_plans, stack, with_plans
 from ..physics.evaluate import chip_technology
+from ..report.results import design_toml
 from ..study.convex import ConvexCore, Data
 from ..study.design import FREE, RELATIVE, as_built, choice_technology, template, with_free
-from ..study.design_file import design_toml
 from ..study.metrics import DELIVERED, POWER, Limit
 from ..study.study import Study, mean_power_cap_W, operator_cap_W, recorded
 from ..workload.requests import Requests

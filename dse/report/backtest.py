@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -17,11 +16,11 @@ from ..core.files import picked
 from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.against_built import CLOSE, HIT, NEAR, SHARE_FRAC, Backtest, n_right
 from ..explore.backtest import OWN
-from ..explore.tally import Backtests, Tally
+from ..explore.tally import Backtests, KindOfNumber, Tally
 from ..hardware.own_chip import short_name
-from .layout import Table, drawn, table_of
-from .screen import product
-from .style import BAND, CONTEXT, DESIGN, VERDICTS, draw, plt
+from .chip_tables import product
+from .layout import Table, table_of
+from .style import BAND, CONTEXT, DESIGN, VERDICTS, named_rows, plt
 from .terminal import unfinished
 
 NAMES = {"tensor_pes": "PEs of all cores", "pes_per_core": "PEs of a core", "n_dies": "dies"}
@@ -47,12 +46,12 @@ def step_name(b: Backtest) -> str:
 def backtests_view(found: Backtests) -> RenderableType:
     """All back-tests: each in full, then one row per step and the tally where there are several."""
     each = [part for b in found.steps for part in (backtest_view(b), "")]
-    return Group(*each, drawn(steps_table(found)), "", drawn(kinds_table(found)), tally_text(found.tally))
+    return Group(*each, steps_table(found), "", kinds_table(found), tally_text(found.tally))
 
 
 def backtest_view(b: Backtest) -> RenderableType:
     """One back-test: verdict and table."""
-    quantities = drawn(backtest_table(backtest_json(b)))
+    quantities = backtest_table(backtest_json(b))
     return Group(Text(headline(b), style="bold"), *map(Text, lines(b)), "", quantities, *unfinished(b.unfinished))
 
 
@@ -106,31 +105,32 @@ def text_of(name: str, value: float) -> str:
 def steps_table(found: Backtests) -> Table:
     """One row per step."""
     heads = ("step", "as built", "median factor", "naive", f"within {CLOSE:g}x", "SRAM", "inside", "regret of built")
-    return table_of(
-        heads,
+    rows = (
         (
-            (
-                step_name(b), f"{n_right(b)} of {len(b.named)}", times(b.factors[0], 2), times(b.factors[1], 2),
-                f"{b.n_close} of {len(b.scored)}", times(b.sram_ratio, 2),
-                f"{b.n_inside} of {b.n_ranged}" if b.n_ranged else "", percent(b.regret_frac),
-            )
-            for b in found.steps
-        ),
+            step_name(b), f"{n_right(b)} of {len(b.named)}", *(times(x, 2) for x in b.factors[:2]),
+            f"{b.n_close} of {len(b.scored)}", times(b.sram_ratio, 2), _inside(b), percent(b.regret_frac),
+        )
+        for b in found.steps
     )  # fmt: skip
+    return table_of(heads, rows)
+
+
+def _inside(x: Backtest | KindOfNumber) -> str:
+    """How many built numbers lie in the ranges of designs as good; nothing where there are none."""
+    return f"{x.n_inside} of {x.n_ranged}" if x.n_ranged else ""
 
 
 def kinds_table(found: Backtests) -> Table:
     """One row per quantity over all steps, the one that is missed most first."""
-    return table_of(
-        ("number", "steps", "ratio", "spread", "median factor", "naive", "share of all misses", "inside"),
+    heads = ("number", "steps", "ratio", "spread", "median factor", "naive", "share of all misses", "inside")
+    rows = (
         (
-            (
-                name_of(k.name), str(k.n_steps), times(k.ratio, 2), times(k.spread, 2), times(k.factor, 2),
-                times(k.naive_factor, 2), percent(k.share_frac), f"{k.n_inside} of {k.n_ranged}" if k.n_ranged else "",
-            )
-            for k in found.kinds
-        ),
+            name_of(k.name), str(k.n_steps), *(times(x, 2) for x in (k.ratio, k.spread, k.factor, k.naive_factor)),
+            percent(k.share_frac), _inside(k),
+        )
+        for k in found.kinds
     )  # fmt: skip
+    return table_of(heads, rows)
 
 
 def tally_text(t: Tally) -> str:
@@ -175,19 +175,13 @@ def backtest_json(b: Backtest) -> dict[str, Any]:
     }
 
 
-def write_backtest_figure(found: Backtests, folder: Path) -> list[Path]:
-    """Draw all back-tests into `folder`, as PNG and SVG."""
-    return draw(folder, backtest_ratios=lambda: steps_figure(found.steps))
-
-
 def steps_figure(found: Sequence[Backtest]) -> Figure:
     """One row per step, one panel per quantity: proposed over built, its range, and the naive forecast."""
     size = (2.2 + 1.55 * len(DRAWN), 0.42 * len(found) + 1.5)
     figure, axes = plt.subplots(1, len(DRAWN), figsize=size, sharey=True, squeeze=False)
     for ax, name in zip(axes[0], DRAWN, strict=True):
         _panel(ax, name, found)
-    axes[0][0].set_yticks(range(len(found)), [step_name(b) for b in found])
-    axes[0][0].set_ylim(len(found) - 0.4, -0.6)
+    named_rows(axes[0][0], [step_name(b) for b in found])
     words = {"hit": f"within {HIT:g}x", "near": f"within {NEAR:g}x", "miss": "beyond", "given": "given"}
     handles = [
         plt.Line2D([], [], marker="o", color="none", markeredgecolor=CONTEXT, markerfacecolor=VERDICTS[v], label=w)

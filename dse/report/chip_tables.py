@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ..core.files import picked
@@ -20,8 +20,20 @@ from ..explore.designed import (
     rest_W,
 )
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
+from ..hardware.own_chip import is_own, short_name
 from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
-from .layout import drawn, table_of
+from .layout import Table, table_of
+
+
+def product(name: str) -> str:
+    """A preset as its product: "trainium3" becomes "Trainium3", "mi300x" "MI300X"; a user's file by its own name."""
+    if is_own(name):
+        return short_name(name)
+    head, _, tail = name.partition("-")
+    if head == "tpu":
+        return f"TPU {tail}"
+    is_short = len(head) <= 4 or re.match(r"[a-z]{1,2}\d", head)  # initials, such as "gb200"
+    return name.upper() if is_short else name.capitalize()
 
 
 def chip_numbers(name: str) -> dict[str, Any]:
@@ -56,7 +68,7 @@ def chips_table() -> Table:
     """All chip presets in one table; a star marks what this package's models say, beside what is published."""
     peaks = "BF16 / FP8 / FP4 [TFLOP/s]"
     heads = ("chip", "node", peaks, "HBM", "capacity", "bandwidth", "scale-up/dir", "TDP", "load*", "die*", "die")
-    return drawn(table_of(heads, map(_chip_row, map(chip_numbers, chip_names()))))
+    return table_of(heads, map(_chip_row, map(chip_numbers, chip_names())))
 
 
 def _chip_row(n: dict[str, Any]) -> tuple[str, ...]:
@@ -86,7 +98,7 @@ def receipts_table(facts: list[Sourced], title: str) -> Table:
     )  # fmt: skip
     styles = tuple({"guess": "yellow", "estimate": "none"}.get(f.kind, "dim") for f in facts)
     heads = ("fact", "value", "range", "kind", "where [source]")
-    return drawn(table_of(heads, rows, title=title, styles=styles, left=(4,), wrapped=(4,)))
+    return table_of(heads, rows, title=title, styles=styles, left=(4,), wrapped=(4,))
 
 
 def chip_view(name: str) -> RenderableType:
@@ -97,11 +109,8 @@ def chip_view(name: str) -> RenderableType:
 
 def estimate_lines(n: dict[str, Any]) -> list[str]:
     """What the models make of a chip's facts, beside what is published; `n` as from `chip_numbers`."""
-    known, ratio, dies = (
-        n["die_mm2_published"],
-        n["die_over_published_frac"],
-        "" if n["n_dies"] == 1 else "each of its dies ",
-    )
+    known, ratio = n["die_mm2_published"], n["die_over_published_frac"]
+    dies = "" if n["n_dies"] == 1 else "each of its dies "
     beside = "" if ratio is None else f", {times(ratio)} the published {in_unit(known, 'mm2')}"
     loads = f"full load {in_unit(n['full_load_W_estimate'], 'W')} of {in_unit(n['power_limit_W'], 'W')}"
     rests = f"{in_unit(n['rest_W_estimate'], 'W')} at rest"

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..calibrate.columns import columns, example
-from .layout import drawn, table_of
+from .layout import table_of
 
 NAMES = ("point_id", "source", "metric", "value", "unit")
 """Columns that a table with a column per metric does without."""
@@ -32,7 +32,7 @@ def columns_view(kind: str) -> RenderableType:
         if c.name not in NAMES
     )
     return Group(
-        drawn(table_of(("column", "needed", "what a cell says", "also called"), rows, left=(1, 2, 3), wrapped=(2, 3))),
+        table_of(("column", "needed", "what a cell says", "also called"), rows, left=(1, 2, 3), wrapped=(2, 3)),
         "",
         Text(
             "Any number of metrics, each in a column named with its unit, as below; or one row per metric with the "

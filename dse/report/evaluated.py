@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
 from ..core.files import picked
@@ -14,10 +14,9 @@ from ..evaluation.breakdown import Finding, binding, kept_on_die_B, step_parts
 from ..hardware.chip import Chip, native_precisions, runs_in
 from ..workload.storage import PARTS
 from ..workload.transformer import Prefill, Training, Workload, products_of
-from .layout import WIDE, beside, drawn, table_of
+from .layout import WIDE, Table, beside, table_of
 
 SHOWN_OPERATORS = 8
-"""Operators in the table of an evaluation."""
 NOTHING = 1e-9
 """Share of a step below which a part is what smooth maxima leave of nothing."""
 
@@ -38,7 +37,7 @@ def workload_text(f: Finding) -> str:
 def evaluation_view(f: Finding, width: int = WIDE) -> RenderableType:
     """An evaluation on one screen: headline numbers, breakdown, operators, error band."""
     e, c = f.evaluation, f.system.chip
-    facts = Table.grid(padding=(0, 2))
+    facts = Grid.grid(padding=(0, 2))
     for name, value in (
         ("plan", str(f.plan)),
         ("step time", f"[bold]{in_unit(float(e.step_s), 's')}[/] ({band_text(f)})"),
@@ -83,6 +82,7 @@ def stand_in_text(workload: Workload, c: Chip) -> str:
 def band_text(f: Finding) -> str:
     """The error band and where it comes from."""
     ends = span("step_s", f.fastest_s, f.slowest_s)
+    # nothing measured stands behind a prior, so that its band holds no share of measurements
     if f.calibration.startswith("prior-"):
         return f"{ends}; uncalibrated: {f.calibration} with all numbers at good or bad ends"
     return f"{ends} holds 80 % of unseen measurements; {f.calibration}: {NEW[f.novelty]}"
@@ -104,7 +104,7 @@ def breakdown_table(f: Finding) -> Table:
         told = (in_unit(seconds, "s"), percent(f.share_frac(seconds))) if seconds > NOTHING * step else ("-", "")
         rows.append((name, *told))
     rows.append(("step", in_unit(step, "s"), "100 %"))
-    return drawn(table_of(("where the step goes", "time", "share"), rows, totals=1))
+    return table_of(("where the step goes", "time", "share"), rows, totals=1)
 
 
 def operators_table(f: Finding) -> Table:
@@ -113,7 +113,7 @@ def operators_table(f: Finding) -> Table:
     for o in f.operators[:SHOWN_OPERATORS]:
         name, intensity = (f"{o.name} ({o.precision})", digits(o.intensity)) if o.run_FLOP else (o.name, "-")
         rows.append((name, in_unit(o.seconds, "s"), percent(f.share_frac(o.seconds)), intensity, label(o.bound)))
-    return drawn(table_of(("longest operators", "time", "share", "FLOP/B", "bound by"), rows))
+    return table_of(("longest operators", "time", "share", "FLOP/B", "bound by"), rows)
 
 
 def finding_json(f: Finding) -> dict[str, Any]:

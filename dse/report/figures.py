@@ -22,7 +22,7 @@ from ..optimize.solution import Solution
 from ..study.metrics import FULL_LOAD, HOTTEST, POWER, Limit
 from ..study.study import Study
 from .roofline_figures import draw_operators, draw_roofs, label_operators
-from .style import BLOCKS, CONTEXT, DESIGN, draw, plt
+from .style import BLOCKS, CONTEXT, DESIGN, draw, note, plt
 
 FAMILY = ("trainium1", "trainium2", "trainium3")
 """Chips shown beside a design for context."""
@@ -109,7 +109,7 @@ def stacked_bars(ax: Axes, names: list[str], bars: list[dict[str, float]], marks
         near = start < mark + 0.03 * longest
         text = f"{digits(start)} {unit}"
         place = (max(start, mark) if near else start, row)
-        ax.annotate(text, place, (9 if near else 5, 0), textcoords="offset points", va="center", fontsize=9)
+        note(ax, text, place, (9 if near else 5, 0), va="center", fontsize=9)
     ax.set_yticks(range(len(names)), names)
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(names) - 0.45, -0.55)
@@ -164,7 +164,8 @@ def roofline_figure(s: Solution) -> Figure:
     for ax, pair, (name, (workload, n_chips)) in zip(axes[0], pairs, phases(s).items(), strict=True):
         ax.set_title(f"{name}: {workload.model.name}, {n_chips:,} chips")
         ax.set_xlabel("FLOP per byte of HBM traffic")
-        roofline_panel(ax, pair, x)
+        precisions = {o.precision for cloud in pair for o in cloud.operators}
+        roofline_panel(ax, pair[1], precisions, x, pair[0])
     bounds = list(dict.fromkeys("compute" if o.bound == "tile" else o.bound for p in pairs for o in p[1].operators))
     handles = bound_handles(bounds, s.study.baseline.chip.name)
     look: dict[str, Any] = {"ncol": len(handles), "fontsize": 9, "columnspacing": 1.4, "handletextpad": 0.5}
@@ -172,30 +173,29 @@ def roofline_figure(s: Solution) -> Figure:
     return figure
 
 
-def precisions_of(pair: tuple[Cloud, Cloud]) -> set[str]:
-    """Precisions of a panel: each has a roof of both chips, also of one that has no operator to show."""
-    return {o.precision for cloud in pair for o in cloud.operators}
-
-
 def highest_roof_FLOPps(pair: tuple[Cloud, Cloud]) -> float:
     """What a panel must reach up to: no point, but the roof of the faster chip."""
-    return max(float(peak_FLOPps(c.chip, p)) for c in pair for p in precisions_of(pair))
+    return max(float(peak_FLOPps(c.chip, o.precision)) for c in pair for cloud in pair for o in cloud.operators)
 
 
-def roofline_panel(ax: Axes, pair: tuple[Cloud, Cloud], x: tuple[float, float]) -> None:
-    """Roofs of both chips at the precisions that occur, operators as points as large as their share of time."""
+def roofline_panel(
+    ax: Axes, shown: Cloud, precisions: set[str], x: tuple[float, float], behind: Cloud | None = None
+) -> None:
+    """Roofs at some precisions, operators as points as large as their share of time; in gray those of a baseline."""
     ax.set(xscale="log", yscale="log", xlim=x)
     ax.grid(which="major")
-    baseline, design = pair
-    precisions = precisions_of(pair)
-    lines = [*draw_roofs(ax, baseline.chip, precisions, CONTEXT, x, below=True)]
-    lines += draw_roofs(ax, design.chip, precisions, DESIGN, x)
-    if not design.operators:
-        ax.text(0.03, 0.97, f"design: {NO_POINTS}", transform=ax.transAxes, va="top", fontsize=8.5, color=DESIGN)
-    draw_operators(ax, baseline.operators, [CONTEXT] * len(baseline.operators), 3)
-    draw_operators(ax, design.operators, [BLOCKS[BOUND_BLOCKS[o.bound]] for o in design.operators], 4)
-    points = [(o.intensity, o.achieved_FLOPps) for cloud in pair for o in cloud.operators]
-    label_operators(ax, design.operators, np.asarray(points), np.concatenate(lines))
+    lines, others = [], behind.operators if behind else ()
+    if behind:  # each precision has a roof of both chips, also of one that has no operator to show
+        lines += draw_roofs(ax, behind.chip, precisions, CONTEXT, x, below=True)
+    lines += draw_roofs(ax, shown.chip, precisions, DESIGN, x)
+    if not shown.operators:
+        said = f"{'design: ' if behind else ''}{NO_POINTS}"
+        ax.text(0.03, 0.97, said, transform=ax.transAxes, va="top", fontsize=8.5, color=DESIGN)
+    draw_operators(ax, others, [CONTEXT] * len(others), 3)
+    draw_operators(ax, shown.operators, [BLOCKS[BOUND_BLOCKS[o.bound]] for o in shown.operators], 4)
+    points = [(o.intensity, o.achieved_FLOPps) for o in (*others, *shown.operators)]
+    if shown.operators:
+        label_operators(ax, shown.operators, np.asarray(points), np.concatenate(lines))
 
 
 NO_POINTS = "operators of streamed blocks\nhave no HBM traffic of their own"
@@ -227,15 +227,8 @@ def chip_roofline_figure(f: Finding) -> Figure:
     top = max(peaks_FLOPps.values())
     across = [top / float(c.hbm_bandwidth_Bps), *(o.intensity for o in ops)]  # the ridge is always shown
     x, low = (min(across) / 3, max(across) * 4), min([*peaks_FLOPps.values(), *(o.achieved_FLOPps for o in ops)])
-    ax.set(xscale="log", yscale="log", xlim=x, ylim=(low / 3, top * 3))
-    ax.set(xlabel="FLOP per byte of HBM traffic", ylabel="FLOP/s of one chip")
-    ax.grid(which="major")
-    lines = draw_roofs(ax, c, set(peaks_FLOPps), DESIGN, x)
-    draw_operators(ax, ops, [BLOCKS[BOUND_BLOCKS[o.bound]] for o in ops], 3)
-    if ops:
-        label_operators(ax, ops, np.asarray([(o.intensity, o.achieved_FLOPps) for o in ops]), np.concatenate(lines))
-    else:
-        ax.text(0.03, 0.97, NO_POINTS, transform=ax.transAxes, va="top", fontsize=8.5, color=DESIGN)
+    ax.set(ylim=(low / 3, top * 3), xlabel="FLOP per byte of HBM traffic", ylabel="FLOP/s of one chip")
+    roofline_panel(ax, Cloud(c, ops), set(peaks_FLOPps), x)
     blocks = {BOUND_WORDS[o.bound]: BLOCKS[BOUND_BLOCKS[o.bound]] for o in ops}
     look: dict[str, Any] = {"marker": "o", "color": "none", "markeredgecolor": "white", "markersize": 9}
     handles = [Line2D([], [], markerfacecolor=c, label=f"bound {words}", **look) for words, c in blocks.items()]

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from ..core.text import digits, percent
 from ..economy.bill import ChipCost
 from ..economy.curves import BreakEven, Goodputs
-from .screen import product
-from .style import BLOCKS, CONTEXT, DESIGN, draw, plt
+from .chip_tables import product
+from .style import BLOCKS, CONTEXT, DESIGN, draw, named_rows, note, plt
 
 PARTS = {
     "dies": "tensor engines", "memory": "HBM", "interposer": "on-die network", "test, assembly": "control, DMA",
@@ -38,19 +38,17 @@ def waterfall_figure(c: ChipCost) -> Figure:
     for row, (name, value) in enumerate(parts.items()):
         ax.barh(row, value, left=at, height=0.66, color=BLOCKS[PARTS[name]])
         end = at + value
-        ax.annotate(digits(value), (max(at, end), row), (4, 0), textcoords="offset points", va="center", fontsize=9)
+        note(ax, digits(value), (max(at, end), row), (4, 0), va="center", fontsize=9)
         if row + 1 < len(parts):
             ax.plot([end, end], [row + 0.33, row + 0.67], color=CONTEXT, linewidth=0.8)
         at = end
     n = len(parts)
     ax.barh(n, total, height=0.66, color=DESIGN)
-    ax.annotate(digits(total), (total, n), (4, 0), textcoords="offset points", va="center", fontsize=9, weight="bold")
-    ax.set_yticks(range(n + 1), [*parts, "capital"])
-    ax.tick_params(axis="y", length=0)
-    ax.set(ylim=(n + 0.6, -0.6), xlim=(0, 1.14 * total), xlabel="USD per chip, modelled")
+    note(ax, digits(total), (total, n), (4, 0), va="center", fontsize=9, weight="bold")
+    named_rows(ax, [*parts, "capital"])
+    ax.set(xlim=(0, 1.14 * total), xlabel="USD per chip, modelled")
     ax.set_title(f"{product(c.chip_name)} in its rack: what it costs its owner")
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    ax.grid(axis="x")
     return figure
 
 
@@ -84,7 +82,7 @@ def break_even_figure(c: ChipCost, even: BreakEven) -> Figure:
     figure, ax = plt.subplots(figsize=(7.0, 4.2))
     years, bought_USD = even.days / 365, even.bought_USD
     ax.plot(years, bought_USD, color=DESIGN, linewidth=2, label="bought, and kept running")
-    top = 1.8 * bought_USD[-1]
+    top = 1.8 * bought_USD[-1]  # dearer rents leave the figure, or crossings would be pressed into its corner
     # not strict: chips have one to four contracts
     for style, (kind, fact) in zip(("-", "--", ":", "-."), c.rents.items(), strict=False):
         spent, at = even.rented_USD[kind], even.crossing(kind)
@@ -104,16 +102,10 @@ def _mark_crossing(ax: Axes, years: float, bought_USD: float, above: bool) -> No
     """A dot where renting has cost as much as buying, with the time."""
     ax.plot(years, bought_USD, "o", color=DESIGN, markersize=5)
     offset, side = ((-4, 8), "right") if above else ((6, -13), "left")
-    place, words = (years, bought_USD), f"{digits(years, 2)} y"
-    ax.annotate(words, place, offset, textcoords="offset points", ha=side, fontsize=9)
+    note(ax, f"{digits(years, 2)} y", (years, bought_USD), offset, ha=side, fontsize=9)
 
 
 def write_cost_figures(c: ChipCost, even: BreakEven, folder: Path) -> list[Path]:
     """Waterfall, and renting against buying where a rent is known."""
     paths = draw(folder, waterfall=lambda: waterfall_figure(c))
     return paths + (draw(folder, break_even=lambda: break_even_figure(c, even)) if c.rents else [])
-
-
-def write_goodput_figure(g: Goodputs, folder: Path) -> list[Path]:
-    """Goodput against cluster size for three fabrics."""
-    return draw(folder, goodput=lambda: goodput_figure(g))

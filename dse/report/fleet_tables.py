@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ..core.files import picked
@@ -18,10 +17,10 @@ from ..economy.curves import DAY_s
 from ..economy.fleet_run import Run
 from ..economy.owning import Purchase, published_die
 from ..hardware.presets import chip
-from ..serving.comparison import MODEL, Answer, Asked, training, usual
+from ..serving.comparison import MODEL, Answer, Asked, training
 from ..workload.presets import model as preset_model
 from .evaluated import stand_in_text
-from .layout import beside, drawn, table_of
+from .layout import Table, beside, table_of
 
 SHOWN_KNOBS, WRITTEN_KNOBS = 3, 10
 """Facts named per answer on screen and in JSON."""
@@ -58,7 +57,7 @@ def capital_table(c: ChipCost) -> Table:
     """Capital by part, adding up to the last row."""
     parts = ((n, digits(v), percent(c.capital_shares_frac[n])) for n, v in c.capital_parts_USD.items())
     total = ("capital", digits(float(c.purchase.capital_USD), 4), "100 %")
-    return drawn(table_of(("a chip in its rack", "USD", "share"), (*parts, total), totals=1))
+    return table_of(("a chip in its rack", "USD", "share"), (*parts, total), totals=1)
 
 
 def hour_table(c: ChipCost) -> Table:
@@ -70,7 +69,7 @@ def hour_table(c: ChipCost) -> Table:
         after = f"{digits(days)} days" if math.isfinite(days) else "never"
         below.append((f"rented, {kind.replace('_', ' ')}", digits(float(fact.value)), after))
     below += [] if c.rents else [("rented", "no public price", "")]
-    return drawn(table_of(("one chip-hour", "USD", "buying pays after"), [*parts, *below], totals=len(below)))
+    return table_of(("one chip-hour", "USD", "buying pays after"), [*parts, *below], totals=len(below))
 
 
 def carbon_table(p: Purchase) -> Table:
@@ -78,7 +77,7 @@ def carbon_table(p: Purchase) -> Table:
     parts = {label(name): float(value) for name, value in p.owned.embodied.__dict__.items()}
     # of making alone: what running emits hangs on the grid and the load, and is told with a run
     rows = {**parts, "embodied": sum(parts.values())}
-    return drawn(table_of(("made, carbon", "kg CO2e"), ((n, digits(v)) for n, v in rows.items()), totals=1))
+    return table_of(("made, carbon", "kg CO2e"), ((n, digits(v)) for n, v in rows.items()), totals=1)
 
 
 def bill_table(c: ChipCost) -> Table:
@@ -90,7 +89,7 @@ def bill_table(c: ChipCost) -> Table:
         span = f"{digits(x.published.low)} to {digits(x.published.high)}" if x.published and unsure else ""
         rows.append((label(x.part), digits(x.harvested_USD), digits(x.whole_USD), said, span))
     heads = ("the package, with the published die", "spare blocks sold", "none sold", "published", "range")
-    return drawn(table_of(heads, rows))
+    return table_of(heads, rows)
 
 
 def cost_json(c: ChipCost) -> dict[str, Any]:
@@ -120,11 +119,8 @@ def cost_json(c: ChipCost) -> dict[str, Any]:
     }
 
 
-def against_view(
-    first: str, second: str, precision: str, answers: Sequence[Answer], asked: Asked | None = None
-) -> RenderableType:
+def against_view(first: str, second: str, precision: str, answers: Sequence[Answer], asked: Asked) -> RenderableType:
     """Two chips compared, three ways of paying, with what must hold for 40 %."""
-    asked = asked or usual(precision)
     heads = ("USD per million tokens", first, second, "ratio", "range", "40 % cheaper?")
     lines = [Text(f"{a.workload}, {a.paying}: {a.needed}", style="dim") for a in answers]
     # of owned chips: rents hide the costs that move the ratio
@@ -135,7 +131,7 @@ def against_view(
     runs = f"In {precision.upper()}, but {' and '.join(said)}." if said else f"Both in {precision.upper()}."
     head = Text(f"Is {first} 40 % cheaper than {second}? {runs}", style="bold")
     return Group(
-        head, Text(asked_text(asked)), "", drawn(table_of(heads, map(_paid, answers))), "", Text("What must hold:"),
+        head, Text(asked_text(asked)), "", table_of(heads, map(_paid, answers)), "", Text("What must hold:"),
         *lines, "", Text(note, style="yellow"),
     )  # fmt: skip
 
@@ -165,11 +161,9 @@ def stand_ins(first: str, second: str, precision: str) -> list[str]:
     return [s for s in said if s]
 
 
-def against_json(
-    first: str, second: str, precision: str, answers: Sequence[Answer], asked: Asked | None = None
-) -> dict[str, Any]:
+def against_json(first: str, second: str, precision: str, answers: Sequence[Answer], asked: Asked) -> dict[str, Any]:
     """Two chips compared, for machines."""
-    r, p = (asked or usual(precision)).requests, (asked or usual(precision)).promise
+    r, p = asked.requests, asked.promise
     served = {
         "model": r.model.name, "requests": [dataclasses.asdict(x) for x in r.lengths], "weights": r.weight_precision,
         "kv": r.kv_precision, "promise": dataclasses.asdict(p),
@@ -213,7 +207,7 @@ def failures_table(r: Run) -> Table:
         ("restart", in_unit(i.restart_s, "s"), ""),
         ("spare chips", digits(r.n_spare_chips), percent(r.spare_frac)),
     )
-    return drawn(table_of(("interruptions", "expected", "share"), (*parts, *total), totals=len(total)))
+    return table_of(("interruptions", "expected", "share"), (*parts, *total), totals=len(total))
 
 
 def bill_of_run(r: Run) -> Table:
@@ -227,7 +221,7 @@ def bill_of_run(r: Run) -> Table:
         *((f"carbon, {w}", f"{digits(getattr(r, n) / 1e3)} t CO2e", f"{digits(1e3 * each[n])} g") for w, n in carbon),
         ("chip-hour", f"{digits(float(r.upkeep.chip_hour_USD))} USD", ""),
     ]
-    return drawn(table_of(("the run", "in all", "per M tokens"), rows))
+    return table_of(("the run", "in all", "per M tokens"), rows)
 
 
 def run_json(r: Run) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ..core.files import write_json
 from ..core.text import label, percent, quantity_text
 from ..explore.forecast import Forecast
 from ..explore.score import Scored, coverage, mean_log_score
-from .layout import drawn, table_of
+from .layout import table_of
 from .results import study_manifest
 from .terminal import unfinished
 
@@ -88,7 +88,7 @@ def forecast_view(f: Forecast) -> RenderableType:
     words = ((label(n), ", ".join(f"{w} {percent(p)}" for w, p in shares.items())) for n, shares in f.shares().items())
     tables = table_of(("quantity", "10 %", "50 %", "90 %"), numbers), table_of(("choice", "probability"), words)
     head = Text(f"{f.assumptions.study.name}: {f.n} draws, seed {f.seed}")
-    return Group(head, *(part for t in tables for part in ("", drawn(t))), *unfinished(f.unfinished))
+    return Group(head, *(part for t in tables for part in ("", t)), *unfinished(f.unfinished))
 
 
 def score_json(scored: tuple[Scored, ...]) -> dict[str, Any]:
@@ -108,5 +108,5 @@ def score_view(scored: tuple[Scored, ...]) -> RenderableType:
     )  # fmt: skip
     inside = coverage(scored)
     band = "" if inside != inside else f", {percent(inside)} of the numbers between the 10 % and 90 % quantiles"
-    t = drawn(table_of(("quantity", "fact", "draws below", "log score"), rows))
+    t = table_of(("quantity", "fact", "draws below", "log score"), rows)
     return Group(t, f"mean log score {mean_log_score(scored):.2f} nats{band}")

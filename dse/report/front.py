@@ -17,7 +17,7 @@ from ..explore.front import Front
 from ..explore.remedy import Remedy
 from ..explore.sensitivity import Parameter, Sensitivity
 from ..study.metrics import DELIVERED
-from .layout import Table, drawn, table_of
+from .layout import Table, table_of
 from .markup import value_text
 from .results import study_manifest
 from .terminal import unfinished
@@ -72,7 +72,7 @@ def front_view(f: Front) -> RenderableType:
     said = [] if f.room is None else [Text(proof_text(f.room), style="dim")]
     lost = "; ".join(f"{n} {reason}" for reason, n in f.missing.items())
     said += [Text(f"Not shown: {lost}.", style="dim")] if lost else []
-    return Group(head, drawn(table_of(columns, rows)), proof, *said, *unfinished(f.rays.deadline.undone))
+    return Group(head, table_of(columns, rows), proof, *said, *unfinished(f.rays.deadline.undone))
 
 
 def proof_text(room: np.ndarray) -> str:
@@ -109,6 +109,7 @@ def write_front(folder: Path, study_text: str, f: Front) -> None:
 
 def facts_table(a: dict[str, Any]) -> Table:
     """Numbers with a range by what their range is worth, from the JSON of a sensitivity."""
+    # a range of no width is worth nothing, whatever its elasticity
     ranged = [p for p in a["parameters"] if p["range"] is not None and p["range"][0] < p["range"][1]]
     rows: list[tuple[str, ...]] = []
     for p in ranged[:SHOWN]:
@@ -122,14 +123,14 @@ def sensitivity_view(s: Sensitivity, r: Remedy | None) -> RenderableType:
     """What moves the answer: facts by what their range is worth, limits and facts without a range by their price."""
     beside = "; a calibration moves the baseline too" if s.study.goal == DELIVERED else ""
     note = f"a smaller goal is better{beside}"
-    t = drawn(dataclasses.replace(facts_table(sensitivity_json(s, r)), note=note))
+    t = dataclasses.replace(facts_table(sensitivity_json(s, r)), note=note)
     priced = [
         (scoped_label(p.name), signed(p.elasticity), moves(s, p)) for p in s.parameters
         if p.fact is None or (p.fact.low == p.fact.high and abs(p.elasticity) >= LEAST_SHOWN)
     ]  # fmt: skip
     columns = ("limit, or number without a range", "+1 % moves the goal", "and most of all")
     head = f"{s.study.name}: what the optimum rests on ({len(s.parameters)} numbers matter)"
-    parts: list[RenderableType] = [Text(head, style="bold"), t, *([drawn(table_of(columns, priced))] if priced else [])]
+    parts: list[RenderableType] = [Text(head, style="bold"), t, *([table_of(columns, priced)] if priced else [])]
     if s.undetermined:
         names = ", ".join(label(n) for n in s.undetermined)
         parts.append(Text(f"Nothing pins down {names}: how the design moves there is not unique.", style="yellow"))
@@ -153,7 +154,7 @@ def remedy_view(r: Remedy) -> RenderableType:
     """What would have to be true for the target."""
     if r.delivered >= r.speedup:
         return Text(f"{times(r.speedup)} is met: the optimum delivers {times(r.delivered)}.", style="green")
-    any_alone = any(math.isfinite(x.alone) for x in r.levers)
+    any_alone = any(math.isfinite(x.alone) for x in r.levers)  # a column of dashes would say nothing
     columns = ["what would have to be true", "now", *(("alone", "factor") if any_alone else ()), "in the cheapest mix"]
     rows = []
     for x in r.levers:
@@ -162,7 +163,7 @@ def remedy_view(r: Remedy) -> RenderableType:
         mix = times(x.together_frac) if x.changes else ""
         rows.append((scoped_label(x.name), quantity_text(name, x.value), *(alone if any_alone else ()), mix))
     note = "" if any_alone or r.unfinished else "none of these is enough alone"
-    left, shown = unfinished(r.unfinished), [drawn(table_of(columns, rows, note))]
+    left, shown = unfinished(r.unfinished), [table_of(columns, rows, note)]
     if not any(math.isfinite(x.together) for x in r.levers) and r.unfinished:
         why, shown = "no time to look for what", []
     elif r.most < r.speedup:
@@ -179,7 +180,7 @@ def remedy_view(r: Remedy) -> RenderableType:
 def _ends(r: Remedy) -> RenderableType:
     each = ((x.name, (x.value, x.end)) for x in r.levers)
     rows = ((scoped_label(n), *(quantity_text(scoped_name(n), v) for v in ends)) for n, ends in each)
-    return drawn(table_of(("what may get better", "now", "good end"), rows))
+    return table_of(("what may get better", "now", "good end"), rows)
 
 
 def sensitivity_json(s: Sensitivity, r: Remedy | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,8 +31,8 @@ NEAR = 10
 """Shift up or down beyond which a line leads from a label to its mark [points]."""
 
 
-def better(metric: str, values: np.ndarray) -> np.ndarray:
-    """A metric as it is drawn: a delivered time as the speed-up it is."""
+def better(metric: str, values: Any) -> Any:
+    """One value of a metric, or an array, as it is drawn: a delivered time as the speed-up it is."""
     return 1.0 / values if metric == DELIVERED else values
 
 
@@ -90,6 +91,7 @@ def mark_chips(ax: Axes, chips: list[tuple[str, float, float]]) -> None:
     """Mark chips by name on log axes whose limits are set; those outside stand at the edge, with their numbers."""
     (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
     taken: list[tuple[float, float, float, float]] = []
+    # in order, so that labels fall alike however chips are listed
     for name, x, y in sorted(chips, key=lambda c: (c[1], c[2])):
         at = float(np.clip(x, x0, x1)), float(np.clip(y, y0, y1))
         inside = at == (x, y)

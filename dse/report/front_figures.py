@@ -17,7 +17,7 @@ from ..study.metrics import DELIVERED
 from .front import SHOWN, axis_words, goal_text, heading
 from .front_axes import ALIKE, axis_label, better, frame, log_axes, mark_chips
 from .risk import SHOWN_DRIVERS, precision_text
-from .style import BAND, CONTEXT, DESIGN, HARMS, HELPS, NODES, REACHED, colours, draw, plt
+from .style import BAND, CONTEXT, DESIGN, HARMS, HELPS, NODES, REACHED, colours, draw, named_rows, note, plt
 
 CLOUD_REACH = 1.3
 """Dominated designs farther than this factor beyond the front's worst values are not drawn."""
@@ -46,14 +46,10 @@ def front_figure(f: Front, named: list[Named]) -> Figure:
         mine = own == node
         if mine.any():
             ax.scatter(x[mine], y[mine], s=16, color=colour, label=f"front on {node}", zorder=3)
-    ax.scatter(
-        [x[f.knee]], [y[f.knee]], s=110, facecolors="none", edgecolors=DESIGN, linewidths=1.4, label="knee", zorder=4
-    )
-    ax.set(
-        xlabel=x_label,
-        ylabel=y_label,
-        title=f"{f.study.name}: best {axis_words(f.metrics[0])} at every {axis_words(f.metrics[1])}",
-    )
+    ring = {"s": 110, "facecolors": "none", "edgecolors": DESIGN, "linewidths": 1.4, "label": "knee", "zorder": 4}
+    ax.scatter([x[f.knee]], [y[f.knee]], **ring)
+    ax.set(xlabel=x_label, ylabel=y_label)
+    ax.set_title(f"{f.study.name}: best {axis_words(f.metrics[0])} at every {axis_words(f.metrics[1])}")
     log_axes(ax)
     frame(ax, np.concatenate([x, cloud[1] / x_size]), np.concatenate([y, cloud[0] / y_size]))
     mark_chips(ax, [(n.name, *_place(f, n, (x_size, y_size))) for n in named])
@@ -63,7 +59,7 @@ def front_figure(f: Front, named: list[Named]) -> Figure:
 
 
 def _place(f: Front, chip: Named, sizes: tuple[float, float]) -> tuple[float, float]:
-    y, x = (float(better(m, np.asarray([v]))[0]) for m, v in zip(f.metrics[:2], chip.values, strict=False))
+    y, x = (float(better(m, v)) for m, v in zip(f.metrics[:2], chip.values, strict=False))
     return x / sizes[0], y / sizes[1]
 
 
@@ -103,6 +99,7 @@ def along_figure(f: Front) -> Figure:
 
 def tornado_figure(s: Sensitivity) -> Figure:
     """What each fact's range is worth in the goal: the widest bars, guesses hollow."""
+    # bars are drawn from below, so that the widest comes last
     facts = [p for p in s.parameters if p.fact is not None and p.fact.low > 0][: SHOWN + 4][::-1]
     figure, ax = plt.subplots(figsize=(8.6, 0.34 * len(facts) + 1.3))
     for row, p in enumerate(facts):
@@ -112,8 +109,8 @@ def tornado_figure(s: Sensitivity) -> Figure:
             move = 100.0 * p.moved_frac(end)
             colour = HARMS if move > 0 else HELPS
             ax.barh(row, move, height=0.6, color="white" if guess else colour, edgecolor=colour, linewidth=1.2)
-            side = {"ha": "left" if move > 0 else "right", "va": "center", "fontsize": 7, "color": CONTEXT}
-            ax.annotate(word, (move, row), (3 if move > 0 else -3, 0), textcoords="offset points", **side)
+            shift, side = (3, "left") if move > 0 else (-3, "right")
+            note(ax, word, (move, row), (shift, 0), ha=side, va="center", fontsize=7, color=CONTEXT)
     ax.axvline(0, color=DESIGN, linewidth=0.8)
     ax.set_yticks(range(len(facts)), [scoped_label(p.name) for p in facts], fontsize=8)
     title = "What the optimum rests on: the goal at both ends of each range"
@@ -150,7 +147,7 @@ def verdict_figure(r: Risk) -> Figure:
     top = 100 * bars.share_frac.max()
     for x, text, line in marks:
         ax.axvline(x, color=DESIGN, linewidth=1.2, linestyle=line)
-        ax.annotate(text, (x, 1.13 * top), (4, 0), textcoords="offset points", fontsize=8.5, va="top")
+        note(ax, text, (x, 1.13 * top), (4, 0), fontsize=8.5, va="top")
     ax.set_ylim(0, 1.15 * top)
     share, error = r.probability(r.reached)
     sure = precision_text(share, error, r.n).replace("+-", "±")
@@ -181,10 +178,7 @@ def design_figure(r: Risk) -> Figure:
     ticks = [x for x in (0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0) if ax.get_xlim()[0] <= x <= ax.get_xlim()[1]]
     ax.set_xticks(ticks, [f"{x:g}x" for x in ticks])
     ax.minorticks_off()
-    ax.set_yticks(range(len(names)), [f"{label(n)}  {quantity_text(n, quantiles[n][2])}" for n in names])
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.grid(axis="x")
+    named_rows(ax, [f"{label(n)}  {quantity_text(n, quantiles[n][2])}" for n in names])
     ax.set_title("The best design depends on what is true")
     ax.set_xlabel("over the median: middle half of the samples thick, 9 of 10 thin")
     return figure
@@ -197,13 +191,10 @@ def drivers_figure(r: Risk) -> Figure:
     values = np.asarray([d.correlation for d in shown])
     ax.barh(range(len(shown)), values, height=0.64, color=np.where(values > 0, HELPS, HARMS))
     ax.axvline(0, color=DESIGN, linewidth=0.8)
-    ax.set_yticks(range(len(shown)), [scoped_label(d.unknown.name) for d in shown])
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(shown) - 0.4, -0.6)
+    named_rows(ax, [scoped_label(d.unknown.name) for d in shown])
     widest = 1.15 * float(np.abs(values).max())
     ax.set_xlim(-widest, widest)
     ax.axvspan(-FEW * shown[0].error, FEW * shown[0].error, color=BAND, zorder=0)
-    ax.grid(axis="x")
     ax.set_title("What the verdict hangs on")
     ax.set_xlabel("rank correlation with the outcome: more is worse (left) or better (right); gray is noise")
     return figure

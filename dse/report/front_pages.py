@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ..core.files import write_whole
+from ..core.files import write_text
 from ..core.text import digits, label, quantity_text
 from ..explore.designed import Named
 from ..explore.front import Front
@@ -46,7 +46,7 @@ def _written(path: Path, title: str, shown: list, least: int) -> Path:
         for i, (kind, (note, figure)) in enumerate(zip(("wide", "narrow"), shown, strict=False))
     ]  # fmt: skip
     html = PAGE.format(title=escape(title), least=least, inside="".join(parts))
-    write_whole(path, lambda p: p.write_text(html, encoding="utf-8"))
+    write_text(path, html)
     return path
 
 
@@ -105,6 +105,7 @@ def _add_chips(figure, names: list[str], at: list[np.ndarray], front: tuple[np.n
     marks: dict[tuple[float, float], list[int]] = {}
     for i, place in enumerate(zip(held_x.tolist(), held_y.tolist(), strict=True)):
         marks.setdefault(place, []).append(i)
+    # the middle of a log axis is the geometric mean
     left = [a < math.sqrt(math.prod(_focus(front[0]))) for a, _ in marks]
     top = [b > _focus(front[1], ROOM * WITHIN)[1] * WITHIN for _, b in marks]
     figure.add_scatter(
@@ -150,6 +151,7 @@ def _designs_down(go, f: Front, drawn: dict[str, Drawn]):
     from plotly.colors import sample_colorscale
 
     figure = go.Figure()
+    # an axis on which all designs are alike has no width
     spans = np.stack([(v - v.min()) / max(float(np.ptp(v)), 1e-300) for v, _, _ in drawn.values()])
     hover = [
         "<br>".join(f"{_head(drawn, n)} {digits(float(v[i]), 3)}" for n, (v, _, _) in drawn.items())

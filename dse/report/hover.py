@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ..core.text import label, unit_of
 from ..study.metrics import DELIVERED
 from .front import heading, metric_text
-from .front_axes import log_ticks
+from .front_axes import better, log_ticks
 from .markup import value_text
 from .style import DESIGN, NODES, colours
 
@@ -35,11 +37,7 @@ def script() -> str:
 
 def available() -> bool:
     """Whether plotly is installed."""
-    try:
-        import plotly  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    return importlib.util.find_spec("plotly") is not None
 
 
 def _part(traces: list[dict[str, Any]], x: dict[str, Any], y: dict[str, Any], title: str) -> str:
@@ -54,6 +52,12 @@ def _part(traces: list[dict[str, Any]], x: dict[str, Any], y: dict[str, Any], ti
     place = f"hover-{hashlib.sha256(content).hexdigest()[:10]}"
     inside = figure.to_html(full_html=False, include_plotlyjs=False, config=CONFIG, div_id=place, default_height=400)
     return f"<figure><div {HOVER}>{inside}</div><figcaption>{escape(title)}</figcaption></figure>"
+
+
+def _dots(name: str, x: list[Any], y: list[Any], texts: Sequence[str] = (), **marker: Any) -> dict[str, Any]:
+    """Points of one colour; hovering shows their texts, which ask for line breaks of HTML."""
+    told = {"text": texts, "hoverinfo": "text"} if texts else {}
+    return {"type": "scatter", "mode": "markers", "name": name, **told, "x": x, "y": y, "marker": marker}
 
 
 def _axis(title: str, values: list[float]) -> dict[str, Any]:
@@ -82,25 +86,13 @@ def front(a: dict[str, Any]) -> str:
         if not mine:
             continue
         texts = ["<br>".join(_lines(p, (*a["metrics"], *DESCRIBED))) for p in mine]
-        traces.append(
-            {
-                "type": "scatter", "mode": "markers", "name": f"front on {node}", "text": texts, "hoverinfo": "text",
-                "x": [_drawn(x_name, p) for p in mine], "y": [_drawn(y_name, p) for p in mine],
-                "marker": {"size": 8, "color": colour},
-            }
-        )  # fmt: skip
-    knee = points[a["knee"]]
-    ring = {"size": 16, "symbol": "circle-open", "color": DESIGN, "line": {"width": 2}}
-    traces.append(
-        {"type": "scatter", "mode": "markers", "name": "knee", "x": [_drawn(x_name, knee)],
-         "y": [_drawn(y_name, knee)], "marker": ring, "hoverinfo": "skip"}
-    )  # fmt: skip
-    x, y = (_axis(_title(m), [_drawn(m, p) for p in points]) for m in (x_name, y_name))
+        x, y = ([better(m, p[m]) for p in mine] for m in (x_name, y_name))
+        traces.append(_dots(f"front on {node}", x, y, texts, size=8, color=colour))
+    x, y = ([better(m, points[a["knee"]][m])] for m in (x_name, y_name))
+    ring = _dots("knee", x, y, size=16, symbol="circle-open", color=DESIGN, line={"width": 2})
+    traces.append({**ring, "hoverinfo": "skip"})
+    x, y = (_axis(_title(m), [better(m, p[m]) for p in points]) for m in (x_name, y_name))
     return _part(traces, x, y, "The front; hover for the design of a point")
-
-
-def _drawn(metric: str, point: dict[str, Any]) -> float:
-    return 1.0 / point[metric] if metric == DELIVERED else point[metric]
 
 
 def _lines(point: dict[str, Any], names: tuple[str, ...]) -> list[str]:
@@ -133,13 +125,8 @@ def scatter(rows: pd.DataFrame, x: str, y: str, by: str | None, shown: list[str]
     traces = []
     for i, (name, group) in enumerate(groups):
         texts = ["<br>".join(f"{n}: {value_text(n, v)}" for n, v in r.items()) for r in group[shown].to_dict("records")]
-        traces.append(
-            {
-                "type": "scatter", "mode": "markers", "name": _name(by, name),
-                "text": texts, "hoverinfo": "text", "x": group[x].tolist(), "y": group[y].tolist(),
-                "marker": {"size": 7, "color": NODES[i % len(NODES)]},
-            }
-        )  # fmt: skip
+        at = group[x].tolist(), group[y].tolist()
+        traces.append(_dots(_name(by, name), *at, texts, size=7, color=NODES[i % len(NODES)]))
     axes = [
         _axis(_title(n), thin[n].tolist()) if thin[n].dtype.kind in "fi" else {"title": {"text": n}, "type": "category"}
         for n in (x, y)

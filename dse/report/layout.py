@@ -1,4 +1,4 @@
-"""Tables of plain text, and how they look in a terminal; `markup.written` makes HTML of them. Imports no JAX."""
+"""`Table`, the one model of a table: Rich draws it on terminals, `markup.written` in HTML. Imports no JAX."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ from typing import Any
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType
-from rich.markup import escape
 from rich.measure import Measurement
-from rich.segment import Segment
 from rich.table import Table as Grid
 from rich.text import Text
 
 from ..core.text import digits
 
+Cell = str | Text
+"""Plain text, never read as markup; a `Text` where parts of a cell have styles of their own."""
+PAD = 1
+"""Columns between columns, on top of what the box draws between them."""
+BETWEEN = 1 + PAD
+"""Columns from the end of a cell to the beginning of the next."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Heads and rows of text with units in the cells; the first column is what a row is about."""
+    """Heads and rows with units in the cells; the first column, flush left, is what a row is about."""
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[Cell, ...], ...]
     styles: tuple[str, ...] = ()
     """A style of Rich's per row, for terminals; none where left out."""
     totals: int = 0
@@ -35,81 +40,79 @@ class Table:
     wrapped: tuple[int, ...] = ()
     """Columns whose cells may take several lines on a page that holds the others."""
 
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Never cut: on a narrow page headers and words wrap, or each row has a line for every column."""
+        places = range(len(self.columns))
+        full, least = ([self._needs(console, i, whole) for i in places] for whole in (True, False))
+        room = options.max_width - BETWEEN * max(len(places) - 1, 0)
+        if sum(w for w, _ in full) <= room:
+            yield self._grid()
+        elif sum(w for _, w in least) <= room:
+            cells, words = ([w for _, w in needs] for needs in (full, least))
+            # headers give way first, then whatever is widest
+            yield self._grid(narrowed(narrowed([w for w, _ in full], cells, room), words, room))
+        else:
+            yield self._records(options.max_width)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._grid())
+
+    def _needs(self, console: Console, i: int, whole: bool) -> tuple[int, int]:
+        """Columns that column `i` takes uncut, and the least: with `whole` cells, or with every word whole."""
+        head, *cells = (_text(x).__rich_measure__(console, console.options) for x in (self.columns[i], *self._cells(i)))
+        least = [m.maximum if whole and i not in self.wrapped else m.minimum for m in cells]
+        return max([head.maximum, *(m.maximum for m in cells)]), max([head.minimum, *least])
+
+    def _cells(self, i: int) -> list[Cell]:
+        return [row[i] for row in self.rows]
+
+    def _grid(self, widths: Sequence[int] | None = None) -> Grid:
+        """In the house style, as wide as it needs to be, or wrapped to `widths`."""
+        made = Grid(box=box.SIMPLE_HEAD, padding=(0, 0, 0, PAD), title_justify="left", caption_justify="left")
+        made.pad_edge, made.show_edge, made.title_style, made.show_header = False, False, "bold", any(self.columns)
+        made.title, made.caption = (_text(x) if x else None for x in (self.title, self.note))
+        for i, column in enumerate(self.columns):
+            side = "left" if i == 0 or i in self.left else "right"
+            fixed = widths is None and i not in self.wrapped
+            made.add_column(
+                _text(column), justify=side, header_style="dim", no_wrap=fixed, width=widths[i] if widths else None
+            )
+        for i, (row, style) in enumerate(zip_longest(self.rows, self.styles)):
+            if self.totals and i == len(self.rows) - self.totals:
+                made.add_section()
+            made.add_row(*map(_text, row), style=style)
+        return made
+
+    def _records(self, width: int) -> RenderableType:
+        """Every row as lines "head  cell"."""
+        grid = Grid.grid(padding=(0, 1), expand=False)
+        grid.add_column(style="dim", max_width=max(width // 2, 8), overflow="fold")
+        grid.add_column(overflow="fold")
+        for n, row in enumerate(self.rows):
+            if n:
+                grid.add_row("", "")
+            for head, cell in zip(self.columns, row, strict=True):
+                if str(cell):
+                    grid.add_row(head, _text(cell))
+        parts = [Text(self.title, style="bold")] if self.title else []
+        return Group(*parts, grid, *([Text(self.note)] if self.note else []))
+
+
+def _text(cell: Cell) -> Text:
+    return cell if isinstance(cell, Text) else Text(cell)  # no markup: names of files and models may hold brackets
+
 
 def table_of(
-    columns: Sequence[str], rows: Iterable[Iterable[str]], note: str = "", totals: int = 0, *, title: str = "",
+    columns: Sequence[str], rows: Iterable[Iterable[Cell]], note: str = "", totals: int = 0, *, title: str = "",
     styles: tuple[str, ...] = (), left: tuple[int, ...] = (), wrapped: tuple[int, ...] = (),
 ) -> Table:  # fmt: skip
-    """A table of any rows of text; see the fields of `Table`."""
+    """A table of any rows; see the fields of `Table`."""
     return Table(tuple(columns), tuple(map(tuple, rows)), styles, totals, note, title, left, wrapped)
 
 
 def or_dash(value: Any, words: Callable[[Any], str] = digits) -> str:
     """A cell: a value in words, a dash where there is none."""
     return "-" if value is None else words(value)
-
-
-PAD = 1
-"""Columns between columns, on top of what the box draws between them."""
-BETWEEN = 1 + PAD
-"""Columns from the end of a cell to the beginning of the next."""
-
-
-class FittingTable(Grid):
-    """A table that is never cut: on a narrow page headers and words wrap, or each row has a line for every column."""
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType | Segment]:
-        full = [self._needs(console, i, cells=True) for i, _ in enumerate(self.columns)]
-        least = [self._needs(console, i, cells=False) for i, _ in enumerate(self.columns)]
-        room = options.max_width - BETWEEN * max(len(self.columns) - 1, 0)
-        if sum(w for w, _ in full) <= room:
-            yield from super().__rich_console__(console, options)
-        elif sum(w for _, w in least) <= room:
-            whole, words = ([w for _, w in needs] for needs in (full, least))
-            # headers give way first, then whatever is widest
-            widths = narrowed(narrowed([w for w, _ in full], whole, room), words, room)
-            # Rich reads widths from the columns: they are lent for this page, as another may be wider
-            kept = [(c.no_wrap, c.width) for c in self.columns]
-            for column, width in zip(self.columns, widths, strict=True):
-                column.no_wrap, column.width = False, width
-            yield from super().__rich_console__(console, options)
-            for column, (no_wrap, width) in zip(self.columns, kept, strict=True):
-                column.no_wrap, column.width = no_wrap, width
-        else:
-            yield self._records(options.max_width)
-
-    def _needs(self, console: Console, i: int, cells: bool) -> tuple[int, int]:
-        """Columns that column `i` takes uncut, and the least: with whole cells, or with every word whole."""
-        column = self.columns[i]
-        head = _measure(console, column.header) if self.show_header else Measurement(0, 0)
-        found = [_measure(console, c) for c in column.cells]
-        widest = max([head.maximum, *(m.maximum for m in found)])
-        least = [m.maximum if cells and column.no_wrap else m.minimum for m in found]
-        return widest, max([head.minimum, *least])
-
-    def _records(self, width: int) -> RenderableType:
-        """Every row as lines "head  cell"."""
-        heads = [_text(c.header).plain for c in self.columns]
-        grid = Grid.grid(padding=(0, 1), expand=False)
-        grid.add_column(style="dim", max_width=max(width // 2, 8), overflow="fold")
-        grid.add_column(overflow="fold")
-        rows = zip(*(c.cells for c in self.columns), strict=True)
-        for n, row in enumerate(rows):
-            if n:
-                grid.add_row("", "")
-            for head, cell in zip(heads, row, strict=True):
-                if _text(cell).plain:
-                    grid.add_row(head, cell)
-        parts = [Text(str(self.title), style="bold")] if self.title else []
-        return Group(*parts, grid, *([_text(self.caption)] if self.caption else []))
-
-
-def _text(cell: RenderableType) -> Text:
-    return cell if isinstance(cell, Text) else Text.from_markup(str(cell))
-
-
-def _measure(console: Console, cell: RenderableType) -> Measurement:
-    return _text(cell).__rich_measure__(console, console.options)
 
 
 def narrowed(widths: list[int], least: list[int], room: int) -> list[int]:
@@ -121,31 +124,6 @@ def narrowed(widths: list[int], least: list[int], room: int) -> list[int]:
             break
         widths[max(loose, key=lambda i: widths[i])] -= 1
     return widths
-
-
-def table(*columns: str, title: str = "") -> Grid:
-    """An empty table in the house style: the first column flush left, the rest flush right, wrapped where it must."""
-    made = FittingTable(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", padding=(0, 0, 0, PAD))
-    made.pad_edge, made.show_edge, made.title_style = False, False, "bold"
-    for i, column in enumerate(columns):
-        made.add_column(column, justify="left" if i == 0 else "right", header_style="dim", no_wrap=True)
-    return made
-
-
-def drawn(t: Table) -> Grid:
-    """A table for a terminal, in the house style."""
-    made = table(*map(escape, t.columns), title=escape(t.title))
-    made.show_header = any(t.columns)
-    for i in t.left:
-        made.columns[i].justify = "left"
-    for i in t.wrapped:
-        made.columns[i].no_wrap = False
-    for i, (row, style) in enumerate(zip_longest(t.rows, t.styles)):
-        if t.totals and i == len(t.rows) - t.totals:
-            made.add_section()
-        made.add_row(*map(escape, row), style=style)
-    made.caption, made.caption_justify = escape(t.note) or None, "left"
-    return made
 
 
 WIDE = 120

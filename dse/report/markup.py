@@ -51,7 +51,7 @@ def paragraph(words: Cell, style: str = "") -> str:
 def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
     """A table, first column flush left, the rest right; on a narrow screen every row is a card of labelled lines."""
     heads = [escape(c) for c in columns]
-    cards = len(heads) > 2 and any(heads)
+    cards = len(heads) > 2 and any(heads)  # two columns fit any screen
     marks = [f' data-head="{h}"' if cards and i else "" for i, h in enumerate(heads)]
     lines = ("".join(f"<td{m}>{text(c)}</td>" for m, c in zip(marks, row, strict=True)) for row in rows)
     body = "".join(f"<tr>{line}</tr>" for line in lines)
@@ -61,8 +61,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
 
 
 def written(t: Table) -> str:
-    """A table of plain text with its note."""
-    return table(t.columns, t.rows) + (paragraph(t.note, "small") if t.note else "")
+    """A table with its note."""
+    return table(t.columns, (list(map(str, row)) for row in t.rows)) + (paragraph(t.note, "small") if t.note else "")
 
 
 def folded(title: str, inside: str) -> str:

@@ -14,7 +14,7 @@ from ..workload.counts import ahead_parameters, parameters_by_part
 from ..workload.huggingface import Reading
 from ..workload.recurrences import state_elements
 from ..workload.transformer import active_parameters, kv_B_per_token, state_B_per_sequence, total_parameters
-from .layout import drawn, table_of
+from .layout import table_of
 
 
 def count_text(n: float) -> str:
@@ -51,7 +51,7 @@ def reading_numbers(r: Reading) -> dict[str, Any]:
         "n_experts_per_token": m.experts.per_token if m.experts else 0,
         "n_heads": attention.n_heads if attention else 0,
         "n_kv_heads": attention.n_kv_heads if attention else 0,
-        "ffn": max((f.ffn for f, _ in m.feeds), default=0),
+        "ffn": max((f.ffn for f, _ in m.feeds), default=0),  # dense and expert layers differ in width
         "vocab": m.vocab,
         "max_context": m.max_context,
         "source": r.source,
@@ -83,7 +83,7 @@ def models_table(readings: list[Reading]) -> RenderableType:
             *(f"{n[k]:,}" for k in ("n_layers", "hidden", "n_heads", "n_kv_heads")),
             in_unit(n["kv_bf16_B_per_token"], "B"), state, f"{n['max_context']:,}",
         ))  # fmt: skip
-    return drawn(table_of(("model", *sizes, "state", "context"), rows))
+    return table_of(("model", *sizes, "state", "context"), rows)
 
 
 def model_view(r: Reading) -> RenderableType:
@@ -94,7 +94,7 @@ def model_view(r: Reading) -> RenderableType:
         kv = f"{b['kv_elements_per_token']:,}" if b["kv_elements_per_token"] else ""
         rows.append((f"{run.n}", f"{digits(b['parameters'] / 1e6)} M", kv, block_text(run.block)))
     heads, title = ("blocks", "weights each", "KV numbers/token", "what it is"), f"{m.name} ({r.model_type})"
-    blocks = drawn(table_of(heads, rows, title=title, left=(3,), wrapped=(3,)))
+    blocks = table_of(heads, rows, title=title, left=(3,), wrapped=(3,))
     parts = ", ".join(f"{k} {count_text(v)}" for k, v in n["parameters_by_part"].items() if v)
     kept = n["state_B_per_sequence"]
     state = f", state {in_unit(kept, 'B')} per sequence" if kept else ""

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..core.bibliography import publications
 from ..core.errors import DseError, SpecError
-from ..core.files import write_whole
+from ..core.files import write_text
 from ..core.text import label, span
 from ..core.version import __version__
 from ..study.basis import basis_of
@@ -41,7 +41,6 @@ CAPTIONS = {
     "backtest_ratios": "Proposed over built",
     "tdp": "Delivered speed-up over the TDP under three readings of it",
 }
-"""Figure file to its caption."""
 SHOWN = 16
 NOT_ANSWERS = ("manifest.json",)
 """JSON files that are shown at the end, as receipts."""
@@ -68,7 +67,7 @@ def write_page(root: str | Path, path: str | Path | None = None) -> Path:
         raise SpecError(f"{root}: no answers there; run dse optimize, front, risk, sweep or validate first")
     target = root / PAGE if path is None else Path(path)
     html = page(root.resolve().name, [*sections, *_receipts(root)])
-    write_whole(target, lambda place: place.write_text(html, encoding="utf-8"))
+    write_text(target, html)
     return target
 
 
@@ -82,7 +81,7 @@ def _folders(root: Path) -> list[Path]:
 
 def _of(folder: Path, root: Path) -> Iterator[Section]:
     """Sections of one folder: its answers, then its figures; nothing for a folder without either."""
-    if folder.name.startswith(".") or folder.name == "shards":
+    if folder.name.startswith(".") or folder.name == "shards":  # parts of a sweep, which its own section reads as one
         return
     where = _where(folder, root)
     drawn = {p.stem: figure(p, CAPTIONS.get(p.stem, p.stem.replace("_", " "))) for p in figures_in(folder)}
@@ -174,13 +173,8 @@ def _guess_row(name: str) -> tuple[Cell, ...]:
     fact = next((b.fact for b in basis_of(thing) if b.fact.name == fact_name), None)
     if fact is None or isinstance(fact.value, str):
         return name, "", "", ""
-    where = wrapped(f"{fact.where} [{fact.source}]")
-    return (
-        f"{thing}: {label(fact_name)}",
-        value_text(fact_name, fact.value),
-        span(fact_name, fact.low, fact.high),
-        where,
-    )
+    ends, where = span(fact_name, fact.low, fact.high), wrapped(f"{fact.where} [{fact.source}]")
+    return f"{thing}: {label(fact_name)}", value_text(fact_name, fact.value), ends, where
 
 
 def _link(title: str, url: str) -> str:
@@ -199,10 +193,8 @@ def page(title: str, sections: list[Section]) -> str:
     links = " ".join(f'<a href="#{a}">{escape(s.title)}</a>' for a, s in zip(anchors, sections, strict=True))
     body = "".join(f"<section>{heading(s.title, a)}{s.html}</section>" for a, s in zip(anchors, sections, strict=True))
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    head += (
-        f'<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{CSS.read_text(encoding="utf-8")}</style>'
-    )
-    head += hover.script() if hover.HOVER in body else ""
+    head += f'<title>{escape(title)}</title><link rel="icon" href="data:,">'
+    head += f"<style>{CSS.read_text(encoding='utf-8')}</style>{hover.script() if hover.HOVER in body else ''}"
     foot = f"<footer>dse {escape(__version__)}; canonical units inside, shown as people write them.</footer>"
     main = f"<main><h1>{escape(title)}</h1><nav>{links}</nav>{body}{foot}</main>"
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{main}</body></html>\n'

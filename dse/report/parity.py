@@ -15,17 +15,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator
 
-from ..calibrate.error_groups import (
-    ErrorGroup,
-    largest_share_frac,
-    part_groups,
-    source_errors,
-    within_frac,
-)
+from ..calibrate.error_groups import ErrorGroup, largest_share_frac, part_groups, source_errors, within_frac
 from ..core.text import digits, percent, scale_of
 from ..evaluation.breakdown import PARTS
 from ..physics.calibration import FAMILIES, family
-from .style import BAND, BLOCKS, CONTEXT, DESIGN, colours, draw, plt
+from .style import BAND, BLOCKS, CONTEXT, DESIGN, colours, draw, named_rows, note, plt
 from .style import FAMILIES as FAMILY_COLOURS
 
 WHAT = {"training": "step", "inference": "request", "kernels": "operator", "collectives": "collective"}
@@ -160,8 +154,8 @@ def parts_figure(done: pd.DataFrame, kind: str) -> Figure:
         ax.tick_params(axis="y", length=0)
         ax.grid(axis="x")
         ax.xaxis.set_major_formatter(lambda x, _: digits(100 * x))
-    left.set_yticks(range(len(groups)), [f"{g.name}  ({len(g.points):,})" for g in groups])
-    left.set(ylim=(len(groups) - 0.4, -0.6), xlim=(0, 1), xlabel=f"mean share of predicted {WHAT[kind]} time [%]")
+    named_rows(left, [f"{g.name}  ({len(g.points):,})" for g in groups])
+    left.set(xlim=(0, 1), xlabel=f"mean share of predicted {WHAT[kind]} time [%]")
     left.set_title("What the prediction is made of")
     right.axvline(0, color=DESIGN, linewidth=0.8)
     right.axvspan(-BAND_FRAC, BAND_FRAC, color=BAND, zorder=0)
@@ -184,8 +178,5 @@ def error_row(ax: Axes, row: int, group: ErrorGroup) -> None:
     low, middle, high = group.low_frac, group.middle_frac, group.high_frac
     ax.plot([max(low, -ERROR_SPAN), min(high, ERROR_SPAN)], [row, row], color=CONTEXT, linewidth=3, zorder=2)
     if high > ERROR_SPAN:
-        ax.annotate(
-            f"to +{digits(100 * high)} %", (ERROR_SPAN, row), (-2, 5), textcoords="offset points", ha="right",
-            fontsize=8, color="#505050",
-        )  # fmt: skip
+        note(ax, f"to +{digits(100 * high)} %", (ERROR_SPAN, row), (-2, 5), ha="right", fontsize=8, color="#505050")
     ax.plot(min(middle, ERROR_SPAN), row, "o", color=DESIGN, markersize=6, zorder=3)

@@ -11,7 +11,7 @@ from ..core.text import digits, label, percent, quantity_text, span, times
 from ..optimize.solution import Certificate, Relaxation, Solution, Status
 from ..study.basis import guesses, study_basis
 from ..study.study import names_of_fits
-from .layout import drawn, table_of
+from .layout import table_of
 
 SHOWN_GUESSES = 6
 
@@ -23,6 +23,7 @@ def certificate_lines(s: Solution) -> list[Text]:
     plans = " and ".join(f"{n:,} plans for {w}" for n, w in zip(c.n_plans, s.study.workloads, strict=True))
     work = f"{c.n_solves:,} convex solves over {len(s.study.choices)} choices" + (f"; priced {plans}" if plans else "")
     if s.status is Status.LOCAL:
+        # with every term convex it is the gap that was not closed
         why = c.unproved[0] if c.unproved else f"gap {c.relative_gap:.1e}"
         return [Text(f"Local optimum, no certificate: {why}", style="yellow"), Text(work, style="dim")]
     style = "green" if s.status is Status.OPTIMAL else "yellow"
@@ -56,6 +57,7 @@ def guesses_text(s: Solution) -> Text:
     """How many guesses the answer leans on, and the widest, each kind once."""
     basis = study_basis(s.study, s.choice)
     found = guesses(basis)
+    # reversed twice, so that of facts of one name the widest stays, in its place
     widest = list({b.fact.name: b for b in reversed(found)}.values())[::-1]
     few = "; ".join(
         f"{label(b.fact.name)} ({b.thing.partition(' ')[2] or b.thing}: {span(b.fact.name, b.fact.low, b.fact.high)})"
@@ -83,7 +85,7 @@ def infeasible_view(s: Solution) -> list[RenderableType]:
     rows = (
         (label(r.name), quantity_text(r.name, r.limit), r.needed_text, percent(r.change_frac)) for r in s.relaxations
     )
-    t = drawn(table_of(("limits that conflict", "asked", "loosen to", "by"), rows))
+    t = table_of(("limits that conflict", "asked", "loosen to", "by"), rows)
     return [head, t, Text(relaxation_sentence(s.relaxations))]
 
 

@@ -12,11 +12,11 @@ from rich.console import Group
 from rich.text import Text
 
 from ..core.files import picked, write_json
-from ..core.text import digits, label, percent, quantity_text, times
+from ..core.text import digits, label, percent, quantity_text
 from ..explore.designed import chip_metrics, waits
 from ..explore.questions import ALL, WORKLOADS, Question, Side, apart_saves_frac, behind_frac
-from ..study.metrics import SERVED, SPEEDUPS
-from .layout import Table, drawn, or_dash, table_of
+from .layout import Table, or_dash, table_of
+from .screen import goal_words
 
 NUMBERS = ("n_cores", "clock_Hz", "sram_B", "n_stacks", "hbm_bandwidth_Bps", "hbm_capacity_B",
            "scaleup_bandwidth_per_dir_Bps", "silicon_mm2", "package_cost_USD", "full_load_fp8_W")  # fmt: skip
@@ -54,31 +54,18 @@ def side_json(x: Side) -> dict[str, Any]:
         "design": chip_metrics(s.chip, s.study.package, NUMBERS),
         "prices": {y.name: y.price for y in prices[:DECIDING]},
         "workloads": {
-            w.name: {
-                **picked(w.evaluation, "step_s"),
-                "speedup": w.speedup,
-                **picked(w.evaluation, "power_W"),
-                "waits": dict(waits(s, w)[:2]),
-            }
+            w.name: {**picked(w.evaluation, "step_s"), "speedup": w.speedup, **picked(w.evaluation, "power_W"),
+                     "waits": dict(waits(s, w)[:2])}
             for w in s.workloads
         },
         "rack": None if s.rack is None else dataclasses.asdict(s.rack),
-    }
+    }  # fmt: skip
 
 
 def write_question(folder: Path, q: Question) -> None:
     """Write the answer as `NAME.json` into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / f"{q.name}.json", question_json(q))
-
-
-def goal_words(goal: str, value: float | None) -> str:
-    """A goal as people compare it: a speed-up, or the metric with its unit."""
-    if value is None:
-        return "no design meets the limits"
-    if goal in SPEEDUPS:
-        return f"{times(1 / value)} {'served' if goal == SERVED else 'delivered'}"
-    return quantity_text(goal, value)
 
 
 def verdict(a: dict[str, Any]) -> str:
@@ -135,12 +122,11 @@ def question_table(a: dict[str, Any]) -> Table:
     shown = ("n_cores", "n_stacks", "silicon_mm2")
     rows: list[tuple[str, ...]] = []
     for x in a["sides"]:
-        if x["goal"] is None:
-            numbers = ("-", "-", *("-" for _ in shown))
-        else:
-            goal = goal_words(a["goal"], x["goal"])
+        numbers = ["-"] * (2 + len(shown))
+        if x["goal"] is not None:
             # a gap is missing where the side's time was up before anything was proved
-            numbers = (goal, or_dash(x["gap"], percent), *(quantity_text(n, x["design"][n]) for n in shown))
+            numbers = [goal_words(a["goal"], x["goal"]), or_dash(x["gap"], percent)]
+            numbers += [quantity_text(n, x["design"][n]) for n in shown]
         rows.append((x["name"], *numbers, x["status"]))
     return table_of((a["by"], "goal", "gap", "cores", "stacks", "silicon", "status"), rows)
 
@@ -148,7 +134,7 @@ def question_table(a: dict[str, Any]) -> Table:
 def question_view(a: dict[str, Any]) -> Group:
     """An answer on screen."""
     said = (Text(verdict(a)), Text(f"Decided by: {decides(a)}."))
-    return Group(Text(a["asks"], style="bold"), drawn(question_table(a)), *said, "")
+    return Group(Text(a["asks"], style="bold"), question_table(a), *said, "")
 
 
 def questions_page(answers: Sequence[dict[str, Any]]) -> str:
@@ -165,16 +151,8 @@ def questions_page(answers: Sequence[dict[str, Any]]) -> str:
     ]
     for i, a in enumerate(answers, 1):
         gaps = ", ".join(f"{x['name']} {or_dash(x['gap'], percent)}" for x in a["sides"] if x["goal"] is not None)
-        lines += [
-            f"## {i}. {a['asks']}",
-            "",
-            f"    dse questions {a['name']}",
-            "",
-            verdict(a),
-            "",
-            f"Gaps: {gaps}. Decided by: {decides(a)}.",
-            "",
-        ]
+        lines += [f"## {i}. {a['asks']}", "", f"    dse questions {a['name']}", ""]
+        lines += [verdict(a), "", f"Gaps: {gaps}. Decided by: {decides(a)}.", ""]
         racks = "; ".join(rack_words(x) for x in a["sides"] if x.get("rack"))
         lines += [f"Racks: {racks}.", ""] if racks else []
         lines += [a["note"], ""] if a["note"] else []

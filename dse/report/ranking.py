@@ -17,10 +17,9 @@ from ..hardware.own_chip import short_name
 from ..serving.offer import serving_numbers, short_plan
 from ..serving.phases import RankedPhase
 from ..serving.ranking import Ranked
-from .layout import drawn, or_dash, table_of
+from .layout import or_dash, table_of
 
 in_s = partial(in_unit, unit="s")
-"""A time in words."""
 
 
 def ranking_numbers(r: Ranked) -> dict[str, Any]:
@@ -50,14 +49,8 @@ def _price(r: Ranked | RankedPhase) -> dict[str, Any]:
 
 def ranking_view(rows: list[Ranked]) -> RenderableType:
     """Chips in order, cheapest first, and below it a reason for every gap."""
-    head = ("", "chip", "USD per Mtok", "80 % range", "USD/h", "tok/J", "chips", "TPOT", "TTFT", "margin", "plan")
-    names, told = _names([r.system.chip.name for r in rows]), []
-    for i, (r, name) in enumerate(zip(rows, names, strict=True), start=1):
-        n = ranking_numbers(r)
-        least = min(r.margins.values(), default=None)
-        told.append((*_start(i, name, n), *(or_dash(n[k], in_s) for k in ("tpot_s", "ttft_s")), *_end(least, n)))
-    t = drawn(table_of(head, told, title=f"cheapest first, {basis_text(rows)}"))
-    return Group(t, *_gaps(names, [r.gap for r in rows]), Text(METHOD, style="dim"))
+    each = [{**ranking_numbers(r), "margin_frac": min(r.margins.values(), default=None)} for r in rows]
+    return _view(rows, each, {"TPOT": "tpot_s", "TTFT": "ttft_s"}, "", METHOD)
 
 
 def phase_numbers(r: RankedPhase) -> dict[str, Any]:
@@ -80,13 +73,24 @@ def phase_numbers(r: RankedPhase) -> dict[str, Any]:
 
 def phase_view(rows: list[RankedPhase], phase: str) -> RenderableType:
     """Chips on one phase in order, cheapest first, and below it a reason for every gap."""
-    head = ("", "chip", "USD per Mtok", "80 % range", "USD/h", "tok/J", "chips", "step", "margin", "plan")
-    names, told = _names([r.chip for r in rows]), []
-    for i, (r, name) in enumerate(zip(rows, names, strict=True), start=1):
-        n = phase_numbers(r)
-        told.append((*_start(i, name, n), or_dash(n["step_s"], in_s), *_end(n["margin_frac"], n)))
-    t = drawn(table_of(head, told, title=f"{phase}, cheapest first, {basis_text(rows)}"))
     method = f"{PHASE_METHOD} {FAILURES}" if phase == "training" else PHASE_METHOD
+    return _view(rows, list(map(phase_numbers, rows)), {"step": "step_s"}, f"{phase}, ", method)
+
+
+def _view(
+    rows: Sequence[Ranked | RankedPhase], each: list[dict[str, Any]], waits: dict[str, str], what: str, method: str
+) -> RenderableType:
+    """A ranking; `waits`: heads of the columns of times to their numbers."""
+    names = _names([n["chip"] for n in each])
+    told = [
+        (
+            *_start(i, name, n), *(or_dash(n[k], in_s) for k in waits.values()),
+            or_dash(n["margin_frac"], percent), or_dash(n["plan"], short_plan),
+        )
+        for i, (name, n) in enumerate(zip(names, each, strict=True), start=1)
+    ]  # fmt: skip
+    heads = ("", "chip", "USD per Mtok", "80 % range", "USD/h", "tok/J", "chips", *waits, "margin", "plan")
+    t = table_of(heads, told, title=f"{what}cheapest first, {basis_text(rows)}")
     return Group(t, *_gaps(names, [r.gap for r in rows]), Text(method, style="dim"))
 
 
@@ -95,6 +99,7 @@ def _gaps(names: Sequence[str], gaps: Sequence[str]) -> list[Text]:
     each: dict[str, list[str]] = {}
     for name, gap in zip(names, gaps, strict=True):
         if gap:
+            # reasons name their chip: alike ones are so without the name
             each.setdefault(re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "CHIP", gap), []).append(name)
     said = dict(zip(names, gaps, strict=True))
     alone = [n for some in each.values() if len(some) < MANY for n in some]
@@ -119,7 +124,7 @@ def basis_text(rows: Sequence[Ranked | RankedPhase]) -> str:
 
 
 def _start(place: int, chip: str, n: dict[str, Any]) -> tuple[str, ...]:
-    """First cells of a row of any ranking: place, chip, money, tokens per joule and chips."""
+    """First cells of a row: place, chip, money, tokens per joule and chips."""
     cost, ends = n["million_tokens_USD"], n["million_tokens_range_USD"]
     return (
         "-" if cost is None else str(place), chip, or_dash(cost),
@@ -127,11 +132,6 @@ def _start(place: int, chip: str, n: dict[str, Any]) -> tuple[str, ...]:
         f"{or_dash(n['chip_hour_USD'])}{' (guess)' if n['price_is_guess'] else ''}", or_dash(n["tokens_per_J"]),
         or_dash(n["n_chips"], "{:,}".format),
     )  # fmt: skip
-
-
-def _end(margin_frac: float | None, n: dict[str, Any]) -> tuple[str, str]:
-    """Last cells of a row of any ranking: margin to the promise, and plan."""
-    return or_dash(margin_frac, percent), or_dash(n["plan"], short_plan)
 
 
 RANGE = (

@@ -14,8 +14,8 @@ from ..core.files import write_json
 from ..core.text import label, percent, quantity_text, times
 from ..explore.ablation import CORRECTIONS, Variant
 from ..explore.readings import READINGS, WORDS, Point
-from .layout import Table, drawn, table_of
-from .style import CONTEXT, DESIGN, HARMS, HELPS, draw, plt
+from .layout import Table, table_of
+from .style import CONTEXT, DESIGN, HARMS, HELPS, draw, note, plt
 
 COLOURS = dict(zip(READINGS, (HARMS, CONTEXT, HELPS), strict=True))
 SHOWN = ("n_cores", "sram_B", "clock_Hz", "n_stacks", "full_load_fp8_W")
@@ -28,23 +28,28 @@ def readings_json(points: list[Point], left: Sequence[str] = ()) -> dict[str, An
 
 def readings_view(points: list[Point]) -> RenderableType:
     """The curve as a table."""
-    return drawn(readings_table(readings_json(points)["rows"]))
+    return readings_table(readings_json(points)["rows"])
 
 
 def readings_table(rows: Sequence[dict[str, Any]]) -> Table:
     """What is the fastest under each reading of each TDP, from the JSON."""
-    return table_of(
-        ("the TDP binds", "TDP", "delivered", *map(label, SHOWN)),
+    told = (
         (
-            (
-                WORDS.get(p["reading"], "unknown"),
-                quantity_text("tdp_W", p["tdp_W"]),
-                times(p["speedup"]) if p["speedup"] else "none",
-                *(quantity_text(n, p["quantities"][n]) if p["quantities"] else "" for n in SHOWN),
-            )
-            for p in rows
-        ),
-    )
+            WORDS.get(p["reading"], "unknown"), quantity_text("tdp_W", p["tdp_W"]),
+            *_numbers(p["speedup"], p["quantities"]),
+        )
+        for p in rows
+    )  # fmt: skip
+    return table_of(("the TDP binds", "TDP", *NUMBERS), told)
+
+
+NUMBERS = ("delivered", *map(label, SHOWN))
+
+
+def _numbers(speedup: float | None, quantities: dict[str, float] | None) -> tuple[str, ...]:
+    """Cells of a design under `NUMBERS`; of none, empty ones."""
+    each = (quantity_text(n, quantities[n]) if quantities else "" for n in SHOWN)
+    return times(speedup) if speedup else "none", *each
 
 
 def readings_figure(points: list[Point], baseline: str) -> Figure:
@@ -52,13 +57,10 @@ def readings_figure(points: list[Point], baseline: str) -> Figure:
     figure, ax = plt.subplots(figsize=(6.4, 3.8))
     for reading in READINGS:
         mine = [p for p in points if p.reading == reading and p.speedup is not None]
-        ax.plot(
-            [p.tdp_W for p in mine], [float(p.speedup or 0.0) for p in mine], "o-", color=COLOURS[reading], markersize=4
-        )
-        if mine:
-            last = mine[-1]
-            where = {"textcoords": "offset points", "fontsize": 8.5, "va": "center", "color": DESIGN}
-            ax.annotate(WORDS[reading], (last.tdp_W, float(last.speedup or 0.0)), (6, 0), **where)
+        at = [(p.tdp_W, float(p.speedup or 0.0)) for p in mine]
+        ax.plot([x for x, _ in at], [y for _, y in at], "o-", color=COLOURS[reading], markersize=4)
+        if at:
+            note(ax, WORDS[reading], at[-1], (6, 0), fontsize=8.5, va="center", color=DESIGN)
     ax.set(xlabel="TDP of the package [W]", ylabel=f"delivered speed-up over {baseline} [x]")
     ax.set_title("The same TDP, three readings: what may not exceed it?", fontsize=10)
     ax.set_ylim(bottom=min(1.0, ax.get_ylim()[0]))  # a low TDP may leave the best design slower than the baseline
@@ -82,13 +84,12 @@ def ablation_json(found: dict[str, list[Variant]], left: Sequence[str] = ()) -> 
 
 def ablation_view(found: dict[str, list[Variant]]) -> RenderableType:
     """A table per study."""
-    heads = ("delivered", *map(label, SHOWN), "SRAM / built", "regret of built", "design")
-    each = (drawn(table_of((study, *heads), map(_variant_row, rows))) for study, rows in found.items())
+    heads = (*NUMBERS, "SRAM / built", "regret of built", "design")
+    each = (table_of((study, *heads), map(_variant_row, rows)) for study, rows in found.items())
     return Group(*(part for t in each for part in (t, "")))
 
 
 def _variant_row(v: Variant) -> tuple[str, ...]:
-    numbers = (quantity_text(n, v.quantities[n]) if v.quantities else "" for n in SHOWN)
     sram = "" if v.sram_ratio is None else f"{v.sram_ratio:.2f}"
     regret = "" if v.regret_frac is None else percent(v.regret_frac)
-    return v.label, times(v.speedup) if v.speedup else "none", *numbers, sram, regret, v.choice
+    return v.label, *_numbers(v.speedup, v.quantities), sram, regret, v.choice

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from ..core.files import write_json, write_whole
+from ..core.files import write_json, write_text
 from ..core.origin import digest, stamp
 from ..core.version import __version__
+from ..hardware.chip import Chip
+from ..hardware.own_chip import chip_toml
+from ..hardware.presets import seat
 from ..optimize.solution import Solution, solution_json
 from ..study.basis import guesses, source_keys, study_basis
 from ..study.design import Choice
-from ..study.design_file import design_toml
 from ..study.study import Study
 
 
@@ -24,8 +27,16 @@ def write_results(folder: Path, study_text: str, solution: Solution) -> None:
     if solution.chip is not None and solution.choice is not None:
         where = f"the study {solution.study.name}, solution.json beside this file"
         text = design_toml(solution.study, solution.choice, solution.chip, where)
-        write_whole(folder / "chip.toml", lambda place: place.write_text(text, encoding="utf-8"))
+        write_text(folder / "chip.toml", text)
     write_json(folder / "manifest.json", study_manifest(study_text, solution.study, solution.choice))
+
+
+def design_toml(study: Study, choice: Choice, chip: Chip, where: str) -> str:
+    """Text of a chip file, which every command takes in place of a preset, for a design; `where`: what receipts say."""
+    base = study.baseline
+    # a design has the structure of its baseline, whose package it need not have: the study names one for all designs
+    made = dataclasses.replace(chip, package=study.package)
+    return chip_toml(made, where, seat(base.chip.name, choice.system or base.name))
 
 
 def study_manifest(

@@ -18,7 +18,7 @@ from ..explore.outcome import Risk, blocking, merit_distribution, merit_quantile
 from ..explore.robust import Hopeless, Robust
 from ..study.metrics import DELIVERED
 from .front import goal_text
-from .layout import WIDE, Table, beside, drawn, table_of
+from .layout import WIDE, Table, beside, table_of
 from .results import study_manifest
 from .terminal import unfinished
 
@@ -31,7 +31,7 @@ SHOWN_DRIVERS = 12
 def risk_view(r: Risk, robust: Robust | Hopeless | None, width: int = WIDE, left: Sequence[str] = ()) -> RenderableType:
     """A risk study on one screen."""
     a = risk_json(r, robust, left)
-    middle = beside(drawn(design_table(a)), drawn(drivers_table(a)), width)
+    middle = beside(design_table(a), drivers_table(a), width)
     return Group(
         Text(headline(r), style="bold"), *map(Text, verdict_lines(r)), "", middle, "",
         *map(Text, (*robust_lines(r, robust), *method_lines(r))), *unfinished(left or r.unfinished),
@@ -48,21 +48,17 @@ def headline(r: Risk) -> str:
 
 def precision_text(share_frac: float, error_frac: float, n: int) -> str:
     """How well a share of `n` samples is known; of none or all of them it is the 95 % bound 3 / n, not certainty."""
-    return (
-        # rule of three: none of n seen leaves 3 / n possible with 95 % confidence, since (1 - 3/n)^n is about e^-3
-        f"+-{digits(100 * error_frac, 2)} points"
-        if 0 < share_frac < 1
-        else f"within {digits(300 / n, 2)} points, of so few"
-    )
+    if 0 < share_frac < 1:
+        return f"+-{digits(100 * error_frac, 2)} points"
+    # rule of three: none of n seen leaves 3 / n possible with 95 % confidence, since (1 - 3/n)^n is about e^-3
+    return f"within {digits(300 / n, 2)} points, of so few"
 
 
 def verdict_lines(r: Risk) -> list[str]:
     """The distribution of the outcome, what fails, and which choices win."""
     met, error = r.probability(r.feasible)
-    lines = [
-        f"limits can be met in {percent(met)} ({precision_text(met, error, r.n)}) of the samples"
-        + blocking_text(blocking(r))
-    ]
+    sure = f"limits can be met in {percent(met)} ({precision_text(met, error, r.n)}) of the samples"
+    lines = [sure + blocking_text(blocking(r))]
     if met:
         said = times if r.study.goal == DELIVERED else partial(quantity_text, r.study.goal)
         low, middle, high = map(said, outcome_quantiles(r, (0.05, 0.5, 0.95)))
@@ -80,26 +76,21 @@ def blocking_text(shares: dict[str, float]) -> str:
 
 def design_table(a: dict[str, Any]) -> Table:
     """Quantiles of every number of the optimal design, from the JSON."""
-    levels = list(map(str, LEVELS))
-    return table_of(
-        ("optimal design", *(percent(float(q)) for q in levels)),
-        (
-            (label(name), *(quantity_text(name.partition(":")[0], values[q]) for q in levels))
-            for name, values in a["design_quantiles"].items()
-        ),
+    rows = (
+        (label(name), *(quantity_text(name.partition(":")[0], values[str(q)]) for q in LEVELS))
+        for name, values in a["design_quantiles"].items()
     )
+    return table_of(("optimal design", *map(percent, LEVELS)), rows)
 
 
 def drivers_table(a: dict[str, Any]) -> Table:
     """The unknowns that move the outcome most, from the JSON; what may be noise is left out."""
-    return table_of(
-        ("what drives it", "rank correlation", "moves with"),
-        (
-            (scoped_label(d["unknown"]), f"{d['rank_correlation']:+.2f}", d["group"])
-            for d in a["drivers"][:SHOWN_DRIVERS]
-            if stands_out(d["rank_correlation"], d["error"])
-        ),
+    rows = (
+        (scoped_label(d["unknown"]), f"{d['rank_correlation']:+.2f}", d["group"])
+        for d in a["drivers"][:SHOWN_DRIVERS]
+        if stands_out(d["rank_correlation"], d["error"])
     )
+    return table_of(("what drives it", "rank correlation", "moves with"), rows)
 
 
 def robust_lines(r: Risk, robust: Robust | Hopeless | None) -> list[str]:
@@ -147,6 +138,7 @@ def risk_json(r: Risk, robust: Robust | Hopeless | None, left: Sequence[str] = (
         "feasible": met,
         "feasible_error": met_error,
         "nominal_goal": r.nominal,
+        # none where no draw has a design
         "merit_quantiles": dict(zip(map(str, LEVELS), merit_quantiles(r, LEVELS), strict=False)),
         "merit_distribution": merit_distribution(r, STEPS),
         "design_quantiles": {n: dict(zip(map(str, LEVELS), v, strict=True)) for n, v in r.quantiles(LEVELS).items()},

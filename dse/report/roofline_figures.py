@@ -10,6 +10,7 @@ from matplotlib.patheffects import withStroke
 
 from ..evaluation.breakdown import Operator
 from ..hardware.chip import Chip, peak_FLOPps
+from .style import note
 
 SMALLEST_POINT, LARGEST_POINT = 24.0, 240.0
 """Area of a point that takes no time, and what is added for one that takes all [square points]."""
@@ -27,13 +28,14 @@ def draw_roofs(
 ) -> list[np.ndarray]:  # fmt: skip
     """The bandwidth slope and the roof of every precision, named above or `below`; returns points along the lines."""
     rate, drawn = float(c.hbm_bandwidth_Bps), []
+    # highest first: its line has the slope, from which the others branch off
     peaks = sorted(((float(peak_FLOPps(c, p)), p) for p in precisions), reverse=True)
-    place: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top" if below else "bottom"}
+    look: dict[str, Any] = {"fontsize": 8, "color": color, "ha": "right", "va": "top" if below else "bottom"}
     for i, (peak, precision) in enumerate(peaks):
         across = np.geomspace(x[0] if i == 0 else peak / rate, x[1], 200)
         up = np.minimum(peak, across * rate)
         ax.plot(across, up, color=color, linewidth=1.8 if i == 0 else 1.0, linestyle="-" if i == 0 else "--", zorder=1)
-        ax.annotate(precision.upper(), (x[1], peak), (-2, -2 if below else 2), fontsize=8, color=color, **place)
+        note(ax, precision.upper(), (x[1], peak), (-2, -2 if below else 2), **look)
         drawn.append(np.stack([across, up], axis=1))
     return drawn
 
@@ -48,7 +50,7 @@ def draw_operators(ax: Axes, ops: tuple[Operator, ...], faces: list[str], order:
 
 def label_operators(ax: Axes, ops: tuple[Operator, ...], points: np.ndarray, lines: np.ndarray) -> None:
     """Names beside the longest operators: off all points, and off the roofs too where there is room."""
-    scale = ax.figure.dpi / 72
+    scale = ax.figure.dpi / 72  # pixels of a point: labels are shifted in points, 72 an inch
     points, lines = (ax.transData.transform(x) / scale for x in (points, lines))
     right = float(ax.bbox.x1) / scale - ROOF_LABEL
     named: dict[str, np.ndarray] = {}
@@ -65,10 +67,8 @@ def label_operators(ax: Axes, ops: tuple[Operator, ...], points: np.ndarray, lin
         if not clear:
             continue
         place = (free or clear)[0]
-        ax.annotate(
-            word, (o.intensity, o.achieved_FLOPps), tuple(place), textcoords="offset points", ha="center",
-            va="center", fontsize=8.5, color="#303030", path_effects=HALO, zorder=5,
-        )  # fmt: skip
+        look: dict[str, Any] = {"fontsize": 8.5, "color": "#303030", "path_effects": HALO, "zorder": 5}
+        note(ax, word, (o.intensity, o.achieved_FLOPps), tuple(place), ha="center", va="center", **look)
         named[word] = here
         # a label takes its place as a row of points, so that the next one keeps off it
         letters = np.linspace(here + place - half * SIDES[0], here + place + half * SIDES[0], 9)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-import re
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from ..core.text import digits, in_unit, label, percent, quantity_text, times, unit_of
 from ..explore.designed import COUNTED, compared, waits
 from ..hardware.chip import Chip
-from ..hardware.own_chip import is_own, short_name
+from ..hardware.own_chip import short_name
 from ..optimize.solution import SMALLEST_PRICE, LimitReport, Solution, is_priced
 from ..study.design import SEATED, Choice
 from ..study.metrics import SERVED, SPEEDUPS
 from ..study.rows import Kind
 from ..study.study import Study
 from ..workload.requests import Requests, given_batch
+from .chip_tables import product
 from .evaluated import stand_in_text
-from .layout import WIDE, beside, drawn, table, table_of
+from .layout import WIDE, Cell, Table, beside, table_of
 from .proof import certificate_lines, guesses_text, infeasible_view
 from .terminal import unfinished
 
@@ -103,22 +101,16 @@ def headline(s: Solution) -> str:
     return f"{reaches}; {delivers}" + ("" if s.study.goal in SPEEDUPS else f"; {goal_text(s.study, s.goal)}")
 
 
-def product(name: str) -> str:
-    """A preset as its product: "trainium3" becomes "Trainium3", "mi300x" "MI300X"; a user's file by its own name."""
-    if is_own(name):
-        return short_name(name)
-    head, _, tail = name.partition("-")
-    if head == "tpu":
-        return f"TPU {tail}"
-    is_short = len(head) <= 4 or re.match(r"[a-z]{1,2}\d", head)  # initials, such as "gb200"
-    return name.upper() if is_short else name.capitalize()
-
-
 def goal_text(study: Study, goal: float) -> str:
-    """The goal in words: a speed-up for `delivered_time`, else the metric with its unit."""
-    if study.goal in SPEEDUPS:
-        return f"{times(1 / goal)} {'served' if study.goal == SERVED else 'delivered'}"
-    return f"{label(study.goal)} {quantity_text(study.goal, goal)}"
+    """The goal in words: a speed-up, which needs no name, or a metric with its own."""
+    return f"{'' if study.goal in SPEEDUPS else f'{label(study.goal)} '}{goal_words(study.goal, goal)}"
+
+
+def goal_words(goal: str, value: float) -> str:
+    """A goal as people compare it: a time over the baseline's as the speed-up it is, else the metric with its unit."""
+    if goal in SPEEDUPS:
+        return f"{times(1 / value)} {'served' if goal == SERVED else 'delivered'}"
+    return quantity_text(goal, value)
 
 
 def design_table(s: Solution) -> Table:
@@ -131,7 +123,7 @@ def design_table(s: Solution) -> Table:
     for name in NUMBERS:
         before, after = (quantity_text(name, x) for x in (numbers[name].before, numbers[name].after))
         rows.append((label(name), before, after, ratios[name]))
-    return drawn(table_of(("package", base.name, "design", "ratio"), rows))
+    return table_of(("package", base.name, "design", "ratio"), rows)
 
 
 def counted_texts(c: Chip) -> tuple[str, str, str]:
@@ -143,19 +135,19 @@ def counted_texts(c: Chip) -> tuple[str, str, str]:
 
 def limits_table(s: Solution) -> Table:
     """Every limit with a price or of the user's, the dearest first; what else is slack stands below."""
-    t = table("limit", "design", "margin", f"loosen -> {'speed' if s.study.goal in SPEEDUPS else 'goal'}")
+    rows: list[tuple[Cell, ...]] = []
     shown = [x for x in s.limits if x.kind is Kind.USER or abs(x.price) >= 10 * SMALLEST_PRICE]
     for x in sorted(shown, key=lambda x: -abs(x.price)):
         mark, sign = "*" if x.kind is Kind.BOUND else "", "<=" if x.sense == "at_most" else ">="
-        limit = escape(f"{label(x.name)}{mark} {sign} {bound_text(x, x.limit)}")
+        limit = f"{label(x.name)}{mark} {sign} {bound_text(x, x.limit)}"
         word = f"missed by {percent(-x.margin)}" if x.misses else "binds"
-        margin = f"[bold]{word}[/]" if x.binds else percent(max(x.margin, 0.0))
-        t.add_row(limit, bound_text(x, x.value), margin, price_text(x, s.study))
+        margin = Text(word, style="bold") if x.binds else percent(max(x.margin, 0.0))
+        rows.append((limit, bound_text(x, x.value), margin, price_text(x, s.study)))
     notes = [f"{label(x.name)} {percent(x.margin)}" for x in s.limits if x not in shown and not x.binds]
-    captions = [f"not binding, margin: {', '.join(notes)}"] if notes else []
-    captions += ["* bound of a free number"] if any(x.kind is Kind.BOUND for x in shown) else []
-    t.caption, t.caption_justify = escape("\n".join(captions)) or None, "left"
-    return t
+    below = [f"not binding, margin: {', '.join(notes)}"] if notes else []
+    below += ["* bound of a free number"] if any(x.kind is Kind.BOUND for x in shown) else []
+    heads = ("limit", "design", "margin", f"loosen -> {'speed' if s.study.goal in SPEEDUPS else 'goal'}")
+    return table_of(heads, rows, "\n".join(below))
 
 
 def what_if_table(s: Solution) -> Table:
@@ -165,7 +157,7 @@ def what_if_table(s: Solution) -> Table:
         limit = f"{label(x.name)} {'<=' if x.sense == 'at_most' else '>='} {quantity_text(x.name, x.limit)}"
         rows.append((limit, *(_goal_or_none(s.study, g) for g in (x.goal, x.moved, x.dropped))))
     note = "solved again over all choices and plans; cores and stacks are fractions"
-    return drawn(table_of(("limit", "as it is", "10 % looser", "without it"), rows, note))
+    return table_of(("limit", "as it is", "10 % looser", "without it"), rows, note)
 
 
 def near_table(s: Solution) -> Table:
@@ -173,7 +165,7 @@ def near_table(s: Solution) -> Table:
     each = ((x.name, (x.lower, s.continuous.get(x.name), x.upper)) for x in s.near)
     rows = ((label(n), *("-" if v is None else quantity_text(n, v) for v in ends)) for n, ends in each)
     note = "one number moves as far as it can, all others follow; cores and stacks are fractions"
-    return drawn(table_of(("nearly as good", "least", "optimum", "most"), rows, note))
+    return table_of(("nearly as good", "least", "optimum", "most"), rows, note)
 
 
 def _goal_or_none(study: Study, goal: float | None) -> str:
@@ -213,20 +205,23 @@ def loosening_step(x: LimitReport) -> tuple[float, str]:
 
 def delivered_table(s: Solution) -> Table:
     """What arrives on each workload, two lines each: speed and plan, then power and what the step waits for."""
-    t = table("workload", escape(s.study.baseline.chip.name), "design", "speed-up", "plan, and what the step waits for")
-    t.columns[4].justify, t.columns[4].no_wrap = "left", False
+    rows = []
     for w in s.workloads:
         e = w.evaluation
         workload, n_chips = s.study.workloads[w.name]
-        shares = waits(s, w)[:3]
-        waits_for = ", ".join(f"{label(name.removesuffix(' traffic'))} {percent(share)}" for name, share in shares)
-        t.add_row(
-            f"{escape(w.name)}\n[dim]{escape(workload.model.name)}, {n_chips:,} chips[/]", in_unit(w.baseline_s, "s"),
-            f"{in_unit(float(e.step_s), 's')}\n[dim]{in_unit(float(e.power_W), 'W')}[/]",
-            f"[bold]{times(w.speedup)}[/]\n[dim]MFU {percent(float(e.mfu_frac))}[/]",
-            f"{w.plan}\n[dim]{waits_for}[/]",
-        )  # fmt: skip
-    return t
+        waits_for = (f"{label(name.removesuffix(' traffic'))} {percent(share)}" for name, share in waits(s, w)[:3])
+        rows.append((
+            _two_lines(w.name, f"{workload.model.name}, {n_chips:,} chips"), in_unit(w.baseline_s, "s"),
+            _two_lines(in_unit(float(e.step_s), "s"), in_unit(float(e.power_W), "W")),
+            _two_lines(times(w.speedup), f"MFU {percent(float(e.mfu_frac))}", "bold"),
+            _two_lines(str(w.plan), ", ".join(waits_for)),
+        ))  # fmt: skip
+    heads = ("workload", s.study.baseline.chip.name, "design", "speed-up", "plan, and what the step waits for")
+    return table_of(heads, rows, left=(4,), wrapped=(4,))
+
+
+def _two_lines(first: str, second: str, style: str = "") -> Text:
+    return Text.assemble((first, style), "\n", (second, "dim"))
 
 
 def alternatives_table(s: Solution) -> Table:
@@ -236,7 +231,7 @@ def alternatives_table(s: Solution) -> Table:
         goal = times(1 / a.goal) if delivers else quantity_text(s.study.goal, a.goal)
         behind = s.behind_frac(a)
         rows.append((differing_text(a.choice, s.study), goal, percent(behind) if behind > SAME else "-"))
-    return drawn(table_of(("best choices (before rounding)", "delivered" if delivers else "goal", "behind"), rows))
+    return table_of(("best choices (before rounding)", "delivered" if delivers else "goal", "behind"), rows)
 
 
 def differing_text(choice: Choice, study: Study) -> str:

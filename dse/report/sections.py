@@ -70,8 +70,10 @@ def certificate(c: Answer) -> str:
 def _design_rows(design: Answer) -> list[tuple[Cell, ...]]:
     choice = design["choice"]
     fp4 = "native FP4" if choice["native_fp4"] else "FP4 at FP8 rate"
-    rows: list[tuple[Cell, ...]] = [("choice", f"{choice['n_dies']} x {choice['node']}, {choice['pe_array']}, {fp4}")]
-    rows.append(("memory and links", f"{choice['hbm']}, {choice['link']}"))
+    rows: list[tuple[Cell, ...]] = [
+        ("choice", f"{choice['n_dies']} x {choice['node']}, {choice['pe_array']}, {fp4}"),
+        ("memory and links", f"{choice['hbm']}, {choice['link']}"),
+    ]
     rows += [("system", short_name(choice["system"]))] if choice.get("system") else []
     share = choice.get("scaleout_Bps")
     rows += [(label("scaleout_bandwidth_per_dir_Bps"), quantity_text("scaleout_Bps", share))] if share else []
@@ -81,14 +83,13 @@ def _design_rows(design: Answer) -> list[tuple[Cell, ...]]:
 
 
 def _workload_rows(found: Answer) -> list[tuple[Cell, ...]]:
-    rows: list[tuple[Cell, ...]] = []
-    for name, w in found.items():
-        plan = plan_words(w["plan"])
-        seconds = [quantity_text(k, w[k]) for k in ("step_s", "power_W")]
-        rows.append(
-            (name, times(w["speedup"]), *seconds, percent(w["mfu_frac"]), quantity_text("x_B", w["memory_B"]), plan)
+    return [
+        (
+            name, times(w["speedup"]), *(quantity_text(k, w[k]) for k in ("step_s", "power_W", "mfu_frac", "memory_B")),
+            plan_words(w["plan"]),
         )
-    return rows
+        for name, w in found.items()
+    ]  # fmt: skip
 
 
 def _limit_rows(limits: list[Answer]) -> list[tuple[Cell, ...]]:
@@ -107,7 +108,7 @@ def _limit_rows(limits: list[Answer]) -> list[tuple[Cell, ...]]:
 def front(a: Answer) -> str:
     """A Pareto front: to hover over where plotly is installed, and some of its points."""
     metrics, points = a["metrics"], a["points"]
-    step = max(1, -(-len(points) // SHOWN))
+    step = max(1, -(-len(points) // SHOWN))  # rounded up: at most so many
     # the knee is shown even where thinning would pass it over
     kept = sorted({*range(0, len(points), step), a["knee"]})
     columns = [*metrics, "node", "hbm", "n_dies", "n_cores", "n_stacks", "scratchpad_B"]
@@ -130,11 +131,8 @@ def risk(a: Answer) -> str:
     said = f"{what} is within reach in {percent(a['probability'])} of {a['samples']:,} samples "
     said += f"({precision_text(a['probability'], a['probability_error'], a['samples'])}); "
     said += f"limits can be met in {percent(a['feasible'])}."
-    return (
-        paragraph(said, "lead")
-        + written(drivers_table(a))
-        + folded("The best design, by quantile", written(design_table(a)))
-    )
+    spread = folded("The best design, by quantile", written(design_table(a)))
+    return paragraph(said, "lead") + written(drivers_table(a)) + spread
 
 
 def validation(a: Answer) -> str:
@@ -213,13 +211,10 @@ def plain(a: Any) -> str:
 
 def unfinished(a: Any) -> str:
     """What an answer lacks because time was up; nothing where it lacks nothing."""
-    if not isinstance(a, dict):
-        return ""
-    ended, left = a.get("stopped"), a.get("unfinished")
-    said = paragraph(f"{ended}: the best design so far.", "lead") if ended else ""
-    return said + (
-        paragraph(f"Unfinished: time was up. Left out: {'; '.join(map(str, left))}.", "lead") if left else ""
-    )
+    ended, left = (a.get("stopped"), a.get("unfinished")) if isinstance(a, dict) else (None, None)
+    said = [f"{ended}: the best design so far."] if ended else []
+    said += [f"Unfinished: time was up. Left out: {'; '.join(map(str, left))}."] if left else []
+    return "".join(paragraph(x, "lead") for x in said)
 
 
 SECTIONS: dict[str, tuple[str, Callable[[Any], str]]] = {

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ..core.text import digits, in_unit, percent, times
@@ -25,7 +24,7 @@ from ..serving.offer import (
 )
 from ..workload.transformer import Decode
 from .evaluated import stand_in_text
-from .layout import drawn, or_dash, table_of
+from .layout import Table, or_dash, table_of
 
 SHOWN_POINTS = 14
 """Points of a curve in its table, evenly spread; JSON has all."""
@@ -92,7 +91,7 @@ def curve_table(o: Offer) -> Table:
         for n in (serving_numbers(o.best[i], o.hour.chip_hour_USD) for i in shown)
     )  # fmt: skip
     columns = heads(c.promise.quantile_frac)
-    return drawn(table_of(columns, rows, title=title, left=(len(columns) - 2, len(columns) - 1)))
+    return table_of(columns, rows, title=title, left=(len(columns) - 2, len(columns) - 1))
 
 
 def heads(quantile_frac: float) -> tuple[str, ...]:
@@ -118,7 +117,7 @@ def waiting_line(o: Offer) -> str:
 
 def comparison_lines(offers: list[Offer]) -> list[str]:
     """Most tokens per chip, watt and dollar within the promise, over the first chip, beside what vendors claim."""
-    base, lines = offers[0], []
+    base, lines = offers[0], []  # the first one named is the reference
     for o in offers[1:]:
         said = ", ".join(f"{times(v)} per {WHOLES[k]}" for k, v in over(o, base).items())
         claims = claimed(o, base)
@@ -166,7 +165,7 @@ def fleet_table(fleet: ServedPortfolio) -> Table:
     head = ("model", "requests/s", "tokens/s", "chips", "busy", "power", "USD/Mtok")
     rows = [(name, *_amounts(m)) for name, m in (*total["models"].items(), ("all", total))]
     styles = (*("" for _ in total["models"]), "bold")
-    return drawn(table_of(head, rows, totals=1, title=title, styles=styles))
+    return table_of(head, rows, totals=1, title=title, styles=styles)
 
 
 def engines_table(fleet: ServedPortfolio) -> Table:
@@ -180,7 +179,7 @@ def engines_table(fleet: ServedPortfolio) -> Table:
         )
         for name, e in engines
     )  # fmt: skip
-    return drawn(table_of(("engine of", f"{q} TPOT", f"{q} TTFT", "batch", "chips", "plan", "prompts"), rows))
+    return table_of(("engine of", f"{q} TPOT", f"{q} TTFT", "batch", "chips", "plan", "prompts"), rows)
 
 
 def _amounts(m: dict[str, Any]) -> tuple[str, ...]:

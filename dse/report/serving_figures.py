@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,21 +11,15 @@ from matplotlib.lines import Line2D
 
 from ..serving.offer import Offer, serving_numbers
 from .front_axes import log_axes, round_axes
-from .style import CONTEXT, DESIGN, FAMILIES, colours, draw, plt
+from .style import CONTEXT, DESIGN, FAMILIES, colours, plt
 
 MARKERS = {"prefill first": "o", "chunked": "s", "apart": "^"}
-"""Scheduler to the marker of its points."""
 PANELS = (
     ("chip_tokens_per_s", "per chip", "output tokens/s per chip"),
     ("tokens_per_J", "per watt", "output tokens/s per W of package"),
     ("tokens_per_s_per_USD_per_h", "per dollar", "output tokens/s per USD/h of rent"),
 )
 """Number of a point, title and axis of each panel."""
-
-
-def write_figures(offers: list[Offer], folder: Path, name: str) -> list[Path]:
-    """Draw the curves of all offers into `folder`, as PNG and SVG."""
-    return draw(folder, **{name: lambda: serving_figure(offers)})
 
 
 def serving_figure(offers: list[Offer]) -> Figure:

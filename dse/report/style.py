@@ -7,7 +7,7 @@ near-black the design; blue helps and red harms; filled is measured or published
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ if "ipykernel" not in sys.modules:  # a notebook shows figures itself; anything 
     matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 BLOCKS = {
@@ -39,11 +40,9 @@ CONTEXT = "#9a9a9a"
 BAND = "#ededed"
 """A range in which an error is small, or a correlation noise."""
 DESIGN = "#1d1d1d"
-"""Lines of the design."""
 HARMS, HELPS = BLOCKS["HBM"], BLOCKS["tensor engines"]
 """What makes the goal worse, and what makes it better."""
 REACHED = BLOCKS["links"]
-"""What reaches a target."""
 VERDICTS = {"hit": REACHED, "near": "#d9a21b", "miss": HARMS, "given": CONTEXT}
 """How near a proposal came to what was built."""
 NODES = (
@@ -83,8 +82,20 @@ def colours(names: Iterable[str], palette: tuple[str, ...]) -> dict[str, str]:
     return dict(zip(dict.fromkeys(names), cycle(palette), strict=False))
 
 
+def note(ax: Axes, words: str, at: tuple[float, float], shift: tuple[float, float], **look: Any) -> None:
+    """Words beside a point, `shift` points of print from it."""
+    ax.annotate(words, at, shift, textcoords="offset points", **look)
+
+
+def named_rows(ax: Axes, names: Sequence[str], **look: Any) -> None:
+    """A row per name down the page, the first on top, with lines across for its values."""
+    ax.set_yticks(range(len(names)), names, **look)
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.grid(True, axis="x")  # said, since a bare second call would switch them off again
+
+
 MARGIN_INCH = 0.15
-"""White around a figure."""
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:

@@ -53,14 +53,11 @@ def sweep(folder: Path, manifest: dict[str, Any]) -> str:
     counts = reasons(folder)
     answered = counts.pop("", 0)
     said = f"{len(rows):,} of {manifest['points']:,} points computed, {answered:,} with an answer."
-    why = (
-        table(["why not", "rows"], [(wrapped(r), f"{n:,}") for r, n in list(counts.items())[:SHOWN_REASONS]])
-        if counts
-        else ""
-    )
+    most = [(wrapped(r), f"{n:,}") for r, n in list(counts.items())[:SHOWN_REASONS]]
+    why = table(["why not", "rows"], most) if most else ""
     spec = folded("Specification", f"<pre>{escape(manifest['specification'])}</pre>")
-    meanings = [(n, m) for n, m in manifest["columns"].items()]
-    return paragraph(said, "lead") + why + _picture(done) + spec + folded("Columns", table(["column", ""], meanings))
+    meanings = folded("Columns", table(["column", ""], manifest["columns"].items()))
+    return paragraph(said, "lead") + why + _picture(done) + spec + meanings
 
 
 def _picture(done: Any) -> str:

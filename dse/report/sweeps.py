@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..core.text import digits, in_unit
-from .layout import drawn, table_of
+from .layout import table_of
 from .terminal import duration
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def estimate_view(name: str, e: Estimate) -> RenderableType:
         "disk": in_unit(e.disk_B, "B"),
     }  # fmt: skip
     return Group(
-        drawn(table_of(("", ""), said.items())),
+        table_of(("", ""), said.items()),
         f"{name}: nothing was written; extrapolated from {e.probed:,} point{'' if e.probed == 1 else 's'}.",
     )
 
@@ -58,7 +58,7 @@ def _whys(reasons: dict[str, int], given_up: list[dict[str, Any]]) -> list[Rende
         (("given up", "why"), list(failures.items())),
     ):
         more = [(f"{len(rows) - SHOWN_REASONS} others", "")] if len(rows) > SHOWN_REASONS else []
-        made += [drawn(table_of(heads, [*rows[:SHOWN_REASONS], *more], wrapped=(0, 1)))] if rows else []
+        made += [table_of(heads, [*rows[:SHOWN_REASONS], *more], wrapped=(0, 1))] if rows else []
     return made
 
 
@@ -67,14 +67,14 @@ def status_view(found: dict[str, Any]) -> RenderableType:
     counts = ("points", "rows", "failed", "shards", "whole", "missing", "damaged", "foreign")
     said = "finished" if found["finished"] else "not finished: go on with dse sweep SPEC.toml --resume"
     head = Text(f"{found['sweep']} in {found['folder']}: {said}", no_wrap=True, overflow="ignore")
-    told = drawn(table_of(("", ""), ((n, f"{found[n]:,}") for n in counts)))
+    told = table_of(("", ""), ((n, f"{found[n]:,}") for n in counts))
     return Group(head, told, *_whys(found["reasons"], found["given_up"]))
 
 
 def answer_view(answer: pd.DataFrame, folder: str | Path) -> RenderableType:
     """The answer of a query for the terminal."""
     rows = answer.head(SHOWN_ROWS).itertuples(index=False)
-    made = drawn(table_of([str(c) for c in answer.columns], (map(_cell, row) for row in rows)))
+    made = table_of([str(c) for c in answer.columns], (map(_cell, row) for row in rows))
     if len(answer) <= SHOWN_ROWS:
         return made
     return Group(made, Text(f"{SHOWN_ROWS} of {len(answer):,} rows of {folder}; --json gives them all"))
@@ -96,7 +96,7 @@ def plain_cell(value: Any) -> Any:
         return {str(k): plain_cell(v) for k, v in value.items()}
     if isinstance(value, bytes | bytearray):
         return value.hex()
-    if value is None or value is pd.NA or value != value:
+    if value is None or value is pd.NA or value != value:  # NaN and NaT alone differ from themselves
         return None
     if isinstance(value, np.generic):
         value = value.item()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
+from ..core.apart import Done
 from ..core.files import json_text
 
 if TYPE_CHECKING:
@@ -74,8 +75,6 @@ def progress(begin: str = "reading the study") -> Iterator[Callable[[str], None]
 
 BEAT_S = 5.0
 """Longest silence where there is no terminal: people wonder after ten seconds."""
-COUNTED = re.compile(r"([\d,]+) of ([\d,]+) (points|draws)")
-"""How a line begins that says what share of the work is done."""
 
 
 class Beat:
@@ -89,7 +88,7 @@ class Beat:
         self.thread.start()
 
     def tell(self, line: str) -> None:
-        """Something new, with the time left where the line says what share is done."""
+        """Something new, with the time left where it says what share is done."""
         self.line, self.spoken = line, time.monotonic()
         self.say(line + left_text(line, self.spoken - self.begin))
 
@@ -107,10 +106,10 @@ class Beat:
 
 
 def left_text(line: str, spent_s: float) -> str:
-    """Time left at the pace so far, for a line that begins with a share of the work; empty for any other."""
-    counted = COUNTED.match(line)
-    done, total = (float(n.replace(",", "")) for n in counted.groups()[:2]) if counted else (0.0, 0.0)
-    return f", about {duration(spent_s * (total - done) / done)} left" if 0.0 < done < total else ""
+    """Time left at the pace so far, of work that is counted; empty for a line that counts none."""
+    if not isinstance(line, Done) or not 0 < line.n < line.total:
+        return ""
+    return f", about {duration(spent_s * (line.total - line.n) / line.n)} left"
 
 
 EVERY_S = 30.0

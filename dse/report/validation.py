@@ -18,7 +18,7 @@ from ..core.files import results_folder, write_json
 from ..core.origin import digest, stamp
 from ..core.text import digits, in_unit, label, percent, quantity_text
 from ..core.version import __version__
-from .layout import Table, drawn, table_of
+from .layout import Table, table_of
 
 Answer = dict[Any, Any]
 
@@ -73,28 +73,19 @@ def validation_view(v: Validation) -> RenderableType:
             "sources, and the mean of their shares in the band",
             style="dim",
         ),
-        "",
-        drawn(scores_table("source", a["sources"], a["total"])),
-        "",
-        drawn(scores_table("chip", a["chips"])),
     ]
-    if a["ranking"]["sweeps"]:
-        parts += ["", Text(_ranking_text(a["ranking"]))]
-    if a["memory"]:
-        parts += ["", drawn(_memory_table(a["memory"]))]
-    if is_split:
-        parts += ["", drawn(scores_table("what", a["metrics"]))]
-    if a["worst"]:
-        parts += ["", drawn(worst_table(a["worst"]))]
-    return Group(*parts, *_left_out(v))
-
-
-def _left_out(v: Validation) -> list[RenderableType]:
-    """What was not modelled and not read."""
-    parts: list[RenderableType] = ["", _reasons_table(v)] if len(v.unmodelled) else []
-    if v.unread:
-        parts += ["", Text(f"columns that were not read: {', '.join(v.unread)}", style="dim")]
-    return parts
+    unread = Text(f"columns that were not read: {', '.join(v.unread)}", style="dim")
+    below = (
+        scores_table("source", a["sources"], a["total"]),
+        scores_table("chip", a["chips"]),
+        Text(_ranking_text(a["ranking"])) if a["ranking"]["sweeps"] else None,
+        _memory_table(a["memory"]) if a["memory"] else None,
+        scores_table("what", a["metrics"]) if is_split else None,
+        worst_table(a["worst"]) if a["worst"] else None,
+        _reasons_table(v) if len(v.unmodelled) else None,
+        unread if v.unread else None,
+    )
+    return Group(*parts, *(x for part in below if part is not None for x in ("", part)))
 
 
 def scores_table(what: str, rows: Sequence[Answer], total: Answer | None = None) -> Table:
@@ -129,43 +120,36 @@ def error_text(value: float | None, sign: str = "") -> str:
 
 def _memory_table(rows: Sequence[Answer]) -> Table:
     heads = ("peak memory per chip", "modelled", "printed", "median error", "90th percentile", "bias", "refused")
-    return table_of(
-        heads,
+    told = (
         (
-            (
-                str(row["source"]), *(f"{row[n]:,}" for n in ("modelled", "points")),
-                *(error_text(row[n]) for n in ("median_abs_err", "p90_abs_err")), error_text(row["bias"], "+"),
-                f"{row['refused']:,}",
-            )
-            for row in rows
-        ),
+            str(row["source"]), *(f"{row[n]:,}" for n in ("modelled", "points")),
+            *(error_text(row[n]) for n in ("median_abs_err", "p90_abs_err")), error_text(row["bias"], "+"),
+            f"{row['refused']:,}",
+        )
+        for row in rows
     )  # fmt: skip
+    return table_of(heads, told)
 
 
 def worst_table(rows: Sequence[Answer]) -> Table:
     """The worst predictions, from the JSON."""
-    return table_of(
-        ("worst", "chip", "calibration", "measured", "predicted", "error"),
+    told = (
         (
-            (
-                *(str(row[n]) for n in ("point_id", "chip", "calibration")),
-                *(in_unit(row[n], "s") for n in ("measured_s", "predicted_s")),
-                f"{'+' if row['error_frac'] > 0 else ''}{percent(row['error_frac'])}",
-            )
-            for row in rows
-        ),
+            *(str(row[n]) for n in ("point_id", "chip", "calibration")),
+            *(in_unit(row[n], "s") for n in ("measured_s", "predicted_s")),
+            f"{'+' if row['error_frac'] > 0 else ''}{percent(row['error_frac'])}",
+        )
+        for row in rows
     )
+    return table_of(("worst", "chip", "calibration", "measured", "predicted", "error"), told)
 
 
 def _reasons_table(v: Validation) -> RenderableType:
     found = reasons(v)
     rows, rest = [(why, f"{n:,}", point) for why, n, _, point in found[:REASONS]], found[REASONS:]
-    rows += (
-        [(f"{len(rest)} other reason{'' if len(rest) == 1 else 's'}", f"{sum(n for _, n, _, _ in rest):,}", "")]
-        if rest
-        else []
-    )
-    return drawn(table_of(("not modelled, because", "rows", "for example"), rows, left=(2,), wrapped=(0,)))
+    if rest:
+        rows.append((f"{len(rest)} other reason{'' if len(rest) == 1 else 's'}", f"{sum(r[1] for r in rest):,}", ""))
+    return table_of(("not modelled, because", "rows", "for example"), rows, left=(2,), wrapped=(0,))
 
 
 def write_validation(v: Validation, root: str | Path) -> Path:
@@ -181,7 +165,7 @@ def write_validation(v: Validation, root: str | Path) -> Path:
         predictions.to_parquet(path, index=False)
         origin = {"data": v.data.name, "data_sha256": digest(v.data.read_bytes()), "dse": __version__, **stamp()}
         write_json(folder / "scores.json", {**origin, **validation_json(v)})
-        if len(done):
+        if len(done):  # of no prediction there is nothing to draw
             write_figures(done, v.kind, folder)
             write_page(done, read(v.kind, None if v.is_shipped else v.data, v.said), v.kind, folder)
     except OSError as error:
@@ -194,20 +178,17 @@ def calibration_json(fits: dict[str, Fit]) -> dict[str, Any]:
     return {
         "fits": [
             {
-                "name": name,
-                "measurements": f.n_measurements,
-                "models": f.n_models,
-                "sources": f.n_sources,
+                "name": name, "measurements": f.n_measurements, "models": f.n_models, "sources": f.n_sources,
                 "numbers": numbers(f),
             }
             for name, f in sorted(fits.items())
         ]
-    }
+    }  # fmt: skip
 
 
 def calibration_view(fits: dict[str, Fit]) -> RenderableType:
     """One table per chip and stack; what the measurements do not set is dim."""
-    return Group(*(part for name, f in sorted(fits.items()) for part in (drawn(_fit_table(name, f)), "")))
+    return Group(*(part for name, f in sorted(fits.items()) for part in (_fit_table(name, f), "")))
 
 
 def _fit_table(name: str, f: Fit) -> Table:

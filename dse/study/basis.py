@@ -8,15 +8,7 @@ from collections.abc import Callable, Iterable
 
 from ..core.errors import DseError
 from ..core.provenance import Sourced
-from ..economy.presets import (
-    FILES,
-    JOINS,
-    OVERHEAD,
-    SWITCH_W,
-    around_receipts,
-    receipts_of,
-    standing_facts,
-)
+from ..economy.presets import FILES, JOINS, OVERHEAD, SWITCH_W, around_receipts, receipts_of, standing_facts
 from ..hardware.fabrics import system_receipts
 from ..hardware.presets import chip_receipts
 from ..lowering.activations import footprint_receipts
@@ -96,23 +88,17 @@ def technology_basis(node: str, memory: str, link: str, package: str) -> list[Ba
     return [Basis(f"{kind} {name}", f) for kind, name in parts for f in receipts(kind, name)]
 
 
-def owner_basis(host: str, node: str) -> list[Basis]:
-    """Facts of what surrounds a chip: server, owner, failures, carbon."""
-    return [Basis(thing, fact) for thing, fact in around_receipts(host, node)]
-
-
 def around_basis(study: Study, choice: Choice) -> list[Basis]:
     """Facts of what surrounds a design: the system that it chooses, the server where an owner is asked for."""
     seated = [Basis(f"system {choice.system}", f) for f in system_receipts(choice.system)] if choice.system else []
     if study.owner is None:
         return seated
-    if not choice.system:
-        standing = standing_facts(study.baseline.name, study.owner.host)
-        seated = [Basis(f"system {study.baseline.name}", standing[f]) for f in OWNING if f in standing]
-        return [*seated, *owner_basis(study.owner.host, choice.node)]
     # a chosen system comes with its own server, in place of the study's
-    named = [str(b.fact.value) for b in seated if b.fact.name == "host"]
-    return [*seated, *owner_basis(named[0] if named else study.owner.host, choice.node)]
+    host = next((str(b.fact.value) for b in seated if b.fact.name == "host"), study.owner.host)
+    if not choice.system:
+        standing = standing_facts(study.baseline.name, host)
+        seated = [Basis(f"system {study.baseline.name}", standing[f]) for f in OWNING if f in standing]
+    return [*seated, *(Basis(thing, fact) for thing, fact in around_receipts(host, choice.node))]
 
 
 OWNING = ("host", *JOINS, OVERHEAD, SWITCH_W)

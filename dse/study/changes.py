@@ -170,11 +170,9 @@ def choices_of(spec: ChoiceTable, baseline: System, built: State | None, *, at_h
     """
     _check_kinds(spec, baseline.chip)
     own = as_built(baseline.chip)
+    of_chip = ("node", "hbm", "link", "n_dies", "pe_array", "native_fp4")
     lists: dict[str, list[Any]] = {
-        **{
-            k: getattr(spec, k) or [getattr(own, k)]
-            for k in ("node", "hbm", "link", "n_dies", "pe_array", "native_fp4")
-        },
+        **{k: getattr(spec, k) or [getattr(own, k)] for k in of_chip},
         "spare_cores": spec.spare_cores,
         "fp8_rate": spec.fp8_rate or [0.0],
         "stack_capacity_B": [positive(x, "B", "choices.stack_capacity") for x in spec.stack_capacity] or [0.0],

@@ -42,7 +42,6 @@ AUXILIARY = ("supply_V", "die_mm2")
 TOUCH = 1.0 + 1e-6
 """Slack for whole stacks that meet a capacity or bandwidth limit exactly, so that the feasible set has an interior."""
 INTEGERS = ("n_cores", "n_stacks")
-"""Free numbers that are integers."""
 STEPPED = (*INTEGERS, "scratchpad_B", "vector_lanes", "dma_bandwidth_Bps")
 """Free numbers with discrete values in a real chip; see `steps`."""
 LANES = 16.0

@@ -68,7 +68,6 @@ def _owned(system: System, workload: Workload) -> tuple[Economy, Job]:
 
 
 def _owned_state(s: State, around: Economy | None, job: Job | None) -> State:
-    """A state with the upkeep of its workload."""
     if around is None or job is None:
         return s
     upkeeps = upkeep_of(s.chip, s.tech, s.money, s.die_mm2, around, (job,), s.loads)

@@ -23,7 +23,6 @@ class Row:
     what: str
     """Physical law, technology limit, requirement of the workload, or metric of the user's limit."""
     kind: Kind
-    """Origin of the limit."""
     workload: str = ""
     """Workload of the ratio, or ""."""
     limit: int | None = None

@@ -170,17 +170,9 @@ class StudyFile(_Strict):
 
 
 _TABLES = (
-    Head,
-    TrainingTable,
-    DecodeTable,
-    PrefillTable,
-    PortfolioTable,
-    ChoiceTable,
-    LimitTable,
-    BuiltTable,
-    QuestionTable,
+    Head, TrainingTable, DecodeTable, PrefillTable, PortfolioTable, ChoiceTable, LimitTable, BuiltTable, QuestionTable,
     StudyFile,
-)
+)  # fmt: skip
 KEYS = {k for table in _TABLES for k in table.model_fields}
 """Every key of every table."""
 

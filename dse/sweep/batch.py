@@ -81,9 +81,8 @@ def combinations(sweep: Sweep, points: Points) -> tuple[list[tuple[tuple[str, An
     code, n_codes = np.zeros(points.index.size, dtype=np.int64), 1
     for key, values in sweep.choices.items():
         radix = len(values) + 1
-        if (
-            n_codes * radix > MOST_CODES
-        ):  # numbered anew by what is there: past 63 bits codes wrap, and two would be one
+        if n_codes * radix > MOST_CODES:
+            # numbered anew by what is there: past 63 bits codes wrap, and two would be one
             code = np.unique(code, return_inverse=True)[1].reshape(-1)
             n_codes = code.size
         code, n_codes = code * radix + points.codes[key] + 1, n_codes * radix

@@ -156,26 +156,23 @@ def _new_cluster(workers: int) -> tuple[LocalCluster, Client]:
             )  # fmt: skip
         return cluster, Client(cluster)
     except (OSError, RuntimeError) as error:
-        raise SpecError(
-            f"no Dask cluster could be made here ({reason_of(error)}); --engine local needs none"
-        ) from error
+        told = f"no Dask cluster could be made here ({reason_of(error)}); --engine local needs none"
+        raise SpecError(told) from error
 
 
 def _close(cluster: LocalCluster, client: Client) -> None:
     """End a cluster that has answered; where a process takes too long to go, that is no fault of the answer."""
-    with contextlib.suppress(OSError):
-        client.close()
-    with contextlib.suppress(OSError):
-        cluster.close()
+    for part in (client, cluster):
+        with contextlib.suppress(OSError):
+            part.close()
 
 
 def _reached(make: Callable[..., Client], scheduler: str) -> Client:
     try:
         return make(scheduler, timeout=REACH_S)
     except (OSError, ValueError) as error:
-        raise SpecError(
-            f"--scheduler {scheduler}: no scheduler answers there; give its address, such as tcp://host:8786"
-        ) from error
+        told = "no scheduler answers there; give its address, such as tcp://host:8786"
+        raise SpecError(f"--scheduler {scheduler}: {told}") from error
 
 
 def basis_of(store: Store) -> Basis:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ..core.errors import DseError, SpecError
 from ..core.files import is_there
@@ -68,12 +68,8 @@ FILES = {"chip": ".toml", "model": ".json", "study": ".toml"}
 """Keys whose value may be the path of a user's own file, and how its name ends."""
 
 CHOICES: dict[str, Callable[[str], object]] = {
-    "node": node,
-    "hbm": memory,
-    "link": link,
-    "pe_array": partial(sides, what="pe_array"),
-    "system": system_facts,
-}
+    "node": node, "hbm": memory, "link": link, "pe_array": partial(sides, what="pe_array"), "system": system_facts,
+}  # fmt: skip
 """Named choices that a study enumerates; an axis `choices.node` keeps one of them."""
 GROUPS = ("limits", "free", "choices")
 """Beginnings of keys that change what a study leaves open."""
@@ -114,6 +110,15 @@ def is_number(key: str) -> bool:
     return key in CHIP_NUMBERS or key.startswith(("limits.", "free."))
 
 
+def type_of(key: str) -> type:
+    """The type of a key's values: float for a number with a unit, int for a count, bool, or str for a name."""
+    if is_number(key):
+        return float
+    if key in COUNTS or key == "choices.n_dies":
+        return int
+    return bool if key == "choices.native_fp4" else str
+
+
 def value_of(key: str, raw: object, folder: Path) -> Value:
     """`raw` as the value of the canonical `key`; SpecError, in one line, for what it cannot be."""
     try:
@@ -133,22 +138,16 @@ def check_open(study: Study, key: str) -> None:
         raise SpecError(f"study {study.name} {what} {', '.join(names[group]) or 'nothing'}; '{name}' is not among them")
 
 
-def _value(key: str, raw: object, folder: Path) -> Value:
-    if is_number(key):
+def _value(key: str, raw: Any, folder: Path) -> Value:
+    kind, least = type_of(key), least_count(key)
+    if kind is float:
         return _number(raw, unit_of(key), may_be_zero=key.startswith(ZERO_ALLOWED))
-    if key in COUNTS or key == "choices.n_dies":
-        least = least_count(key)
-        if not isinstance(raw, int) or isinstance(raw, bool) or raw < least:
-            raise SpecError(f"expected a whole number, at least {least}")
-        return raw
-    if key == "choices.native_fp4":
-        if not isinstance(raw, bool):
-            raise SpecError("expected true or false")
-        return raw
-    if not isinstance(raw, str):
-        raise SpecError("expected a name in quotes")
-    named = {"study": load_study, **TEXTS, **{f"choices.{k}": check for k, check in CHOICES.items()}}
-    named[key](find_file(key, raw, folder))
+    if type(raw) is not kind or (kind is int and raw < least):  # not by isinstance: for Python true is an int
+        told = {int: f"a whole number, at least {least}", bool: "true or false", str: "a name in quotes"}
+        raise SpecError(f"expected {told[kind]}")
+    if kind is str:
+        named = {"study": load_study, **TEXTS, **{f"choices.{k}": check for k, check in CHOICES.items()}}
+        named[key](find_file(key, raw, folder))
     return raw
 
 

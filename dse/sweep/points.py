@@ -70,9 +70,7 @@ class Condition:
     values: tuple[Value, ...] = ()
     """Any of these; empty for bounds."""
     at_least: float = -math.inf
-    """Low bound of a number."""
     at_most: float = math.inf
-    """High bound of a number."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +78,6 @@ class Rule:
     """Where all conditions hold, keys are set, or the point is left out."""
 
     conditions: tuple[Condition, ...]
-    """All must hold."""
     settings: tuple[tuple[str, Value], ...]
     skip: bool
 
@@ -192,7 +189,7 @@ def points(sweep: Sweep, wanted: range | np.ndarray) -> Points:
     rest = index
     for axis in reversed(sweep.axes):  # the last axis is the lowest digit
         rest, digits = np.divmod(rest, axis.size)
-        if index.size:
+        if index.size:  # of no points there is no first step and no last
             _move(sweep, made, axis, digits)
     keep = np.ones(index.size, dtype=bool)
     for rule in sweep.rules:

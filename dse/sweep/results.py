@@ -27,7 +27,7 @@ LOCKS = (
     "SET python_enable_replacements = false",
     "SET temp_directory = ''",
     "SET enable_external_access = false",
-    "SET lock_configuration = true",
+    "SET lock_configuration = true",  # last: it forbids any other
 )
 """DuckDB settings: a query can read the results only, no file, network, extension or Python variable."""
 

@@ -33,7 +33,6 @@ class Chunk:
 
     first_B: int
     size_B: int
-    """How many they are."""
 
     @property
     def end_B(self) -> int:

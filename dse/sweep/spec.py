@@ -20,7 +20,6 @@ from ..workload.requests import phases_with
 from ..workload.transformer import PHASES
 from .axis_tables import read_axis
 from .keys import (
-    COUNTS,
     DEFAULT_RECORD,
     FILES,
     Value,
@@ -30,6 +29,7 @@ from .keys import (
     least_count,
     point_keys,
     study_keys,
+    type_of,
 )
 from .points import SAMPLERS, Axis, Sweep, pairs_of
 from .reader import MOST_POINTS, At, AxisTable, Reader, RuleTable, Strict, flat, line_of, read_rule
@@ -200,9 +200,8 @@ def sweep_schema() -> Schema:
 
 def _value_schema(name: str) -> Schema:
     """What a canonical key may be set to."""
-    if is_number(name):
-        unit = written_unit(name)
-        return {**quantity_schema(unit), "x-name": name}
-    if name in COUNTS or name.endswith(".n_dies"):
-        return {"type": "integer", "minimum": least_count(name), "x-name": name}
-    return {"type": "boolean" if name.endswith("native_fp4") else "string", "x-name": name}
+    forms: dict[type, Schema] = {
+        float: quantity_schema(written_unit(name)), int: {"type": "integer", "minimum": least_count(name)},
+        bool: {"type": "boolean"}, str: {"type": "string"},
+    }  # fmt: skip
+    return {**forms[type_of(name)], "x-name": name}

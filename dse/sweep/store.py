@@ -30,7 +30,7 @@ from .folder import (
     shard_name,
     shards_of,
 )
-from .keys import ALWAYS, COUNTS, PLAN, SCHEMA_VERSION, is_number, meaning
+from .keys import ALWAYS, PLAN, SCHEMA_VERSION, meaning, type_of
 from .points import Points, Sweep, column_of
 from .seal import sealed
 from .studies import solved_columns
@@ -61,19 +61,13 @@ class Failure:
     """What happened the last time it was tried, in one line."""
 
 
-def _types(sweep: Sweep) -> dict[str, pa.DataType]:
-    kinds: dict[str, pa.DataType] = {"point": pa.int64()}
-    for key in sweep.set_keys:
-        whole = key in COUNTS or key == "choices.n_dies"
-        yes_no = key == "choices.native_fp4"
-        kind = pa.float64() if is_number(key) else pa.int64() if whole else pa.bool_() if yes_no else pa.string()
-        kinds[column_of(key)] = kind
-    if sweep.of_studies:
-        kinds |= {name: {str: pa.string(), float: pa.float64(), bool: pa.bool_(), int: pa.int64()}[kind]
-                  for name, kind in solved_columns(sweep).items()}  # fmt: skip
-    else:
-        kinds |= {PLAN: pa.string(), **{name: pa.float64() for name in sweep.record}}
-    return {**kinds, "ok": pa.bool_(), "reason": pa.string()}
+def _types(sweep: Sweep) -> dict[str, type]:
+    asked = {column_of(key): type_of(key) for key in sweep.set_keys}
+    answers = solved_columns(sweep) if sweep.of_studies else {PLAN: str, **dict.fromkeys(sweep.record, float)}
+    return {"point": int, **asked, **answers, "ok": bool, "reason": str}
+
+
+ARROW = {str: pa.string(), float: pa.float64(), bool: pa.bool_(), int: pa.int64()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,13 +81,14 @@ class Store:
     def identity(self) -> str:
         """Digest of everything that decides the answers: question, users' files, code, presets and versions."""
         s = self.sweep
+        # shards of another size are other files: their size is part of it
         question = (s.of_studies, s.base, s.axes, s.rules, s.record, s.seed, s.shard_points, s.files)
         return digest(repr((SCHEMA_VERSION, question, sorted(software().items()))).encode())
 
     @cached_property
     def schema(self) -> pa.Schema:
         """Column names and types."""
-        return pa.schema(list(_types(self.sweep).items()))
+        return pa.schema([(name, ARROW[kind]) for name, kind in _types(self.sweep).items()])
 
     def path(self, index: int) -> Path | None:
         """File of shard `index`, whole or not; None where there is none."""
@@ -111,6 +106,7 @@ class Store:
     def write(self, index: int, points: Points, answers: dict[str, Any]) -> Facts:
         """Write a shard, whole or not at all, and say what is in it."""
         columns = {"point": points.index, **_settings(self.sweep, points), **answers}
+        # what has no number has no answer: null for SQL, where NaN would sort as the largest
         arrays = [pa.array(columns[f.name], type=f.type, from_pandas=True) for f in self.schema]
         facts = Facts(points.index.size, int(points.index.size - np.sum(answers["ok"])))
         content = content_of(self.identity, pa.table(arrays, schema=self.schema), facts)
@@ -159,11 +155,8 @@ def merge(store: Store) -> None:
         failed = sum(int(t.schema.metadata[b"failed"]) for t in tables)
         content = content_of(store.identity, whole, Facts(whole.num_rows, failed))
         write_whole(store.merged, lambda p: p.write_bytes(content))
-        says = {
-            "results_sha256": digest(content),
-            "results_xxh3": fingerprint(content),
-            "results_footer_xxh3": footer_fingerprint(content),
-        }
+        says = {"results_sha256": digest(content), "results_xxh3": fingerprint(content)}
+        says["results_footer_xxh3"] = footer_fingerprint(content)
         write_json(store.folder / MANIFEST, {**read_manifest(store.folder), **says})
     clear(store.folder, shards if small else [])
 

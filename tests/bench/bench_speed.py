@@ -3,7 +3,8 @@
 Every command runs twice in a process of its own, first with an empty cache of compiled programs, then with the one that
 the first run filled. Prints a Markdown table of wall and processor seconds and of the largest resident memory, beside
 what is aimed at on two idle cores. `--before CHECKOUT` runs the same commands from another checkout in between (the
-first version is b7a1a952: `git worktree add --detach ../before b7a1a952`), so that both are measured in one run.
+first version is b7a1a952: `git worktree add --detach ../before b7a1a952`), so that both are measured in one run;
+without it a page that is written anew keeps what it says of the first version.
 """
 
 from __future__ import annotations
@@ -72,8 +73,16 @@ def cold_and_warm(words: tuple[str, ...], home: Path) -> list[tuple[float, float
         return [measured((*words, *shown), cache, home) for _ in range(2)]
 
 
-def row(name: str, before: Path | None) -> str:
-    """One command, cold and warm, here and in the checkout before."""
+def kept_cells(page: Path | None) -> dict[str, list[str]]:
+    """What the first version took, by command, as the page on disk has it; nothing where it has no such columns."""
+    lines = page.read_text(encoding="utf-8").splitlines() if page and page.exists() else []
+    rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| "))
+    wide = 1 + len(COLUMNS) + len(BEFORE_COLUMNS)
+    return {cells[0]: cells[-len(BEFORE_COLUMNS) :] for cells in rows if len(cells) == wide}
+
+
+def row(name: str, before: Path | None, kept: list[str]) -> str:
+    """One command, cold and warm, here and in the checkout before; without one, what was `kept` of it."""
     words, *aims = COMMANDS[name]
     figures = () if words[0] == "evaluate" else ("--no-figures",)
     runs = cold_and_warm((*words, *figures), HERE)
@@ -81,7 +90,8 @@ def row(name: str, before: Path | None) -> str:
     cells.append(f"{max(memory for *_, memory in runs):.2f}")
     if before:
         runs = cold_and_warm(FIRST_VERSION.get(name, words), before)
-        cells += [f"{wall:.1f}" for wall, *_ in runs] + [f"{max(memory for *_, memory in runs):.2f}"]
+        kept = [f"{wall:.1f}" for wall, *_ in runs] + [f"{max(memory for *_, memory in runs):.2f}"]
+    cells += kept
     return f"| {name} | {' | '.join(cells)} |"
 
 
@@ -92,19 +102,22 @@ def main() -> None:
     parser.add_argument("--write", type=Path)
     asked = parser.parse_args()
     before = asked.before and asked.before.resolve()
-    columns = [*COLUMNS, *(BEFORE_COLUMNS if before else ())]
+    kept = {} if before else kept_cells(asked.write)
+    columns = [*COLUMNS, *(BEFORE_COLUMNS if before or kept else ())]
+    note = '"Before" is CHECKOUT, the first version, in the same run.\n' if before else ""
+    note = '"Before" is the first version, as an earlier run measured it.\n' if kept else note
     page = HEAD.format(
         words="--before CHECKOUT --write docs/speed.md" if before else "--write docs/speed.md",
         cores=os.cpu_count(),
         load=psutil.getloadavg()[0],
         memory=MEMORY_GB,
-        note='"Before" is CHECKOUT, the first version, in the same run.\n' if before else "",
+        note=note,
         columns=" | ".join(columns),
         rule="|".join("---" for _ in columns),
     )
     print(page, end="", flush=True)
     for name in asked.only:
-        line = row(name, before)
+        line = row(name, before, kept.get(name, ["-"] * len(BEFORE_COLUMNS) if kept else []))
         print(line, flush=True)
         page += f"{line}\n"
     if asked.write:

@@ -18,8 +18,8 @@ from dse.report.fleet_tables import (
     cost_view,
     dollars,
 )
-from dse.report.style import STYLE, plt
-from dse.serving.comparison import Answer
+from dse.report.style import STYLE, draw, plt
+from dse.serving.comparison import Answer, usual
 
 
 def text(view, width=120):
@@ -89,15 +89,15 @@ def test_verdicts(case, verdict):
 
 def test_an_unknown_rent_is_said_and_null_in_json():
     answers = [answer(math.nan, math.nan, math.nan, "rented"), answer(0.5, 0.3, 0.9)]
-    assert "no public price" in text(against_view("trainium3", "b200", "fp8", answers))
-    found = json.loads(json_text(against_json("trainium3", "b200", "fp8", answers)))
+    assert "no public price" in text(against_view("trainium3", "b200", "fp8", answers, usual("fp8")))
+    found = json.loads(json_text(against_json("trainium3", "b200", "fp8", answers, usual("fp8"))))
     assert found["answers"][0]["ratio"] is None and found["answers"][1]["ratio"] == 0.5
 
 
 def test_figures_are_drawn(tmp_path):
     h100, older = chip_cost("h100"), chip_cost("a100-80")
     paths = fleet_figures.write_cost_figures(h100, break_even(h100), tmp_path)
-    paths += fleet_figures.write_goodput_figure(goodputs(8), tmp_path)
+    paths += draw(tmp_path, goodput=lambda: fleet_figures.goodput_figure(goodputs(8)))
     assert {p.name for p in paths} == {
         f"{n}.{e}" for n in ("waterfall", "break_even", "goodput") for e in ("png", "svg")
     }

@@ -11,7 +11,7 @@ from rich.console import Console
 from dse.explore.remedy import Lever, Remedy
 from dse.optimize.search import Candidate
 from dse.report.front import remedy_view
-from dse.report.layout import Table, drawn, narrowed, table
+from dse.report.layout import Table, narrowed, table_of
 from dse.report.markup import written
 from dse.report.model_tables import model_view, models_table
 from dse.study.study import load_study
@@ -33,11 +33,7 @@ def shown(view, width):
 @pytest.mark.parametrize("width", [30, 40, 60, 70, 80, 100, 120, 200])
 def test_nothing_is_cut(width):
     """The sensitivity table as it was in 80 columns: headers "…" and values "2…"."""
-    made = table(*HEADS)
-    for row in ROWS:
-        made.add_row(*row)
-    made.caption = "said below"
-    text = shown(made, width)
+    text = shown(table_of(HEADS, ROWS, "said below"), width)
     assert "…" not in text and max(map(len, text.splitlines())) <= width
     found = re.sub(r"\s", "", text)
     assert all(letter in found for letter in "".join(HEADS).replace(" ", ""))
@@ -47,15 +43,13 @@ def test_nothing_is_cut(width):
 
 
 def test_headers_give_way_before_numbers():
-    made = table("x", "a long header of a column")
-    made.add_row("first of all", "2.31 mm2/MiB")
+    made = table_of(("x", "a long header of a column"), [("first of all", "2.31 mm2/MiB")])
     lines = [line.rstrip() for line in shown(made, 26).splitlines()]
     assert "first of all  2.31 mm2/MiB" in lines and len(lines) > 3
 
 
 def test_many_columns_become_lines():
-    made = table(*(f"column_{i}" for i in range(30)))
-    made.add_row(*(f"{i}.25" for i in range(30)))
+    made = table_of([f"column_{i}" for i in range(30)], [[f"{i}.25" for i in range(30)]])
     pairs = [line.split() for line in shown(made, 80).splitlines() if line.strip()]
     assert pairs == [[f"column_{i}", f"{i}.25"] for i in range(30)]
 
@@ -88,7 +82,7 @@ def test_a_table_says_the_same_on_a_terminal_and_on_a_page():
     """Text with brackets is text in both; a total stands apart, a note below."""
     t = Table(("what", "power"), (("a [b]", "700 W"), ("all <c>", "1.2 kW")), totals=1, note="of [both]")
     with Console(width=60, file=io.StringIO()) as console:
-        console.print(drawn(t))
+        console.print(t)
     lines = [" ".join(x.split()) for x in console.file.getvalue().splitlines()]
     assert [x for x in lines if x and "─" not in x] == ["what power", "a [b] 700 W", "all <c> 1.2 kW", "of [both]"]
     assert "─" in lines[3] or not lines[3]

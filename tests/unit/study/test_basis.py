@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from dse.core.bibliography import bibtex
-from dse.study.basis import basis_of, chip_basis, guesses, owner_basis, source_keys, study_basis
+from dse.economy.presets import around_receipts
+from dse.study.basis import Basis, basis_of, chip_basis, guesses, source_keys, study_basis
 from dse.study.study import load_study, names_of_fits
 from dse.workload.storage import formats_of
 from dse.workload.transformer import Training
@@ -52,7 +53,7 @@ def test_every_source_has_an_entry():
 def test_whatever_an_answer_rests_on_has_a_receipt():
     """Host, owner, failures, carbon and storage too: the page shows value and range of every guess it names."""
     study = load_study(TINY)
-    rests_on = [*study_basis(study, None), *owner_basis("x86-8", "N3P")]
+    rests_on = [*study_basis(study, None), *(Basis(*x) for x in around_receipts("x86-8", "N3P"))]
     things = {b.thing for b in rests_on}
     kinds = {t.split()[0] for t in things}
     assert {"host", "owner", "reliability", "carbon", "storage", "framework", "headroom", "kept"} <= kinds

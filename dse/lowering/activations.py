@@ -151,9 +151,23 @@ def layer_activation_B_per_token(
     kept = _stream_B_per_token(model, n_stream, in_B, mlp_in_B, software) + attention + mlp
     if recompute == "selective":
         return kept
+    return kept + _scores_B_per_token(model, sequence) / tp
+
+
+def _scores_B_per_token(model: Model, sequence: int) -> float:
     score_B = 5 if model.dropout else ACTIVATION_B  # softmax's result; with dropout its mask and what it leaves
     heads = sum(share * m.n_heads for m, share in model.working_mixers if isinstance(m, Attention | Latent))
-    return kept + score_B * heads * sequence / tp
+    return score_B * heads * sequence
+
+
+def _layer_B_per_token(plan: Plan, workload: Training, recompute: str, software: Footprint) -> float:
+    """As `layer_activation_B_per_token`, of a plan's rank."""
+    # fused attention never stores scores, so keeping everything costs no more than recomputing them
+    kept = "selective" if workload.fused_attention and recompute == "none" else recompute
+    return layer_activation_B_per_token(
+        workload.model, plan.tp, kept, workload.sequence, input_B(workload.precision), software,
+        plan.tp if plan.sequence_parallel else 1, workload.adapter_rank > 0,
+    )  # fmt: skip
 
 
 def in_flight(plan: Plan, n_micro: int, stage: int) -> float:
@@ -182,16 +196,11 @@ def stage_activations_B(plan: Plan, workload: Training, stage: int, software: Fo
     model, tp = workload.model, plan.tp
     layers = end_layers(plan, model, bool(software.balanced_stages))[int(stage > 0)]
     tokens = plan.micro_batch * workload.sequence / plan.cp
-    in_B, n_stream = input_B(workload.precision), tp if plan.sequence_parallel else 1
-    # fused attention never stores scores, so keeping everything costs no more than recomputing them
-    stored = "selective" if workload.fused_attention and plan.recompute == "none" else plan.recompute
-    frozen = workload.adapter_rank > 0
-    kept = layer_activation_B_per_token(model, tp, stored, workload.sequence, in_B, software, n_stream, frozen)
+    n_stream = tp if plan.sequence_parallel else 1
+    kept = _layer_B_per_token(plan, workload, plan.recompute, software)
     replay = 0.0
     if plan.recompute == "full":
-        whole = layer_activation_B_per_token(
-            model, tp, "selective", workload.sequence, in_B, software, n_stream, frozen
-        )
+        whole = _layer_B_per_token(plan, workload, "selective", software)
         kept = plan.recompute_frac * kept + (1.0 - plan.recompute_frac) * whole
         replay = whole if plan.recompute_frac > 0 else 0.0
     held = in_flight(plan, n_micro_batches(plan, workload), stage)

@@ -57,8 +57,17 @@ def model_alias(published: str) -> str:
             return ALIASES[name]
         shorter = re.sub(f"{SUFFIXES}$", "", name)
         if shorter == name:
-            return name
+            return _squeezed().get(re.sub("[-.]", "", name), name)
         name = shorter
+
+
+@cache
+def _squeezed() -> dict[str, str]:
+    """Presets by their names without the marks between words, where one alone has such a name."""
+    pairs = [
+        (re.sub("[-.]", "", said), preset) for said, preset in (*ALIASES.items(), *((n, n) for n in model_names()))
+    ]
+    return {bare: preset for bare, preset in pairs if {p for b, p in pairs if b == bare} == {preset}}
 
 
 STORED = rf"[-_. ]({NARROW})\b"

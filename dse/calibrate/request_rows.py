@@ -18,6 +18,7 @@ from ..workload.mixers import AbstractMixer, Attention
 from ..workload.module_names import WIDE
 from ..workload.storage import file_type, format_of, is_whole_file, n_element_bits
 from ..workload.transformer import Model
+from .published import usual_on
 from .published_models import known_model, stored_name
 from .reading import NO, row_number, row_text, weights_only
 from .training_rows import row_model
@@ -30,7 +31,7 @@ STACKS: tuple[tuple[str, str], ...] = (
     (r"sglang", "sglang"),
     (r"jetstream|maxtext|google|tpu", "jetstream"),
 )
-"""Words in a row's framework that name its serving stack; vLLM otherwise."""
+"""Words in a row's framework that name its serving stack; its chip's usual one otherwise."""
 SMALLEST_BUCKET = 128
 """Shortest prompt a program is compiled for; buckets are powers of two."""
 
@@ -38,7 +39,9 @@ SMALLEST_BUCKET = 128
 def row_stack(row: Any) -> str:
     """Serving stack of a row."""
     said = row_text(row, "framework").lower()
-    return next((stack for pattern, stack in STACKS if re.search(pattern, said)), "vllm")
+    found = next((stack for pattern, stack in STACKS if re.search(pattern, said)), "")
+    # a name that is none of these is of a stack that starts kernels as vLLM does
+    return found or ("vllm" if said else usual_on(row, serves=True))
 
 
 def served_model(row: Any) -> Model:

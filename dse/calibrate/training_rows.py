@@ -20,7 +20,7 @@ from ..workload.families.common import LAYER, RMS
 from ..workload.huggingface import unlike
 from ..workload.mixers import Attention
 from ..workload.transformer import Model, Training, total_parameters, uniform
-from .published import on_measured_network, system_of
+from .published import on_measured_network, system_of, usual_on
 from .published_models import known_model
 from .reading import NO, YES, row_number, row_switch, row_text, weights_only
 
@@ -182,7 +182,7 @@ STACKS: tuple[tuple[str, str], ...] = (
     (r"maxtext|google|jax|xla|tpu", "xla"),
     (r"neuron|neuronx", "neuron"),
 )
-"""Words in a row's framework, source or note that name its software stack; Megatron otherwise."""
+"""Words in a row's framework, source or note that name its software stack; its chip's usual one otherwise."""
 
 
 def row_stack(row: Any) -> str:
@@ -192,7 +192,7 @@ def row_stack(row: Any) -> str:
         found = next((stack for pattern, stack in STACKS if re.search(pattern, text.lower())), None)
         if found:
             return found
-    return "megatron"
+    return usual_on(row, serves=False)
 
 
 SOFTWARE: tuple[tuple[str, str], ...] = (

@@ -17,7 +17,7 @@ from .rates import named_flow, rate
 METRICS = {
     "time_to_first_token": "ttft", "first_token_latency": "ttft", "time_per_output_token": "tpot", "itl": "tpot",
     "inter_token_latency": "tpot", "e2e_latency": "request_latency", "end_to_end_latency": "request_latency",
-    "e2el": "request_latency", "total_latency": "request_latency", "tbt": "tpot",
+    "e2e": "request_latency", "e2el": "request_latency", "total_latency": "request_latency", "tbt": "tpot",
     "iteration_time": "step_time", "step_latency": "step_time", "time_per_step": "step_time",
     "elapsed_time_per_iteration": "step_time",
     "tps": "throughput", "request_throughput": "throughput", "output_token_throughput": "output_throughput",
@@ -181,8 +181,8 @@ def year_word(said: str) -> str:
 
 def plain_word(said: str) -> str:
     """A word in small letters, a mean by that name."""
-    word = said.strip().lower()
-    return STATISTICS.get(word, word)
+    word = said.strip().lower().removesuffix("th")
+    return STATISTICS.get(word, f"p{word}" if re.fullmatch(r"\d\d(\.\d+)?", word) else word)
 
 
 WORDS = {
@@ -195,6 +195,8 @@ WORDS = {
 def tidied(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows under the usual columns with the numbers, words and model sizes that the shipped tables have."""
     rows = with_parted_metrics(with_plain_numbers(rows))
+    if "stat" in rows and pd.api.types.is_numeric_dtype(rows["stat"]):
+        rows = rows.assign(stat=rows["stat"].map("{:g}".format, na_action="ignore"))
     words = {c: rows[c].map(w, na_action="ignore") for c, w in WORDS.items() if c in rows and _is_text(rows[c])}
     return with_sizes(rows.assign(**words))
 

@@ -14,10 +14,11 @@ from dse.calibrate.measurements import read
 from dse.calibrate.operators import row_ops
 from dse.calibrate.published_models import model_alias
 from dse.calibrate.reading import readable
-from dse.calibrate.request_rows import row_stack
+from dse.calibrate.request_rows import row_stack, row_storage
 from dse.calibrate.spelling import parted_metric
-from dse.calibrate.training_rows import row_plan
+from dse.calibrate.training_rows import adapter_rank, row_plan
 from dse.calibrate.training_rows import row_stack as training_stack
+from dse.hardware.presets import chip
 
 SCORERS = {"training": training_cases, "inference": inference_cases, "kernels": kernel_cases,
            "collectives": collective_cases}  # fmt: skip
@@ -184,8 +185,8 @@ def test_machines_of_clouds():
 
 def test_the_usual_stack_is_the_chips():
     """Before: vLLM on Trainium, and Megatron on TPUs."""
-    said = {chip: (row_stack(SimpleNamespace(chip=chip)), training_stack(SimpleNamespace(chip=chip)))
-            for chip in ("trainium2", "tpu-v5p", "h100")}  # fmt: skip
+    said = {name: (row_stack(SimpleNamespace(chip=name)), training_stack(SimpleNamespace(chip=name)))
+            for name in ("trainium2", "tpu-v5p", "h100")}  # fmt: skip
     assert said == {"trainium2": ("neuronx", "neuron"), "tpu-v5p": ("jetstream", "xla"), "h100": ("vllm", "megatron")}
 
 
@@ -225,3 +226,31 @@ def test_osu_and_names_without_marks():
     assert list(rows["message_bytes"]) == ["4", "1048576"] and set(rows.size_convention) == {"per rank"}
     assert model_alias("DeepSeekV3") == "deepseek-v3" and model_alias("LLAMA3_70B") == "llama-3.1-70b"
     assert model_alias("no such model") == "no-such-model"
+
+
+def test_what_a_column_says_is_done_otherwise(tmp_path):
+    """Before: these columns were not read: one beam, graphs of kernels, the middle, and all weights trained."""
+    head = "GPU,TP,Model,ISL,OSL,Batch,TPOT (ms),"
+    for column, cell, why in (("Beam Width", "4", "beams"), ("enforce_eager", "True", "one by one")):
+        assert (
+            why
+            in table(tmp_path, "inference", f"{head}{column}\nA100,4,llama-2-70b,9,9,1,24,{cell}\n")[2]["line 1:tpot"]
+        )
+    for column, cell in (("Beam Width", "1"), ("enforce_eager", "False")):
+        assert table(tmp_path, "inference", f"{head}{column}\nA100,4,llama-2-70b,9,9,1,24,{cell}\n")[1]
+    text = "GPU,TP,Model,ISL,OSL,Batch,metric,percentile,value,unit\nA100,4,llama-2-70b,9,9,1,tpot,99,24,ms\n"
+    assert "a tail (p99)" in table(tmp_path, "inference", text)[2]["line 1:tpot"]
+    head, run = "gpu,num_gpus,model,seq_len,gbs,step_time_s,", "H100,8,llama-2-70b,4096,32,5,"
+    rows, _, _ = table(tmp_path, "training", f"{head}Method\n{run}LoRA\n{run}full\n")
+    assert [adapter_rank(r) for r in rows.itertuples()] == [16, 0]
+    assert adapter_rank(SimpleNamespace(adapter_rank=8.0)) == 8
+    for column, cell, why in (("CPU offload", "yes", "host memory"), ("Task", "GRPO", "passes beside")):
+        assert why in table(tmp_path, "training", f"{head}{column}\n{run}{cell}\n")[2]["line 1"]
+
+
+@pytest.mark.parametrize(
+    ("said", "stored"), [("GPTQ-8bit", "int8"), ("8 bit", "int8"), ("AWQ", "int4"), ("none", "bf16")]
+)
+def test_widths_of_weights(said, stored):
+    """Before: 8 bits of GPTQ were 4, and "none" was no precision."""
+    assert row_storage(SimpleNamespace(precision=said), chip("a100-80"))[0] == stored

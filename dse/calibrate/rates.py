@@ -56,7 +56,7 @@ def rate(unit: str) -> Rate | None:
     return Rate(found[0], found[1] / time, per_chip)
 
 
-WRITTEN = r"^(output|generated|generation|decode)[\s_]+(?=tok)|^train(ing)?[\s_]+(?=(samples|steps|tok))"
+WRITTEN = r"^(output|out|generated|generation|decode)[\s_]+(?=tok)|^train(ing)?[\s_]+(?=(samples|steps|tok))"
 """Words before what a rate counts that say no more: tokens are those written anyway."""
 WHOSE = "tps"
 """Tokens per second: of a server where requests are timed; in training stacks differ in whether of all chips or one."""
@@ -81,7 +81,7 @@ FLOW_NAMES: tuple[tuple[str, str, str], ...] = (
     (rf"(?:{EACH_ONE}_(?:output_)?(?:tokens?_)?{FLOWS}|output_(?:tokens?_)?{FLOWS}_{EACH_ONE})",
      "throughput_per_chip", "tok/s"),
     (rf"(?:total|system|overall)_output_(?:tokens?_)?{FLOWS}", "output_throughput", "tok/s"),
-    (rf"(?:per_user_(?:output_)?(?:tokens?_)?{FLOWS}|(?:output_)?(?:tokens?_)?{FLOWS}_per_user|interactivity|intvty"
+    (rf"(?:(?:output_)?(?:tokens?_)?{FLOWS}_per_user|interactivity|intvty"
      r"|(?:output_)?(?:tps|tok(?:en)?s?(?:/s|/sec|/second|_per_s|_per_sec|_per_second))(?:/|_per_|_)(?:user|request))",
      "interactivity", "tok/s/user"),
 )  # fmt: skip

@@ -78,6 +78,20 @@ def _flow(name: str) -> tuple[str, str, str] | None:
     return (told[0], plain_word(found[1] or found[3] or ""), told[1]) if found and told else None
 
 
+def _by_unit(name: str, unit: str, stat: str) -> tuple[str, str, str] | None:
+    """Metric, statistic and unit of a name that is a unit itself, or a rate; None for another."""
+    if name.lower() in RATES:
+        return "throughput", "", unit_word(unit or name)
+    if STEP_TIME.fullmatch(name.lower()):
+        return "step_time", plain_word(stat), unit_word(re.split(r"[/_ ]", name.lower())[0])
+    if name in TIME_UNITS:
+        return "time", plain_word(stat), unit_word(name)
+    flow = rate(name)
+    if flow is not None:
+        return f"throughput{'_per_chip' * flow.per_chip}", "", unit_word(unit or name)
+    return None
+
+
 def parted_metric(said: str) -> tuple[str, str, str]:
     """Metric, statistic and unit that a name tells, the last two empty where it does not or the metric is unknown.
 
@@ -88,17 +102,13 @@ def parted_metric(said: str) -> tuple[str, str, str]:
         name, inside = apart[1], [*inside, apart[2]]
     stat = next((x for x in inside if re.fullmatch(STATISTIC, x.lower())), "")
     unit = next((x for x in inside if x != stat), "")
+    # with the time of the prompt in it a rate of a user is no inverse of a time per token
+    if any("ctx" in x for x in inside):
+        return metric_word(said), "", ""
     if told := _flow(name):
         return told[0], told[1] or plain_word(stat), unit_word(unit) if unit and told[0] != "interactivity" else told[2]
-    if name.lower() in RATES:
-        return "throughput", "", unit_word(unit or name)
-    if STEP_TIME.fullmatch(name.lower()):
-        return "step_time", plain_word(stat), unit_word(re.split(r"[/_ ]", name.lower())[0])
-    if name in TIME_UNITS:
-        return "time", plain_word(stat), unit_word(name)
-    flow = rate(name)
-    if flow is not None:
-        return f"throughput{'_per_chip' * flow.per_chip}", "", unit_word(unit or name)
+    if told := _by_unit(name, unit, stat):
+        return told
     found = re.fullmatch(PARTED, re.sub(r"[\s-]+", "_", name.lower()))
     word = METRICS.get(found[2], found[2]) if found else ""
     if not found or word not in METRICS.values():

@@ -11,7 +11,7 @@ import pandas as pd
 from .columns import columns
 from .instances import with_machines
 from .published import may_be_several
-from .reading import ODD_NUMBER
+from .ranks import numbers, staged, with_tensor_ranks
 
 
 def completed(rows: pd.DataFrame, kind: str, source: str) -> pd.DataFrame:
@@ -39,7 +39,7 @@ def completed(rows: pd.DataFrame, kind: str, source: str) -> pd.DataFrame:
 def _of_kind(rows: pd.DataFrame, kind: str, told_chips: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Rows of a kind with what its own columns say in another form, and what they tell of others."""
     if kind == "training":
-        rows = _staged(_model_ranks(rows))
+        rows = staged(with_tensor_ranks(rows))
         return rows, _batches(rows, told_chips)
     if kind == "inference":
         rows = in_two(rows)
@@ -64,7 +64,7 @@ def in_bytes(rows: pd.DataFrame) -> pd.DataFrame:
     ((name, match),) = found.items()
     # KiB is 2^10 bytes, and every letter further 2^10 times as much
     scale = 2.0 ** (10 * (1 + "KMG".index(match[1].upper())))
-    return rows.assign(message_bytes=_numbers(rows, name) * scale).drop(columns=name)
+    return rows.assign(message_bytes=numbers(rows, name) * scale).drop(columns=name)
 
 
 SHAPE = r"\s*(\d+)\s*[x,*\u00d7]\s*(\d+)\s*[x,*\u00d7]\s*(\d+)\s*"
@@ -125,21 +125,15 @@ BLANK = ("model", "layers", "hidden", "heads"), ("concurrency", "batch")
 """A column that says, by row, what those behind it leave blank."""
 
 
-def _numbers(rows: pd.DataFrame, name: str, default: float = math.nan) -> Any:
-    cells: Any = rows[name] if name in rows else pd.Series(default, index=rows.index)
-    found: Any = pd.to_numeric(cells, errors="coerce")
-    return found.fillna(default)
-
-
 def _mean(rows: pd.DataFrame, total: str) -> Any:
     """Tokens of a request, from those of a whole benchmark; None where its columns do not tell."""
     # requests that failed have no tokens in the total, so they are not divided by either
-    return _numbers(rows, total) / _numbers(rows, "completed") if {total, "completed"} <= set(rows.columns) else None
+    return numbers(rows, total) / numbers(rows, "completed") if {total, "completed"} <= set(rows.columns) else None
 
 
 def _requests(rows: pd.DataFrame) -> dict[str, Any]:
     """Ranks, lengths and clients of requests that other columns tell."""
-    told = {"dp": _numbers(rows, "tp").where(_yes(rows, "dp_attention"))}
+    told = {"dp": numbers(rows, "tp").where(_yes(rows, "dp_attention"))}
     # what ran before what was asked for: lengths are drawn up to that
     for way in ("in", "out"):
         told[f"{way}_len"] = _known(_mean(rows, f"total_{way}put_tokens"), rows.get(f"asked_{way}_len"))
@@ -157,35 +151,7 @@ def _at_once(rows: pd.DataFrame) -> Any:
     if not {"num_prompts", "request_rate"} <= set(rows.columns):
         return None
     # an infinite rate is how benchmarks write that nothing waits before it is sent
-    return _numbers(rows, "num_prompts").where(_numbers(rows, "request_rate") == math.inf)
-
-
-MOST_TENSOR = 8
-"""Most ranks that a model is split over inside layers alone, where a table does not part tensor and pipeline ranks."""
-
-
-def _model_ranks(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose ranks of a model are told together have the tensor ranks of these; of more than 8 no pipeline is told.
-
-    Source: [narayanan2021megatron] section 3.2: tensor ranks up to the chips of a server.
-    """
-    if "model_ranks" not in rows or "tp" in rows:
-        return rows
-    whole = _numbers(rows, "model_ranks")
-    if "pp" in rows:
-        return rows.assign(tp=whole / _numbers(rows, "pp", 1.0))
-    parted: Any = whole > MOST_TENSOR
-    why = pd.Series(f"model_ranks: more than {MOST_TENSOR} are tensor times pipeline ranks; give tp and pp", rows.index)
-    return rows.assign(tp=whole.where(~parted), **({ODD_NUMBER: why.where(parted, "")} if bool(parted.any()) else {}))
-
-
-def _staged(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose stage of sharding is its number, also where it is told as "ZeRO-3" or "stage 2"."""
-    if "zero_stage" not in rows:
-        return rows
-    said: Any = rows["zero_stage"].astype(str).str.strip()
-    digit: Any = said.str.extract(r"(?i)^(?:zero|stage|deepspeed|[-_ ])*(\d)$", expand=False)
-    return rows.assign(zero_stage=rows["zero_stage"].where(digit.isna(), pd.to_numeric(digit)))
+    return numbers(rows, "num_prompts").where(numbers(rows, "request_rate") == math.inf)
 
 
 def _n_chips(rows: pd.DataFrame, kind: str) -> Any:
@@ -193,9 +159,9 @@ def _n_chips(rows: pd.DataFrame, kind: str) -> Any:
 
     Blank where nodes are of unknown size, or where the data ranks of a training run are not said.
     """
-    nodes = _numbers(rows, "num_nodes")
-    of_nodes: Any = nodes * _numbers(rows, "chips_per_node")
-    planned, known = bool({"tp", "pp", "dp"} & set(rows.columns)), _numbers(rows, "dp").notna()
+    nodes = numbers(rows, "num_nodes")
+    of_nodes: Any = nodes * numbers(rows, "chips_per_node")
+    planned, known = bool({"tp", "pp", "dp"} & set(rows.columns)), numbers(rows, "dp").notna()
     told: Any = _ranks(rows).where(planned & (known | (kind != "training")))
     # an operator runs on one chip of those that a server's name counts
     counted = _counted(rows) * nodes.fillna(1.0 if kind != "kernels" else math.nan)
@@ -210,7 +176,7 @@ def _counted(rows: pd.DataFrame) -> Any:
 
 def _ranks(rows: pd.DataFrame) -> Any:
     """Ranks of a plan: one chip each; blank for chips whose cores software may count instead."""
-    ranks: Any = math.prod(_numbers(rows, name, 1.0) for name in ("tp", "pp", "dp", "cp"))
+    ranks: Any = math.prod(numbers(rows, name, 1.0) for name in ("tp", "pp", "dp", "cp"))
     several = [may_be_several(str(chip)) for chip in rows["chip"]] if "chip" in rows else False
     return ranks.where(~pd.Series(several, index=rows.index))
 
@@ -222,20 +188,20 @@ def _batches(rows: pd.DataFrame, told_chips: Any) -> dict[str, Any]:
     with dp chips over tp x pp x cp where no column has it. Whoever shards by FSDP shares weights too.
     Source: [google2026maxtext] per_device_batch_size; [zhao2023fsdp] full sharding.
     """
-    chips: Any = _numbers(rows, "num_chips")
+    chips: Any = numbers(rows, "num_chips")
     chips = chips if told_chips is None else chips.fillna(told_chips)
-    model_ranks = math.prod(_numbers(rows, name, 1.0) for name in ("tp", "pp", "cp"))
-    replicas: Any = _numbers(rows, "dp").fillna(chips / model_ranks)
+    model_ranks = math.prod(numbers(rows, name, 1.0) for name in ("tp", "pp", "cp"))
+    replicas: Any = numbers(rows, "dp").fillna(chips / model_ranks)
     replicas = replicas.where(replicas >= 1)
-    passes = replicas * _numbers(rows, "accumulation")
+    passes = replicas * numbers(rows, "accumulation")
     # who counts sequences of a rank and step takes them at once unless told
-    own: Any = _numbers(rows, "replica_batch") * _numbers(rows, "accumulation", 1.0) * replicas
-    whole: Any = (_numbers(rows, "micro_batch") * passes).fillna(own)
+    own: Any = numbers(rows, "replica_batch") * numbers(rows, "accumulation", 1.0) * replicas
+    whole: Any = (numbers(rows, "micro_batch") * passes).fillna(own)
     told = {
-        "global_batch": whole.fillna(_numbers(rows, "batch_per_chip") * chips).fillna(
-            _numbers(rows, "batch_tokens") / _numbers(rows, "seq_len")
+        "global_batch": whole.fillna(numbers(rows, "batch_per_chip") * chips).fillna(
+            numbers(rows, "batch_tokens") / numbers(rows, "seq_len")
         ),
-        "micro_batch": _numbers(rows, "replica_batch").fillna(_numbers(rows, "global_batch") / passes),
+        "micro_batch": numbers(rows, "replica_batch").fillna(numbers(rows, "global_batch") / passes),
         "zero_stage": pd.Series(3.0, index=rows.index).where(_yes(rows, "fsdp")),
     }
     return {name: cells for name, cells in told.items() if bool(cells.notna().any())}
@@ -244,4 +210,4 @@ def _batches(rows: pd.DataFrame, told_chips: Any) -> dict[str, Any]:
 def _yes(rows: pd.DataFrame, name: str) -> Any:
     """For every row, whether a cell says yes, or how many."""
     said: Any = rows[name].astype(str).str.strip().str.lower() if name in rows else pd.Series("", index=rows.index)
-    return said.isin(("yes", "true", "on")) | (_numbers(rows, name) > 0)
+    return said.isin(("yes", "true", "on")) | (numbers(rows, name) > 0)

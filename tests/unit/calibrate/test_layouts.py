@@ -69,7 +69,7 @@ def test_whose_rate_it_is(tmp_path):
         "tokens/s/user",
         "TPS/user",
         "tok/s per user",
-        "Per User Output Throughput (tps/user)",
+        "Output Token Throughput Per User (tokens/sec/user)",
         "interactivity",
     ):
         rows, found, _ = table(tmp_path, "inference", f"{head}{name}\nH100,8,llama-3.1-70b,1024/128,16,60\n")
@@ -83,6 +83,10 @@ def test_whose_rate_it_is(tmp_path):
         ("Per GPU Output Throughput (tps/gpu)", ("throughput_per_chip", "", "tok/s/gpu")),
         ("Total Token Throughput (tokens/sec)", ("total_throughput", "", "tokens/s")),
         ("Total Output Throughput (tokens/sec)", ("output_throughput", "", "tokens/s")),
+        # tokens over the whole request's time
+        ("Per User Output Throughput [w/ ctx] (tps/user)",
+         ("per_user_output_throughput_[w/_ctx]_(tps/user)", "", "")),
+        ("throughput(out tok/s)", ("throughput", "", "out tok/s")),
         ("Throughput (total tokens/s)", ("total_throughput", "", "tokens/s")),
         ("P99 interactivity", ("interactivity", "p99", "tok/s/user")),
         ("latency (ms/token)", ("tpot", "", "ms")), ("latency (s)", ("latency", "", "s")),
@@ -200,6 +204,10 @@ def test_batches_and_ranks_in_other_words(tmp_path):
         tmp_path, "training", head + "A100,8,llama-2-7b,4096,64,1,ZeRO-3,5\nA100,8,llama-2-7b,4096,64,1,stage 2,5\n"
     )
     assert [row_plan(r, 8).zero for r in rows.itertuples()] == [3, 2]  # before: passed over
+    rows, _, _ = table(
+        tmp_path, "training", head.replace("ZeRO", "Sharding Strategy") + "A100,8,llama-2-7b,9,64,1,FULL_SHARD,5\n"
+    )
+    assert [row_plan(r, 8).zero for r in rows.itertuples()] == [3]
     head = "gpu,GPUs,model,seq,gbs,Model-Parallel Size,step time (s)\n"
     rows, _, why = table(
         tmp_path, "training", head + "A100,64,llama-2-70b,4096,64,8,30\nA100,64,llama-2-70b,4096,64,64,30\n"

@@ -76,13 +76,18 @@ def renamed(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
     return rows.rename(columns={c: n for c, n in found.items() if c in rows})
 
 
+def is_column(header: str, kind: str) -> bool:
+    """Whether a header names a column of a kind."""
+    return any(_rank(header, [c.name, c.name.lower(), *c.also]) is not None for c in columns(kind))
+
+
 COUNTS = r"^(#|(no|nr)\.?( of)?[\s_]|number of\s|num[\s_]|n[\s_])[\s_-]*"
 """What headers begin with that count something."""
 
 
 def _rank(header: str, names: Sequence[str]) -> int | None:
     """Place of a header among the names of a column; None where it is none of them."""
-    low = header.strip().lower()
+    low = re.sub(r"\s*/\s*", "/", re.sub(r"\s*[(\[]tokens[)\]]$", "", header.strip().lower()))
     plain = [re.sub(r"[\s-]+", "_", low.lstrip("# "))]
     if count := re.sub(COUNTS, "num_", low) if re.match(COUNTS, low) else "":
         # "# GPU" counts chips, while "GPU" names one

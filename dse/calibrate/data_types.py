@@ -12,7 +12,7 @@ WIDTHS = {
     "fp8_block": "fp8", "fp8_e4m3": "fp8", "e4m3": "fp8", "mxfp8": "fp8", "sq": "int8",
     "float8_e4m3fn": "fp8", "float8_e4m3": "fp8", "float8": "fp8", "e5m2": "fp8", "fp8_e5m2": "fp8",
     "float8_e5m2": "fp8", "int8": "int8", "w8a8": "int8", "nvfp4": "fp4", "mxfp4": "fp4", "fp4": "fp4", "float": "fp32",
-    "fp8_rowwise": "fp8", "i8": "int8", "s8": "int8",
+    "fp8_rowwise": "fp8", "i8": "int8", "s8": "int8", "f16": "bf16", "f8": "fp8", "f32": "fp32", "e4m3fn": "fp8",
 }  # fmt: skip
 """Published data type to precision of the products; SmoothQuant multiplies 8-bit integers."""
 
@@ -40,7 +40,7 @@ class DataType:
 def data_type(published: str) -> DataType | None:
     """Widths behind a published data type such as "bf16, KV fp8" or "FP8 (presumed)"; None if it is not known."""
     products, _, cache = published.lower().removeprefix("torch.").partition("(")[0].strip().partition(", kv ")
-    products = re.sub("[- ]+", "_", products)
+    products = re.sub("[- ]+", "_", products).removesuffix("_r")  # libraries of BLAS call real numbers so
     precision = "bf16" if products in WEIGHT_ONLY_B else WIDTHS.get(products)
     # a cache as wide as the products unless it is said; of weights narrowed alone it stays 16 bit
     kv = WIDTHS.get(cache.strip() or products, "bf16")

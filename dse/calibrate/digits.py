@@ -44,8 +44,9 @@ def shape(cell: object) -> str | None:
 
 
 def has_decimal_commas(rows: pd.DataFrame) -> bool:
-    """Whether a column of numbers has a cell with what can only be a decimal comma."""
-    return any(COMMA in map(shape, column) for _, column in _texts(rows))
+    """Whether any column, metrics by their own names among them, has a cell with what can only be a decimal comma."""
+    texts = (rows[c] for c in rows if not pd.api.types.is_numeric_dtype(rows[c]))
+    return any(COMMA in map(shape, column) for column in texts)
 
 
 def _texts(rows: pd.DataFrame) -> list[tuple[str, Any]]:
@@ -61,10 +62,11 @@ def with_plain_numbers(rows: pd.DataFrame) -> pd.DataFrame:
     shapes = {name: [shape(cell) for cell in column] for name, column in texts}
     # one writer has one decimal mark, in whichever column it shows
     elsewhere = any(COMMA in found for found in shapes.values())
+    pointed = not elsewhere and _has_decimal_points(rows)
     why: Any = rows[ODD_NUMBER] if ODD_NUMBER in rows else pd.Series("", index=rows.index)
     changed: dict[str, Any] = {}
     for name, column in texts:
-        mark = _mark(name, shapes[name], elsewhere)
+        mark = _mark(name, shapes[name], elsewhere, pointed)
         cells = [_plain(cell, kind, mark) for cell, kind in zip(column, shapes[name], strict=True)]
         both = zip(cells, column, strict=True)
         odd = pd.Series([f"{name} = '{said}' {open_}" if open_ else "" for (_, open_), said in both], index=rows.index)
@@ -80,8 +82,18 @@ TWO, BOTH = "", "both"
 """What a column tells of its mark where nothing does, and where its cells contradict each other."""
 
 
-def _mark(name: str, shapes: Sequence[str | None], elsewhere: bool) -> str:
-    """The decimal mark of a column: `POINT`, `COMMA`, `BOTH`, or `TWO` where it could be either."""
+def _has_decimal_points(rows: pd.DataFrame) -> bool:
+    """Whether any column has a cell with what can only be a decimal point."""
+    texts = (rows[c] for c in rows if not pd.api.types.is_float_dtype(rows[c]))
+    floats = (rows[c].dropna() for c in rows if pd.api.types.is_float_dtype(rows[c]))
+    return any(POINT in map(shape, column) for column in texts) or any(bool((x % 1 != 0).any()) for x in floats)
+
+
+def _mark(name: str, shapes: Sequence[str | None], elsewhere: bool, pointed: bool = False) -> str:
+    """The decimal mark of a column: `POINT`, `COMMA`, `BOTH`, or `TWO` where it could be either.
+
+    `elsewhere` and `pointed`: other columns have decimal commas, or points alone.
+    """
     point, comma = POINT in shapes, COMMA in shapes
     if point and comma:
         return BOTH
@@ -90,6 +102,8 @@ def _mark(name: str, shapes: Sequence[str | None], elsewhere: bool) -> str:
     whole = name in WHOLE
     if (whole or (name in LENGTHS and not elsewhere)) and EITHER_COMMA in shapes and EITHER_POINT not in shapes:
         return POINT  # 1,234 of a count is no decimal
+    if pointed and EITHER_COMMA in shapes and EITHER_POINT not in shapes:
+        return POINT
     # who wrote decimal commas in another column parted the thousands of this one by points
     if whole and EITHER_POINT in shapes and EITHER_COMMA not in shapes and elsewhere:
         return COMMA

@@ -50,12 +50,17 @@ KINDS = {
     "tpot_derived": "tpot",
     "tpot_device_derived": "tpot",
     "latency_per_token": "tpot",
+    # tokens per second of a user, whose inverse it is
+    "interactivity": "tpot",
     "request_latency": "request",
     "request_latency_derived": "request",
+    "latency": "request",
     # Little's law turns a rate at a known number at once into the time of one
     "output_throughput": "request",
     "throughput": "request",
     "throughput_per_chip": "request",
+    "total_throughput": "request",
+    "total_throughput_per_chip": "request",
 }
 """Published metric to what is predicted."""
 STATISTICS = ("p50", "mean", "median", "not stated", "single run", "")
@@ -98,13 +103,22 @@ def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
         needed.append("batch")
     if odd or needed:
         return odd or f"no {', '.join(needed)}{unnamed(row) * ('layers' in needed)}"
+    return _said_better(row, metric, others) or loops.why_not(row, kind, {KINDS[m] for m in others if m in KINDS})
+
+
+def _said_better(row: Any, metric: str, others: set[str]) -> str | None:
+    """Why another metric of a row's point says what `metric` does, or None."""
     if "request_latency_derived" in others and metric in ("latency_per_token", "throughput"):
         return "request time over all tokens, in and out: said by the request's latency"
+    if metric == "interactivity" and any(KINDS.get(m) == "tpot" for m in others):
+        return "tokens per second of a user, whose time per token is printed"
+    if metric.startswith("total") and any("throughput" in m and not m.startswith("total") for m in others):
+        return "throughput of prompts too, beside that of tokens alone"
     if "throughput" in metric and _scored(row, others):
         return "throughput of a point whose latencies are scored"
-    if "round_latency" in others and kind != "ttft":
+    if "round_latency" in others and KINDS[metric] != "ttft":
         return "passes write several tokens each (a round's time is printed): how many is in no column"
-    return loops.why_not(row, kind, {KINDS[m] for m in others if m in KINDS})
+    return None
 
 
 def _scored(row: Any, others: set[str]) -> bool:
@@ -116,15 +130,21 @@ def _scored(row: Any, others: set[str]) -> bool:
 def _seconds(row: Any, metric: str) -> float | None:
     """Measured time, from a throughput where that is printed; None for an unknown unit."""
     value, unit = float(row.value), row_text(row, "unit")
+    if metric == "interactivity":
+        return 1.0 / value if value > 0 and unit == PER_USER else None
     if "throughput" in metric:
         said = rate(unit)
         if said is None or said.of == "steps" or value <= 0:
             return None
-        each = drawn_frac(row) * row_number(row, "out_len") if said.of == "tokens" else 1.0
+        counted = row_number(row, "out_len") + (row_number(row, "in_len") if metric.startswith("total") else 0.0)
+        each = drawn_frac(row) * counted if said.of == "tokens" else 1.0
         chips = row_number(row, "num_chips") if said.per_chip or metric.endswith("chip") else 1.0
         # Little's law: requests at once over requests per second
         return (loops.n_clients(row) or row_number(row, "batch")) * each / (value * said.per_s * chips)
     return value * SECONDS[unit] if unit in SECONDS else None
+
+
+PER_USER = "tok/s/user"
 
 
 def _no_unit(row: Any) -> str:
@@ -220,7 +240,8 @@ def _readable_case(
 def inference_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
     """All rows of an inference table."""
     rows = rows.assign(metric=[row_text(row, "metric") for row in rows.itertuples()])
-    metrics = rows.groupby("point_id")["metric"].agg(set).to_dict()
+    # a value without a unit is of no use, and stands in no other's way
+    metrics = rows[rows["unit"].notna()].groupby("point_id")["metric"].agg(set).to_dict()
     typed: list[Any] = list(rows.itertuples(index=False))
-    found = [inference_case(row, metrics[row.point_id] - {row.metric}) for row in typed]
+    found = [inference_case(row, metrics.get(row.point_id, set()) - {row.metric}) for row in typed]
     return [c for c in found if isinstance(c, Case)], [u for u in found if isinstance(u, Unmodelled)]

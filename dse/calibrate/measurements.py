@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from ..core.errors import DseError, SpecError
+from .cell_units import with_cell_units
 from .columns import given, needed, renamed
 from .rates import WHOSE, rate
 from .spelling import SIZES, tidied
@@ -32,7 +33,7 @@ def read(kind: str, path: str | Path | None = None, said: Sequence[str] = ()) ->
         rows = _as_written(path, kind)
         if own:
             rows = given(renamed(rows, kind), said, kind)
-            rows = points_apart(tidied(as_rows(completed(rows, kind, path.stem))))
+            rows = points_apart(tidied(with_cell_units(as_rows(completed(rows, kind, path.stem)))))
     except DseError as error:
         raise SpecError(f"{path}: {error}") from None
     except (OSError, ValueError) as error:
@@ -127,7 +128,7 @@ def step_s(point: pd.DataFrame) -> float | None:
         "steps": 1.0,
     }
     for (name, unit), value in values.items():
-        said = rate(unit) if name in ("throughput", "throughput_per_chip") else None
+        said = rate(unit) if name.removeprefix("total_") in ("throughput", "throughput_per_chip") else None
         whose = unit != WHOSE or float(first.num_chips) == 1
         if said is not None and value > 0 and whose:
             chips = float(first.num_chips) if said.per_chip or name.endswith("chip") else 1.0

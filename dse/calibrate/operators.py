@@ -88,6 +88,7 @@ def attention(name: str, row: Any, dtype: DataType) -> Op | str:
     """Attention of a token per sequence, or a chunk of a prompt, to a cache; heads of a group stream together."""
     heads_text = row_text(row, "heads")
     query, _, cached = heads_text.partition("/")
+    cached = cached or f"{row_number(row, 'kv_heads', 0):g}".removeprefix("0")
     heads, kv = (float(t) if re.fullmatch(r"[\d.]+", t) else 0.0 for t in (query, cached or query))
     width, sequences, length = (row_number(row, c, 0) for c in ("head_dim", "batch", "seq_len"))
     if min(heads, kv, length, width, sequences) <= 0:
@@ -184,6 +185,8 @@ def row_ops(row: Any, hosted: bool) -> list[Op] | str:
     # first of all: the backward of a matrix product has the word for a matrix product in its name too
     if other := re.search(OTHERS, name):
         return f"operator '{name}' is not modelled: {other[0]}"
+    if cores := row_text(row, "num_sms"):
+        return f"ran on {cores} cores of its chip, by its column num_sms: operators are predicted on all"
     if copied_B(row):
         return [Op("copy", Kind.ELEMENTWISE, (), "bf16", hbm_B=copied_B(row), vector_elements=0.0)]
     dtype = data_type(published)
@@ -198,7 +201,7 @@ def row_ops(row: Any, hosted: bool) -> list[Op] | str:
     return [dataclasses.replace(found, n_launches=SPLIT_LAUNCHES) if joined else found]
 
 
-OTHERS = r"backward|bwd|grad\b|\bsparse|\bmla\b|all[-_ ]?(reduce|gather)|reduce[-_ ]?scatter"
+OTHERS = r"backward|bwd|grad\b|\bsparse|mla\b|all[-_ ]?(reduce|gather)|reduce[-_ ]?scatter"
 """Words in an operator's name that make it another one than its other words say."""
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from ..core.files import is_there
 from ..core.provenance import load_receipts, number
@@ -17,8 +18,9 @@ from ..hardware.presets import system as preset_system
 from ..hardware.system import Fabric, System
 from ..lowering.collective import Reference, across_gather
 from ..lowering.groups import spread
+from ..physics.calibration import usual_stack
 from .libraries import PROTOCOLS, levels_at_once
-from .reading import FACTS
+from .reading import FACTS, row_text
 
 CHIPS: tuple[tuple[str, str, str], ...] = (
     (r"trainium ?1|trn1", "trainium1", "trn1-16"),
@@ -190,6 +192,12 @@ def system_of(chip: str, where: str, said: str = "") -> System:
     return chip_system(where) if is_own(where) else preset_system(named_system(said, chip, where))
 
 
+def usual_on(row: Any, serves: bool) -> str:
+    """The usual stack of a row's chip, which serves or trains; that of a GPU for a chip without a preset."""
+    found = preset_for(row_text(row, "chip"))
+    return usual_stack(found[0] if found else "h100", serves)
+
+
 MANY_CORES = 8
 """Most cores of a chip that software counts as devices; beyond, they are SMs, which none counts."""
 
@@ -211,6 +219,14 @@ def devices_per_chip(chip: Chip, n_devices: float, n_chips: float) -> int:
     elif chip.name.startswith(TWO_DEVICES):
         allowed += [2]
     return int(k) if k in allowed else 0
+
+
+@cache
+def may_be_several(published: str) -> bool:
+    """Whether software may see several devices in a chip of that name, so that ranks of a plan do not count chips."""
+    found = preset_for(published)
+    chip = preset_chip(found[0]) if found else None
+    return chip is not None and (1 < float(chip.n_cores) <= MANY_CORES or chip.name.startswith(TWO_DEVICES))
 
 
 def per_device(system: System, per_chip: int, n_devices: int) -> System:

@@ -56,8 +56,8 @@ def rate(unit: str) -> Rate | None:
     return Rate(found[0], found[1] / time, per_chip)
 
 
-WRITTEN = r"^(output|generated|generation|decode)[\s_]+(?=tok)"
-"""Words before the tokens that a rate counts, which are those written anyway."""
+WRITTEN = r"^(output|out|generated|generation|decode)[\s_]+(?=tok)|^train(ing)?[\s_]+(?=(samples|steps|tok))"
+"""Words before what a rate counts that say no more: tokens are those written anyway."""
 WHOSE = "tps"
 """Tokens per second: of a server where requests are timed; in training stacks differ in whether of all chips or one."""
 
@@ -70,12 +70,36 @@ def _thing(multiple: str, word: str) -> tuple[str, float] | None:
     return None
 
 
+FLOWS = r"(?:throughput|tput)"
+"""What rates of tokens are called."""
+EACH_ONE = r"(?:per_)?(?:gpu|chip|device|accelerator)"
+FLOW_NAMES: tuple[tuple[str, str, str], ...] = (
+    # the one benchmark that writes its name so counts what it reads too
+    (r"tput_per_gpu", "total_throughput_per_chip", "tok/s"),
+    (rf"total_tokens?_{FLOWS}", "total_throughput", "tok/s"),
+    (rf"(?:total_tokens?_{FLOWS}_{EACH_ONE}|{EACH_ONE}_total_tokens?_{FLOWS})", "total_throughput_per_chip", "tok/s"),
+    (rf"(?:{EACH_ONE}_(?:output_)?(?:tokens?_)?{FLOWS}|output_(?:tokens?_)?{FLOWS}_{EACH_ONE})",
+     "throughput_per_chip", "tok/s"),
+    (rf"(?:total|system|overall)_output_(?:tokens?_)?{FLOWS}", "output_throughput", "tok/s"),
+    (rf"(?:(?:output_)?(?:tokens?_)?{FLOWS}_per_user|interactivity|intvty"
+     r"|(?:output_)?(?:tps|tok(?:en)?s?(?:/s|/sec|/second|_per_s|_per_sec|_per_second))(?:/|_per_|_)(?:user|request))",
+     "interactivity", "tok/s/user"),
+)  # fmt: skip
+"""Pattern of a rate's name, its metric and the unit that it tells: whose, and of which tokens."""
+
+
+def named_flow(name: str) -> tuple[str, str] | None:
+    """Metric and unit of a rate whose name says whose it is, small letters joined by underscores; None for another."""
+    return next(((metric, unit) for pattern, metric, unit in FLOW_NAMES if re.fullmatch(pattern, name)), None)
+
+
 SIZED = ("busbw", "algbw", "bandwidth_per_chip", "bandwidth_per_core", "bandwidth", "throughput")
 """Metrics that are a size over a time."""
 
 RATES = {
     "TB/s": 1e12, "GB/s": 1e9, "GiB/s": 2.0**30, "MB/s": 1e6, "TFLOP/s": 1e12, "TFLOPS": 1e12, "PFLOP/s": 1e15,
     "Gelem/s": 1e9, "GFLOP/s": 1e9, "Gb/s": 1e9 / 8, "Gbps": 1e9 / 8, "GBps": 1e9,
+    "Gbit/s": 1e9 / 8,
 }  # fmt: skip
 """Size per second of a published unit."""
 

@@ -60,8 +60,8 @@ def odd_cell(row: Any, columns: Sequence[str]) -> str | None:
     return None
 
 
-YES = ("yes", "true", "on", "1", "1.0")
-NO = ("no", "none", "false", "off", "0", "0.0")
+YES = ("yes", "y", "true", "on", "1", "1.0")
+NO = ("no", "n", "none", "false", "off", "0", "0.0")
 """Words for a switch."""
 
 

@@ -18,6 +18,7 @@ from ..workload.mixers import AbstractMixer, Attention
 from ..workload.module_names import WIDE
 from ..workload.storage import file_type, format_of, is_whole_file, n_element_bits
 from ..workload.transformer import Model
+from .published import usual_on
 from .published_models import known_model, stored_name
 from .reading import NO, row_number, row_text, weights_only
 from .training_rows import row_model
@@ -30,7 +31,7 @@ STACKS: tuple[tuple[str, str], ...] = (
     (r"sglang", "sglang"),
     (r"jetstream|maxtext|google|tpu", "jetstream"),
 )
-"""Words in a row's framework that name its serving stack; vLLM otherwise."""
+"""Words in a row's framework that name its serving stack; its chip's usual one otherwise."""
 SMALLEST_BUCKET = 128
 """Shortest prompt a program is compiled for; buckets are powers of two."""
 
@@ -38,7 +39,9 @@ SMALLEST_BUCKET = 128
 def row_stack(row: Any) -> str:
     """Serving stack of a row."""
     said = row_text(row, "framework").lower()
-    return next((stack for pattern, stack in STACKS if re.search(pattern, said)), "vllm")
+    found = next((stack for pattern, stack in STACKS if re.search(pattern, said)), "")
+    # a name that is none of these is of a stack that starts kernels as vLLM does
+    return found or ("vllm" if said else usual_on(row, serves=True))
 
 
 def served_model(row: Any) -> Model:
@@ -90,7 +93,7 @@ def otherwise(row: Any, kind: str) -> str:
     told = " ".join(row_text(row, n) for n in ("framework", "note", "model")).lower()
     for (column, words, whole), why in OTHERWISE.items():
         cell = row_text(row, column).strip().lower()
-        said = bool(cell) and cell not in NO and row_number(row, column, 1.0) != 0
+        said = bool(cell) and cell not in NO and row_number(row, column, math.inf) not in (0.0, *NONE.get(column, ()))
         if (said or _affirmed(words, told)) and kind in whole:
             return why
     return ""
@@ -102,6 +105,8 @@ def _affirmed(words: str, told: str) -> bool:
     return any(not re.search(DENIED, x) for x in around)
 
 
+NONE = {"beams": (1.0,), "speculative": (1.0,)}
+"""Numbers that say of a column that there is nothing of it: one beam, one token accepted a pass."""
 DENIED = r"\b(no|not|non|without|off|disabled?|unknown|excluding)\b"
 """Words near a name that deny it."""
 OTHERWISE: dict[tuple[str, str, tuple[str, ...]], str] = {
@@ -111,6 +116,10 @@ OTHERWISE: dict[tuple[str, str, tuple[str, ...]], str] = {
         "prefix cache: how much of a prompt is computed is in no column",
     ("disaggregated", r"\bdis-?agg\w*", ("ttft", "tpot", "request")):
         "disaggregated: prompts and tokens run on chips of their own; dse serve has such engines",
+    ("beams", r"\bbeam (search|width)\b", ("ttft", "tpot", "request")):
+        "several beams: each is a sequence of its own that shares a prompt",
+    ("eager", r"\benforce[-_ ]eager\b", ("tpot", "request")):
+        "eager: kernels start one by one, where serving stacks replay graphs of them",
 }  # fmt: skip
 """Column, words in a row's note, and the times that are not predicted where either says so, with the reason."""
 
@@ -134,10 +143,10 @@ def row_storage(row: Any, chip: Chip, model: Model | None = None) -> tuple[str, 
         return "nvfp4" if "nvfp4" in said else "mxfp4", "" if "fp4" in native else "bf16"
     if re.search(r"fp8|e4m3", said):
         return "fp8", ""
+    if re.search(r"\b8[- ]?bits?\b|gptq[-_]?8|w8a16|int8[ _-]*(weight|wo\b)", said):
+        return "int8", ""
     if re.search(r"int4|w4a16|awq|gptq", said):
         return "int4", ""
-    if re.search(r"w8a16|int8[ _-]*(weight|wo\b)", said):
-        return "int8", ""
     if re.search(r"w8a8|int8|smoothquant", said):
         return "int8", "int8"
     if not told and own != "bf16":
@@ -166,7 +175,7 @@ def checkpoint(narrow: str, model: Model, stack: str, cache: str = "") -> tuple[
     return ",".join((narrow, *(f"{p}=bf16" for p in wide))), cache or kept
 
 
-SIXTEEN_BIT = r"bf16|fp16|float16|bfloat16|half|16[- ]?bit|not stated|default|auto|unknown"
+SIXTEEN_BIT = r"^(none|no|unquantized)$|bf16|fp16|float16|bfloat16|half|16[- ]?bit|not stated|default|auto|unknown"
 """Words for 16 bit, and for a precision that nobody chose."""
 
 

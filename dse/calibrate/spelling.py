@@ -13,12 +13,12 @@ import pandas as pd
 from ..workload.model_names import model_alias
 from .digits import with_plain_numbers
 from .published_models import named_model
-from .rates import rate
+from .rates import named_flow, rate
 
 METRICS = {
     "time_to_first_token": "ttft", "first_token_latency": "ttft", "time_per_output_token": "tpot", "itl": "tpot",
     "inter_token_latency": "tpot", "e2e_latency": "request_latency", "end_to_end_latency": "request_latency",
-    "e2el": "request_latency", "total_latency": "request_latency", "tbt": "tpot",
+    "e2e": "request_latency", "e2el": "request_latency", "total_latency": "request_latency", "tbt": "tpot",
     "iteration_time": "step_time", "step_latency": "step_time", "time_per_step": "step_time",
     "elapsed_time_per_iteration": "step_time",
     "tps": "throughput", "request_throughput": "throughput", "output_token_throughput": "output_throughput",
@@ -32,11 +32,14 @@ UNITS = {
     **dict.fromkeys(("busbw", "bus_bandwidth", "bus_bw", "algbw", "algorithm_bandwidth", "alg_bw"), "GB/s"),
 }  # fmt: skip
 """What rates count by their names, where no unit is told: serving benchmarks and nccl-tests print them so."""
+TOTAL = r"^(?:total|input\s*\+\s*output|in\s*\+\s*out)[\s_]+(?=tok)"
+"""Words before tokens of which prompts are counted too."""
 TIMES = {
     "milliseconds": "ms", "millisecond": "ms", "msecs": "ms", "microseconds": "us", "microsecond": "us", "usec": "us",
     "nanoseconds": "ns", "second": "s", "secs": "s", "hr": "h", "hrs": "h", "hour": "h", "mins": "min",
 }  # fmt: skip
 """Units of time under other names, in small letters."""
+TIME_WORDS = ("s", "ms", "us", "\u00b5s", "ns", "sec", "seconds", "min", "minutes", "h", "hours")
 RATES = {"tflops/s": "TFLOP/s", "tflops": "TFLOP/s", "tflop/s": "TFLOP/s", "pflops": "PFLOP/s", "pflop/s": "PFLOP/s",
          "gflops": "GFLOP/s", "gflop/s": "GFLOP/s", "tps": "tps", "tgs": "tok/s/gpu"}  # fmt: skip
 """Rates under other names, in small letters; those of bits and bytes differ by case alone and stay."""
@@ -69,6 +72,27 @@ BRACKETS = r"(.+?)[\s_]*[(\[]([^()\[\]]+)[)\]]"
 """A name with its unit or statistic in brackets."""
 
 
+def _flow(name: str) -> tuple[str, str, str] | None:
+    """Metric, statistic and unit of the name of a rate that says whose it is; None for another name."""
+    found = re.fullmatch(rf"(?:({STATISTIC})_)?(.+?)(?:_({STATISTIC}))?", re.sub(r"[\s-]+", "_", name.lower()))
+    told = named_flow(re.sub(r"_?/_?", "/", found[2])) if found else None
+    return (told[0], plain_word(found[1] or found[3] or ""), told[1]) if found and told else None
+
+
+def _by_unit(name: str, unit: str, stat: str) -> tuple[str, str, str] | None:
+    """Metric, statistic and unit of a name that is a unit itself, or a rate; None for another."""
+    if name.lower() in RATES:
+        return "throughput", "", unit_word(unit or name)
+    if STEP_TIME.fullmatch(name.lower()):
+        return "step_time", plain_word(stat), unit_word(re.split(r"[/_ ]", name.lower())[0])
+    if name in TIME_UNITS:
+        return "time", plain_word(stat), unit_word(name)
+    flow = rate(name)
+    if flow is not None:
+        return f"throughput{'_per_chip' * flow.per_chip}", "", unit_word(unit or name)
+    return None
+
+
 def parted_metric(said: str) -> tuple[str, str, str]:
     """Metric, statistic and unit that a name tells, the last two empty where it does not or the metric is unknown.
 
@@ -79,17 +103,26 @@ def parted_metric(said: str) -> tuple[str, str, str]:
         name, inside = apart[1], [*inside, apart[2]]
     stat = next((x for x in inside if re.fullmatch(STATISTIC, x.lower())), "")
     unit = next((x for x in inside if x != stat), "")
-    if name.lower() in RATES:
-        return "throughput", "", unit_word(unit or name)
-    flow = rate(name)
-    if flow is not None:
-        return f"throughput{'_per_chip' * flow.per_chip}", "", unit_word(unit or name)
+    # with the time of the prompt in it a rate of a user is no inverse of a time per token
+    if any("ctx" in x for x in inside):
+        return metric_word(said), "", ""
+    if told := _flow(name):
+        return told[0], told[1] or plain_word(stat), unit_word(unit) if unit and told[0] != "interactivity" else told[2]
+    if told := _by_unit(name, unit, stat):
+        return told
     found = re.fullmatch(PARTED, re.sub(r"[\s-]+", "_", name.lower()))
     word = METRICS.get(found[2], found[2]) if found else ""
     if not found or word not in METRICS.values():
         return metric_word(said), "", ""
     unit = unit or (found[4] or "").replace("gb/s", "GB/s") or UNITS.get(found[2], "")
-    return word, plain_word(found[1] or found[3] or stat), unit_word(unit)
+    if word == "throughput" and re.match(TOTAL, unit, re.IGNORECASE):
+        word, unit = "total_throughput", re.sub(TOTAL, "", unit, flags=re.IGNORECASE)
+    each = word == "latency" and re.search(PER_TOKEN, unit, re.IGNORECASE)
+    return "tpot" if each else word, plain_word(found[1] or found[3] or stat), unit_word(unit)
+
+
+PER_TOKEN = r"(/|\bper\b)\s*(output )?tok(en)?$"
+"""What makes a time that of one token."""
 
 
 def _same_unit(told: str, own: str) -> bool:
@@ -116,6 +149,10 @@ def with_parted_metrics(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 NAMES = ("metric", "stat", "unit")
+STEP_TIME = re.compile(r"(ms|s|sec|seconds)\s*(/|\s+per\s+|_per_)\s*(step|it|iter|iteration)")
+"""A header that is a unit of time per step."""
+TIME_UNITS = ("us", "ms", "ns", "usec", "msec")
+"""Headers that are a unit of time alone, as libraries of BLAS print them."""
 
 
 def unit_word(said: str) -> str:
@@ -124,7 +161,7 @@ def unit_word(said: str) -> str:
     plain = re.sub(EACH, "tok/s/", plain, flags=re.IGNORECASE)
     time = re.sub(PER_ONE, "", plain, flags=re.IGNORECASE)
     low = time.lower()
-    if low in TIMES or low in ("s", "ms", "us", "\u00b5s", "ns", "sec", "seconds", "min", "minutes", "h", "hours"):
+    if low in TIMES or low in TIME_WORDS:
         return TIMES.get(low, low)
     return RATES.get(plain.lower(), plain)
 
@@ -155,8 +192,8 @@ def year_word(said: str) -> str:
 
 def plain_word(said: str) -> str:
     """A word in small letters, a mean by that name."""
-    word = said.strip().lower()
-    return STATISTICS.get(word, word)
+    word = said.strip().lower().removesuffix("th")
+    return STATISTICS.get(word, f"p{word}" if re.fullmatch(r"\d\d(\.\d+)?", word) else word)
 
 
 WORDS = {
@@ -169,6 +206,8 @@ WORDS = {
 def tidied(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows under the usual columns with the numbers, words and model sizes that the shipped tables have."""
     rows = with_parted_metrics(with_plain_numbers(rows))
+    if "stat" in rows and pd.api.types.is_numeric_dtype(rows["stat"]):
+        rows = rows.assign(stat=rows["stat"].map("{:g}".format, na_action="ignore"))
     words = {c: rows[c].map(w, na_action="ignore") for c, w in WORDS.items() if c in rows and _is_text(rows[c])}
     return with_sizes(rows.assign(**words))
 

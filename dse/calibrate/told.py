@@ -9,6 +9,9 @@ from typing import Any
 import pandas as pd
 
 from .columns import columns
+from .instances import with_machines
+from .published import may_be_several
+from .ranks import numbers, staged, with_tensor_ranks
 
 
 def completed(rows: pd.DataFrame, kind: str, source: str) -> pd.DataFrame:
@@ -17,30 +20,35 @@ def completed(rows: pd.DataFrame, kind: str, source: str) -> pd.DataFrame:
     A point without a name gets that of its line, a table without a source that of its file, and a product its operator.
     A cell stays blank where nothing tells it.
     """
-    rows = _in_words(rows, kind)
+    rows = with_machines(_in_words(rows, kind))
     told: dict[str, Any] = {"point_id": [f"line {i + 1}" for i in range(len(rows))], "source": source}
-    if kind == "inference":
-        told["dp"] = _numbers(rows, "tp").where(_yes(rows, "dp_attention"))
-        told |= {"in_len": _mean(rows, "total_input_tokens"), "out_len": _mean(rows, "total_output_tokens")}
-        # of requests all sent at the start; at a finite rate the number at work is an outcome
-        told["concurrency"] = _at_once(rows)
-    if {"tp", "pp", "dp", "chips_per_node"} & set(rows.columns):
-        told["num_chips"] = _n_chips(rows)
-    if kind == "training":
-        told |= _batches(rows, told.get("num_chips"))
-    if kind == "collectives":
-        rows = in_bytes(rows)
-        told["num_ranks"] = rows.get("num_chips", told.get("num_chips"))
-    if kind == "kernels":
-        rows = _in_three(rows)
-        told |= {"op": "gemm"} if set("MNK") <= set(rows.columns) else {}
+    n_chips = _n_chips(rows, kind)
+    if {"tp", "pp", "dp", "chips_per_node"} & set(rows.columns) or bool(n_chips.notna().any()):
+        told["num_chips"] = n_chips
+    rows, more = _of_kind(rows, kind, told.get("num_chips"))
+    told |= more
     rows = rows.assign(**{c: cells for c, cells in told.items() if c not in rows and cells is not None})
     # a column that is there may still have blank cells: only those are filled
-    for name in (c for c in FILLED if told.get(c) is not None):
+    for name in (c for c in FILLED if told.get(c) is not None and c in rows):
         rows = rows.assign(**{name: rows[name].where(rows[name].notna(), told[name])})
     names = {c.name for c in columns(kind)}
     blank = [c for said, *others in BLANK for c in others if said in rows and c not in rows and c in names]
     return rows.assign(**dict.fromkeys(blank, None))
+
+
+def _of_kind(rows: pd.DataFrame, kind: str, told_chips: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Rows of a kind with what its own columns say in another form, and what they tell of others."""
+    if kind == "training":
+        rows = staged(with_tensor_ranks(rows))
+        return rows, _batches(rows, told_chips)
+    if kind == "inference":
+        rows = in_two(rows)
+        return rows, _requests(rows)
+    if kind == "collectives":
+        return in_bytes(rows), {"num_ranks": rows.get("num_chips", told_chips)}
+    rows = _in_three(rows)
+    # a batch beside three lengths and no name for the operator is of as many products
+    return rows, {"op": "bmm" if "batch" in rows else "gemm"} if set("MNK") <= set(rows.columns) else {}
 
 
 SIZE = r"(?:message_?)?size[_ (]*([KMG])iB\)?"
@@ -56,7 +64,7 @@ def in_bytes(rows: pd.DataFrame) -> pd.DataFrame:
     ((name, match),) = found.items()
     # KiB is 2^10 bytes, and every letter further 2^10 times as much
     scale = 2.0 ** (10 * (1 + "KMG".index(match[1].upper())))
-    return rows.assign(message_bytes=_numbers(rows, name) * scale).drop(columns=name)
+    return rows.assign(message_bytes=numbers(rows, name) * scale).drop(columns=name)
 
 
 SHAPE = r"\s*(\d+)\s*[x,*\u00d7]\s*(\d+)\s*[x,*\u00d7]\s*(\d+)\s*"
@@ -71,6 +79,19 @@ def _in_three(rows: pd.DataFrame) -> pd.DataFrame:
     if not any(parts):
         return rows
     return rows.assign(**{n: [float(p[i]) if p else math.nan for p in parts] for i, n in enumerate("MNK", start=1)})
+
+
+PAIR = r"\s*(\d+)\s*[/:,|x\u00d7]\s*(\d+)\s*"
+"""Tokens of a prompt and of its answer in one cell; "1k/8k" may be thousands or 1024s, and is none."""
+
+
+def in_two(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose lengths stand in one cell have both in columns of their own, where no column has them."""
+    if "in_out_len" not in rows or {"in_len", "out_len"} & set(rows.columns):
+        return rows
+    parts = [re.fullmatch(PAIR, str(cell)) for cell in rows["in_out_len"]]
+    both = {n: [float(p[i]) if p else math.nan for p in parts] for i, n in enumerate(("in_len", "out_len"), start=1)}
+    return rows.assign(**both)
 
 
 PLAN = {
@@ -92,7 +113,9 @@ def _in_words(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
         return rows
     said = [dict(re.findall(rf"(?<![a-z])({'|'.join(PLAN)})[\s=:_-]*(\d+)", str(x).lower())) for x in rows["plan"]]
     told = {c: [next((float(x[w]) for w in x if PLAN[w] == c), math.nan) for x in said] for c in PLAN.values()}
-    told |= {"fsdp": [x.get("fsdp") for x in said]} if kind == "training" else {}
+    words: list[str] = [str(x).lower() for x in rows["plan"]]
+    fsdp = [x.get("fsdp", "yes" if re.search(r"\bfsdp", w) else None) for x, w in zip(said, words, strict=True)]
+    told |= {"fsdp": fsdp} if kind == "training" else {}
     return rows.assign(**{c: x for c, x in told.items() if c not in rows and any(pd.notna(x))})
 
 
@@ -102,16 +125,25 @@ BLANK = ("model", "layers", "hidden", "heads"), ("concurrency", "batch")
 """A column that says, by row, what those behind it leave blank."""
 
 
-def _numbers(rows: pd.DataFrame, name: str, default: float = math.nan) -> Any:
-    cells: Any = rows[name] if name in rows else pd.Series(default, index=rows.index)
-    found: Any = pd.to_numeric(cells, errors="coerce")
-    return found.fillna(default)
-
-
 def _mean(rows: pd.DataFrame, total: str) -> Any:
     """Tokens of a request, from those of a whole benchmark; None where its columns do not tell."""
     # requests that failed have no tokens in the total, so they are not divided by either
-    return _numbers(rows, total) / _numbers(rows, "completed") if {total, "completed"} <= set(rows.columns) else None
+    return numbers(rows, total) / numbers(rows, "completed") if {total, "completed"} <= set(rows.columns) else None
+
+
+def _requests(rows: pd.DataFrame) -> dict[str, Any]:
+    """Ranks, lengths and clients of requests that other columns tell."""
+    told = {"dp": numbers(rows, "tp").where(_yes(rows, "dp_attention"))}
+    # what ran before what was asked for: lengths are drawn up to that
+    for way in ("in", "out"):
+        told[f"{way}_len"] = _known(_mean(rows, f"total_{way}put_tokens"), rows.get(f"asked_{way}_len"))
+    # of requests all sent at the start; at a finite rate the number at work is an outcome
+    return told | {"concurrency": _at_once(rows)}
+
+
+def _known(first: Any, second: Any) -> Any:
+    """The first of two columns that is there, its blanks from the second."""
+    return second if first is None else first if second is None else first.fillna(second)
 
 
 def _at_once(rows: pd.DataFrame) -> Any:
@@ -119,19 +151,34 @@ def _at_once(rows: pd.DataFrame) -> Any:
     if not {"num_prompts", "request_rate"} <= set(rows.columns):
         return None
     # an infinite rate is how benchmarks write that nothing waits before it is sent
-    return _numbers(rows, "num_prompts").where(_numbers(rows, "request_rate") == math.inf)
+    return numbers(rows, "num_prompts").where(numbers(rows, "request_rate") == math.inf)
 
 
-def _n_chips(rows: pd.DataFrame) -> Any:
-    """Chips of a run: those of its nodes, else one for each rank of its plan; blank where nodes are of unknown size."""
-    nodes = _numbers(rows, "num_nodes")
-    of_nodes: Any = nodes * _numbers(rows, "chips_per_node")
-    return of_nodes.where((nodes > 1) | of_nodes.notna(), _ranks(rows))
+def _n_chips(rows: pd.DataFrame, kind: str) -> Any:
+    """Chips of a run: those of its nodes, else one for each rank of its plan, else as many as its chip's name counts.
+
+    Blank where nodes are of unknown size, or where the data ranks of a training run are not said.
+    """
+    nodes = numbers(rows, "num_nodes")
+    of_nodes: Any = nodes * numbers(rows, "chips_per_node")
+    planned, known = bool({"tp", "pp", "dp"} & set(rows.columns)), numbers(rows, "dp").notna()
+    told: Any = _ranks(rows).where(planned & (known | (kind != "training")))
+    # an operator runs on one chip of those that a server's name counts
+    counted = _counted(rows) * nodes.fillna(1.0 if kind != "kernels" else math.nan)
+    return of_nodes.where(((nodes > 1) & ~known) | of_nodes.notna(), told).fillna(counted)
+
+
+def _counted(rows: pd.DataFrame) -> Any:
+    """Chips that the name of a chip counts, as "8xH100"; blank where it counts none."""
+    chips: Any = rows["chip"].astype(str) if "chip" in rows else pd.Series("", index=rows.index)
+    return pd.to_numeric(chips.str.extract(r"^\s*(\d+)\s*[x\u00d7*]\s*[A-Za-z]", expand=False), errors="coerce")
 
 
 def _ranks(rows: pd.DataFrame) -> Any:
-    """Ranks of a plan: one chip each."""
-    return math.prod(_numbers(rows, name, 1.0) for name in ("tp", "pp", "dp", "cp"))
+    """Ranks of a plan: one chip each; blank for chips whose cores software may count instead."""
+    ranks: Any = math.prod(numbers(rows, name, 1.0) for name in ("tp", "pp", "dp", "cp"))
+    several = [may_be_several(str(chip)) for chip in rows["chip"]] if "chip" in rows else False
+    return ranks.where(~pd.Series(several, index=rows.index))
 
 
 def _batches(rows: pd.DataFrame, told_chips: Any) -> dict[str, Any]:
@@ -141,17 +188,20 @@ def _batches(rows: pd.DataFrame, told_chips: Any) -> dict[str, Any]:
     with dp chips over tp x pp x cp where no column has it. Whoever shards by FSDP shares weights too.
     Source: [google2026maxtext] per_device_batch_size; [zhao2023fsdp] full sharding.
     """
-    chips: Any = _numbers(rows, "num_chips")
+    chips: Any = numbers(rows, "num_chips")
     chips = chips if told_chips is None else chips.fillna(told_chips)
-    model_ranks = math.prod(_numbers(rows, name, 1.0) for name in ("tp", "pp", "cp"))
-    replicas: Any = _numbers(rows, "dp").fillna(chips / model_ranks)
-    passes = replicas.where(replicas >= 1) * _numbers(rows, "accumulation")
-    whole: Any = _numbers(rows, "micro_batch") * passes
+    model_ranks = math.prod(numbers(rows, name, 1.0) for name in ("tp", "pp", "cp"))
+    replicas: Any = numbers(rows, "dp").fillna(chips / model_ranks)
+    replicas = replicas.where(replicas >= 1)
+    passes = replicas * numbers(rows, "accumulation")
+    # who counts sequences of a rank and step takes them at once unless told
+    own: Any = numbers(rows, "replica_batch") * numbers(rows, "accumulation", 1.0) * replicas
+    whole: Any = (numbers(rows, "micro_batch") * passes).fillna(own)
     told = {
-        "global_batch": whole.fillna(_numbers(rows, "batch_per_chip") * chips).fillna(
-            _numbers(rows, "batch_tokens") / _numbers(rows, "seq_len")
+        "global_batch": whole.fillna(numbers(rows, "batch_per_chip") * chips).fillna(
+            numbers(rows, "batch_tokens") / numbers(rows, "seq_len")
         ),
-        "micro_batch": _numbers(rows, "global_batch") / passes,
+        "micro_batch": numbers(rows, "replica_batch").fillna(numbers(rows, "global_batch") / passes),
         "zero_stage": pd.Series(3.0, index=rows.index).where(_yes(rows, "fsdp")),
     }
     return {name: cells for name, cells in told.items() if bool(cells.notna().any())}
@@ -160,4 +210,4 @@ def _batches(rows: pd.DataFrame, told_chips: Any) -> dict[str, Any]:
 def _yes(rows: pd.DataFrame, name: str) -> Any:
     """For every row, whether a cell says yes, or how many."""
     said: Any = rows[name].astype(str).str.strip().str.lower() if name in rows else pd.Series("", index=rows.index)
-    return said.isin(("yes", "true", "on")) | (_numbers(rows, name) > 0)
+    return said.isin(("yes", "true", "on")) | (numbers(rows, name) > 0)

@@ -20,7 +20,7 @@ from ..workload.families.common import LAYER, RMS
 from ..workload.huggingface import unlike
 from ..workload.mixers import Attention
 from ..workload.transformer import Model, Training, total_parameters, uniform
-from .published import on_measured_network, system_of
+from .published import on_measured_network, system_of, usual_on
 from .published_models import known_model
 from .reading import NO, YES, row_number, row_switch, row_text, weights_only
 
@@ -152,8 +152,16 @@ def n_slices(row: Any) -> int:
     return int(said.group(1)) if said else 1
 
 
+MORE_PASSES = r"\b(dpo|kto|ppo|grpo|rlhf|distill\w*)\b"
+"""Words for training whose step has passes of other models, or of writing, beside its own."""
+
+
 def row_workload(row: Any) -> Training:
-    """The workload of a row."""
+    """The workload of a row; SpecError for one whose step does more than train on a batch of sequences."""
+    if more := re.search(MORE_PASSES, row_text(row, "trained").lower()):
+        raise SpecError(f"trained = '{row_text(row, 'trained')}': passes beside those of training ({more[0]})")
+    if row_text(row, "offload") and row_switch(row, "offload", usual=False):
+        raise SpecError("offload: states that wait in host memory are not modelled")
     fused = row_number(row, "year", FUSED_SINCE) >= FUSED_SINCE
     batch, sequence = (int(row_number(row, n)) for n in ("global_batch", "seq_len"))
     rank = adapter_rank(row)
@@ -167,7 +175,9 @@ USUAL_RANK = 16
 def adapter_rank(row: Any) -> int:
     """Rank of the adapters that a row says it trains, 0 where it trains all weights."""
     # word by word: "lora" is part of other names
-    said = f"{row_text(row, 'model')} {row_text(row, 'note')}".lower()
+    said = " ".join(row_text(row, n) for n in ("model", "trained", "note")).lower()
+    if (told := row_number(row, "adapter_rank", 0)) >= 1:
+        return int(told)
     if not re.search(r"\b(q?lora|frozen base|base weights frozen)\b", said):
         return 0
     rank = re.search(r"\brank[ =](\d+)", said)
@@ -182,7 +192,7 @@ STACKS: tuple[tuple[str, str], ...] = (
     (r"maxtext|google|jax|xla|tpu", "xla"),
     (r"neuron|neuronx", "neuron"),
 )
-"""Words in a row's framework, source or note that name its software stack; Megatron otherwise."""
+"""Words in a row's framework, source or note that name its software stack; its chip's usual one otherwise."""
 
 
 def row_stack(row: Any) -> str:
@@ -192,7 +202,7 @@ def row_stack(row: Any) -> str:
         found = next((stack for pattern, stack in STACKS if re.search(pattern, text.lower())), None)
         if found:
             return found
-    return "megatron"
+    return usual_on(row, serves=False)
 
 
 SOFTWARE: tuple[tuple[str, str], ...] = (

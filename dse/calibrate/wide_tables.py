@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from .columns import renamed
 from .digits import has_decimal_commas
 from .reading import ODD_NUMBER, UNREADABLE
 from .spelling import METRICS, MIDDLE, middle_rank, parted_metric
+from .upright import read_report, upright
 
 JSON = (".json", ".jsonl", ".ndjson")
 """Endings of files that hold objects, in a list or one a line."""
@@ -111,6 +113,8 @@ def read_text(path: Path, kind: str) -> pd.DataFrame:
     text = path.read_text(encoding="utf-8-sig")
     if is_log(text):
         return read_log(text)
+    if (report := read_report(text, kind)) is not None:
+        return report
     try:
         # a title has few cells, and its commas must not decide what parts the table
         first = next((line for line in text.splitlines() if _n_cells(line) > TITLE), "")
@@ -118,7 +122,9 @@ def read_text(path: Path, kind: str) -> pd.DataFrame:
         lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=mark) if any(line)]
     except csv.Error as error:
         raise ValueError(f"{error}; is it text?") from None
-    lines = lines[next((i for i, line in enumerate(lines) if len(line) > TITLE), 0) :]
+    lines = [_unbarred(line) for line in lines] if mark == "|" else lines
+    lines = upright(lines[next((i for i, line in enumerate(lines) if len(line) > TITLE), 0) :], kind)
+    lines = [line for line in lines if not all(re.fullmatch(RULE, cell) for cell in line)]
     if not lines:
         raise ValueError("no line; give a header and rows")
     _checked(lines[0])
@@ -128,6 +134,17 @@ def read_text(path: Path, kind: str) -> pd.DataFrame:
     if has_decimal_commas(rows):
         rows = renamed(pd.read_csv(io.StringIO(text), dtype=str), kind)
     return rows.assign(**{ODD_NUMBER: why}) if any(why) else rows
+
+
+RULE = r"\s*:?-*:?\s*"
+"""A cell of the line below a header in Markdown."""
+
+
+def _unbarred(line: list[str]) -> list[str]:
+    """The cells between the outer bars of a line of Markdown, without their marks for bold text and code."""
+    inner = line[bool(line) and not line[0].strip() :]
+    inner = inner[: len(inner) - (bool(inner) and not inner[-1].strip())] if len(inner) < len(line) else inner
+    return [re.sub(r"^(\*{1,3}|`)(.*)\1$", r"\2", cell.strip()) for cell in inner]
 
 
 MARKS = ",;\t|"

@@ -102,7 +102,8 @@ def quantity(text: object, unit: str) -> float:
 
 def _measured(given: str, number: float) -> tuple[str, float]:
     """The canonical unit of what is `given` as "GB/s" or "W/mm2", and the number in it; no unit if it is not known."""
-    parts = re.sub("/s$", "ps", given).split("/")  # units of rates are spelt GBps in names, GB/s by people
+    # units of rates are spelt GBps in names, GB/s, TB/sec and TFLOPS by people
+    parts = re.sub("/s(ec)?$", "ps", re.sub("FLOPS(/s)?$", "FLOPps", given)).split("/")
     if not all(p in UNITS for p in parts):
         return "", number
     full, scaled = canonical("_per_".join([f"x_{parts[0]}", *parts[1:]]), number)

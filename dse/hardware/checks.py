@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 from ..core.errors import SpecError
-from ..core.provenance import Receipts
+from ..core.provenance import Receipts, number
 from ..core.text import quantity_text
+from ..technology.node import PRECISIONS
 from ..technology.presets import memory
-from .chip import NARROW_PRODUCTS, ROUNDING, Chip
+from .chip import NARROW_PRODUCTS, ROUNDING, Chip, peak_FLOPps
 
 ZERO_ALLOWED = ("macs_", "instruction_", "spare_frac", "transfer_start", "die_to_die_bandwidth", "in_network_reduction",
                 "shared_port", "near_sram", "blank",
@@ -65,3 +66,20 @@ def _check_memory(chip: Chip) -> None:
             f"{chip.name}: {rate} from {n:g} of {chip.hbm}, which give {each} each; check hbm and n_stacks "
             "(a chip that holds its weights in SRAM is not modelled)"
         )
+
+
+STATED = 1.25
+"""By how much a peak that a file states may exceed that of its cores, arrays and clock: clocks differ less."""
+
+
+def check_stated(made: Chip, own: Receipts) -> None:
+    """SpecError for a stated peak beyond what the file's other facts make: it would change nothing, without a word."""
+    for precision in PRECISIONS:
+        key = f"vendor_{precision}_FLOPps"
+        peak = float(peak_FLOPps(made, precision)) if key in own else 0.0
+        if peak and number(own, key) > peak * STATED:
+            stated, product = (quantity_text(key, x) for x in (number(own, key), peak))
+            raise SpecError(
+                f"{key.removesuffix('_FLOPps')} = {stated}, but cores x rows x cols x 2 x rate x clock are {product}; "
+                "state the dense peak, without sparsity, and change what makes it"
+            )

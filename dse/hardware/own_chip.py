@@ -132,8 +132,8 @@ def facts_of(thing: OwnThing) -> Receipts:
 
 
 def _followed(thing: OwnThing) -> Receipts:
-    """Facts implied by the file's cores, stacks and array: shared tile memory, what all stacks hold, granules."""
-    return {**_pool_of(thing), **_capacity_of(thing), **_granules_of(thing)} if thing.inherited else {}
+    """Facts implied by the file's cores, stacks and array: shared tile memory, what stacks hold and carry, granules."""
+    return {**_pool_of(thing), **_stacks_of(thing), **_granules_of(thing)} if thing.inherited else {}
 
 
 def granule_growth(now: tuple[float, float], base: tuple[float, float]) -> tuple[float, float]:
@@ -171,14 +171,15 @@ def _pool_of(thing: OwnThing) -> Receipts:
     return {"cores_per_pool": Sourced("cores_per_pool", now, now, now, "derived", "dse2026", told)}
 
 
-def _capacity_of(thing: OwnThing) -> Receipts:
-    """As many bytes per stack as the base has."""
-    if "n_stacks" not in thing.own:
-        return {}
-    stack_B = number(thing.inherited, "hbm_capacity_B") / number(thing.inherited, "n_stacks")
-    now = stack_B * number(thing.own, "n_stacks")
-    told = f"as {thing.base}: {quantity_text('hbm_capacity_B', stack_B)} in each stack"
-    return {"hbm_capacity_B": Sourced("hbm_capacity_B", now, now, now, "derived", "dse2026", told)}
+def _stacks_of(thing: OwnThing) -> Receipts:
+    """As many bytes per stack as the base has, and as fast: each stack has ports of its own."""
+    found: dict[str, Sourced] = {}
+    for name in ("hbm_capacity_B", "hbm_bandwidth_Bps") if "n_stacks" in thing.own else ():
+        each = number(thing.inherited, name) / number(thing.inherited, "n_stacks")
+        now = each * number(thing.own, "n_stacks")
+        told = f"as {thing.base}: {quantity_text(name, each)} in each stack"
+        found[name] = Sourced(name, now, now, now, "derived", "dse2026", told)
+    return found
 
 
 _BY_PRECISION = {"macs_per_cycle": "macs"}

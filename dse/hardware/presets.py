@@ -18,7 +18,7 @@ from ..core.text import quantity_text
 from ..core.types import as_float
 from ..technology.node import PRECISIONS, ByPrecision
 from ..technology.presets import usual_package
-from .checks import check_physical, check_together
+from .checks import check_physical, check_stated, check_together
 from .chip import OPTIONAL, Chip, Core, TensorEngine, peak_FLOPps
 from .fabrics import MOST_SCALEUP, SYSTEMS, build_fabric, fabric_names, most_scaleup_Bps, system_facts
 from .own_chip import CHIPS, facts_of, is_own, own_chip, preset_receipts
@@ -77,6 +77,7 @@ def chip_file(path: Path) -> Chip:
     try:
         made = build_chip(thing.name, facts_of(thing))
         check_together(made)
+        check_stated(made, thing.own)
         return made
     except DseError as error:
         more = "" if thing.base else '; a base, such as base = "trainium3", brings what is left out'

@@ -32,8 +32,6 @@ def _same_sizes() -> dict[str, str]:
     return tomllib.loads((_DATA / "model_aliases.toml").read_text(encoding="utf-8"))["same"]
 
 
-VERSION = r"^(gemma|phi|olmo)(?=\d)"
-"""A family whose version stands apart in presets, as in "gemma2:9b" for "gemma-2-9b"."""
 LLAMA = r"^llama[-.]?(\d)[-.]?(\d)?(?=-\d+b)"
 """A Llama and its version, as in "llama31-8b" and "llama3.1-8b"."""
 
@@ -44,7 +42,6 @@ def model_alias(published: str) -> str:
         return published
     name = re.sub(r"\s*\(.*\)", "", published.rsplit("/", 1)[-1].lower()).strip()
     name = re.sub(r"^meta-", "", re.sub(r"[\s_:]+", "-", name))
-    name = re.sub(VERSION, r"\1-", name)
     name = re.sub(LLAMA, lambda m: f"llama-{m[1]}.{m[2]}" if m[2] else f"llama-{m[1]}", name)
     # one ending at a time: a name with some of its endings left may be a preset of its own
     while True:
@@ -54,5 +51,13 @@ def model_alias(published: str) -> str:
             return _same_sizes()[name]
         shorter = re.sub(f"{SUFFIXES}$", "", name)
         if shorter == name:
-            return name
+            return _squeezed().get(re.sub("[-.]", "", name), name)
         name = shorter
+
+
+@cache
+def _squeezed() -> dict[str, str]:
+    """Presets by their names without the marks between words, where one alone has such a name."""
+    named = (*_same_sizes().items(), *((n, n) for n in model_names()))
+    pairs = [(re.sub("[-.]", "", said), preset) for said, preset in named]
+    return {bare: preset for bare, preset in pairs if {p for b, p in pairs if b == bare} == {preset}}

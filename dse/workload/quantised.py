@@ -6,6 +6,7 @@ Source: the formats' own documentation, named in `data/storage.toml`; keys as in
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 from ..core.errors import SpecError
@@ -46,6 +47,7 @@ def stored_as(raw: dict[str, Any] | None, place: str, body: Body, expert_dtype: 
     if raw is None or is_plain(raw):
         return Stored("bf16", "none")
     method = method_of(raw)
+    _refuse_sparse(raw, place)
     if method == "compressed-tensors" or (raw.get("quantized_layers") and method != "fp8"):
         made = _groups(raw, place, body)
         narrow = made["experts"] if parts_of(body)["experts"] else made["mlp"]
@@ -137,6 +139,17 @@ def _groups(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
         head = ("head",) if "lm_head" in targets else ()
         found |= dict.fromkeys((*(LINEARS if "Linear" in targets else mostly(targets, body)), *head), name)
     return found
+
+
+def _refuse_sparse(raw: dict[str, Any], place: str) -> None:
+    """SpecError for weights of which half or more are left out: their bytes and products are not modelled."""
+    said = raw.get("sparsity_config")
+    inner: dict[str, Any] = said if isinstance(said, dict) else {}
+    words = [str(x) for x in (raw.get("format"), inner.get("format"), inner.get("sparsity_structure")) if x]
+    # "dense" is how compressed-tensors writes that nothing is left out
+    sparse = [x for x in words if re.search(r"sparse|24\b|^2:4$|bitmask", x) and x != "dense"]
+    if sparse and inner.get("sparsity_structure") != "unstructured":
+        raise SpecError(f"{place}: quantization_config says {show(sparse[0])}: sparse weights are not modelled")
 
 
 def _one_by_one(raw: dict[str, Any], place: str) -> list[tuple[list[str], str]]:

@@ -255,6 +255,23 @@ def test_stacks_bring_their_capacity(own):
     assert float(dse.chip(own("n_stacks = 6", "hbm_capacity_GB = 288")).hbm_capacity_B) == 288e9
 
 
+def test_stacks_bring_their_bandwidth(own):
+    """Before: half as many stacks again carried no more; a bandwidth that the file states holds."""
+    base = dse.chip("trainium3")
+    assert float(dse.chip(own("n_stacks = 6")).hbm_bandwidth_Bps) == pytest.approx(
+        float(base.hbm_bandwidth_Bps) * 6 / 4
+    )
+    assert float(dse.chip(own("n_stacks = 6", 'hbm_bandwidth = "6 TB/sec"')).hbm_bandwidth_Bps) == 6e12
+
+
+def test_a_stated_peak_is_that_of_the_facts(own):
+    """Before: 1,979 TFLOP/s, H100's peak with sparsity, changed nothing and said nothing outside of `dse chips`."""
+    with pytest.raises(DseError, match=r"vendor_bf16 = .* without sparsity"):
+        dse.chip(own('vendor_bf16 = "1979 TFLOPS"', base="h100"))
+    near = dse.chip(own('vendor_bf16 = "989 TFLOPS"', base="h100"))
+    assert float(near.hbm_bandwidth_Bps) == float(dse.chip("h100").hbm_bandwidth_Bps)
+
+
 def granules(chip):
     """Granules of contraction in 16 bit, of the stationary and of the moving side."""
     t = chip.core.tensor

@@ -150,5 +150,18 @@ def test_modules_with_bits_of_their_own(said, narrow, others):
     assert (got, parts) == (narrow, kept | others)
 
 
+def test_weights_that_are_left_out_are_refused():
+    """Before: 4 bits of every weight, where two of four are not stored."""
+    group = {"targets": ["Linear"], "weights": {"num_bits": 4, "type": "int", "group_size": 128}}
+    said = {"quant_method": "compressed-tensors", "config_groups": {"group_0": group}}
+    for more in (
+        {"format": "marlin-24"},
+        {"sparsity_config": {"format": "sparse-24-bitmask", "sparsity_structure": "2:4"}},
+    ):
+        with pytest.raises(SpecError, match="sparse weights are not modelled"):
+            stored(**said, **more)
+    assert stored(**said, format="pack-quantized", sparsity_config={"format": "dense"})[0] == "int4"
+
+
 def test_without_the_object_all_is_16_bit():
     assert reading(DENSE, "x.json", "x").model.weight_format == "bf16"

@@ -1,0 +1,49 @@
+"""Values with a unit, a spread or a letter for thousands in the same cell, as "14 ms" and "1.2T"."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pandas as pd
+
+from .rates import rate
+from .spelling import RATES, TIME_WORDS, TIMES, unit_word
+
+CELL = re.compile(
+    r"\s*(?P<number>\d[\d.,]*(?:e[+-]?\d+)?)\s*(?:(?:\u00b1|\+/?-)\s*[\d.,]+)?"
+    r"\s*(?P<unit>[a-zA-Z\u00b5\u03bc][\w\u00b5/ ]*)?\s*"
+)
+"""A number with how far it spreads and its unit behind it."""
+THOUSANDS = {"k": 3, "K": 3, "M": 6, "B": 9, "T": 12}
+"""Letters behind a number that multiply it, as powers of ten."""
+
+
+def with_cell_units(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose values have their units in the column of units, where none says another; other cells as they are."""
+    if "value" not in rows or pd.api.types.is_numeric_dtype(rows["value"]):
+        return rows
+    units: list[Any] = list(rows["unit"]) if "unit" in rows else [None] * len(rows)
+    both = [_parted(said, unit) for said, unit in zip(rows["value"], units, strict=True)]
+    return rows.assign(value=[value for value, _ in both], unit=[unit for _, unit in both])
+
+
+def _parted(said: Any, column: Any) -> tuple[Any, Any]:
+    """Number and unit of a cell and of its row's column of units; both as they are where the cell is something else."""
+    found = CELL.fullmatch(said) if isinstance(said, str) else None
+    if found is None:
+        return said, column
+    number, unit = found["number"], (found["unit"] or "").strip()
+    if unit in THOUSANDS:
+        # "1,200k" may be two numbers with a letter behind them too
+        return (said if "," in number else f"{number}e{THOUSANDS[unit]}"), column
+    own = column if isinstance(column, str) else ""
+    if unit and (not _is_unit(unit) or (own and unit_word(own) != unit_word(unit))):
+        return said, column
+    return number, unit or column
+
+
+def _is_unit(said: str) -> bool:
+    """Whether a word behind a number is a unit of time or a rate."""
+    word = unit_word(said)
+    return said.lower() in (*TIMES, *TIME_WORDS) or word in RATES.values() or rate(said) is not None or "B/s" in word

@@ -10,8 +10,8 @@ from typing import TypeAlias
 import numpy as np
 
 from ..core.errors import SpecError
+from ..optimize.descent import swapped
 from ..optimize.pricing import SAME, Plans
-from ..optimize.search import swapped
 from ..optimize.space import leanest
 from ..study.metrics import DELIVERED, SPEEDUPS
 from .ray import LATE, Point, Rays, Row, improve

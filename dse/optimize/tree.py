@@ -140,7 +140,7 @@ class Tree:
 
     def _step(self, batch: list[Region]) -> Iterator[Region]:
         """Relax regions, look for designs near the best of them, and branch."""
-        rows, optima = relaxed(self.tables, batch)
+        rows, optima = relaxed(self.tables, batch, self.incumbent.log_goal)
         self.incumbent.take(batch, optima)
         # regions come by their bounds: the first are those that a new best design must beat
         some = [i for i in range(min(len(batch), PRICED)) if bool(optima.feasible[i])]
@@ -170,7 +170,7 @@ class Tree:
     def _branch(self, regions: list[Region], rows: list[np.ndarray], optima: Optimum) -> Iterator[Region]:
         search = self.tables.search
         slopes = row_slopes(self.tables, [r.choice for r in regions], rows, optima)
-        violated = violates(self.tables, regions, rows, optima)
+        violated = violates(self.tables, regions, rows, optima, self.incumbent.log_goal)
         for i, region in enumerate(regions):
             # proved empty: it is dropped for good, and the bound may rise
             if violated[i]:

@@ -32,6 +32,8 @@ class Region:
     counts: tuple[tuple[int, int], ...]
     bound: float
     """No design inside has a smaller log goal."""
+    notes: tuple[int, ...] = ()
+    """What was noted of it and of all that contained it, for trees under other limits."""
 
     @property
     def choice(self) -> int:

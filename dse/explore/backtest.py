@@ -24,6 +24,7 @@ from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import chip_receipts
 from ..optimize.around import near, prepare_near
 from ..optimize.deadline import Deadline
+from ..optimize.search import Search, search_of
 from ..optimize.solution import Near, Solution
 from ..optimize.solve import solve
 from ..optimize.space import Space, space_of
@@ -63,7 +64,7 @@ def quantities(chip: Chip, package: str) -> dict[str, float]:
 
 def backtest(
     study: Study, progress: Callable[[str], None] = lambda _: None,
-    answer: Callable[[Study, Callable[[str], None], Space], Solution] = solve, *, ranges: bool = True,
+    answer: Callable[[Study, Callable[[str], None], Search], Solution] = solve, *, ranges: bool = True,
     deadline: Deadline | None = None,
 ) -> Backtest | Solution:  # fmt: skip
     """Solve a study of the past and set its design beside the chip that was built; the bare solution if there is none.
@@ -75,12 +76,12 @@ def backtest(
     space = space_of(study)
     if ranges:
         meanwhile(lambda: prepare_near(space))
-    solution = answer(study, progress, space)
+    solution = answer(study, progress, search := search_of(space))
     if solution.chip is None or solution.choice is None:
         return solution
     built = preset_chip(study.built)
     speedups = built_speedups(space, built)
-    flat = near(study, solution.goal, SHARE_FRAC, space, progress, deadline) if ranges else ()
+    flat = near(study, solution.goal, SHARE_FRAC, search, progress, deadline) if ranges else ()
     named = (
         ("node", solution.choice.node, built.node),
         ("HBM", solution.choice.hbm, built.hbm),

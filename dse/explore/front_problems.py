@@ -11,8 +11,8 @@ import numpy as np
 
 from ..core.apart import Done
 from ..core.errors import SpecError
+from ..optimize.descent import swapped
 from ..optimize.pricing import SAME, Plans
-from ..optimize.search import swapped
 from ..optimize.space import leanest
 from ..study.metrics import DELIVERED, SPEEDUPS
 from .ray import LATE, Point, Rays, Row, improve

@@ -22,8 +22,9 @@ from ..core.program import compiled
 from ..core.types import FloatLike
 from ..optimize.batch import in_batches, solve_batch
 from ..optimize.deadline import Deadline
+from ..optimize.descent import first_plans
 from ..optimize.pricing import Plans, alternate
-from ..optimize.search import Candidate, Search, first_plans, price_plans, search_of
+from ..optimize.search import Candidate, Search, price_plans, search_of
 from ..optimize.space import Space, batch_of, element, space_of
 from ..study.convex import ConvexCore, Data, chip_at, coordinates, model_of, named_numbers
 from ..study.design import with_free

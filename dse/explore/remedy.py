@@ -18,8 +18,9 @@ from scipy.optimize import minimize
 from ..core.errors import SpecError
 from ..optimize.batch import WIDTH, solve_batch
 from ..optimize.deadline import Deadline
+from ..optimize.descent import run_search
 from ..optimize.interior import Optimum
-from ..optimize.search import Candidate, Search, run_search, search_of
+from ..optimize.search import Candidate, Search, search_of
 from ..optimize.space import element, space_of, stack
 from ..study.convex import all_strict, model_of
 from ..study.metrics import DELIVERED

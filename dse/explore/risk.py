@@ -19,8 +19,9 @@ from ..core.files import MOST_WHOLE
 from ..core.program import meanwhile
 from ..optimize.batch import prepare_batch
 from ..optimize.deadline import Deadline
+from ..optimize.descent import run_search
 from ..optimize.pricing import Plans
-from ..optimize.search import Candidate, Search, n_choices, run_search, search_of, solve_points, with_design
+from ..optimize.search import Candidate, Search, n_choices, search_of, solve_points, with_design
 from ..optimize.space import Space, space_of
 from ..study.convex import coordinates, model_of, ratio_rows
 from ..study.metrics import DELIVERED
@@ -65,11 +66,11 @@ def risk(
     check_count("samples", n, 2, MOST_DRAWS)
     check_count("seed", seed, 0, MOST_WHOLE)
     check_target(study, target)
-    search = search_of(known.space if known else space_of(study), progress, deadline=deadline or Deadline())
+    # `wanted`: what loses at the receipts' values may win in other worlds
+    search = search_of(known.space if known else space_of(study), progress, deadline, wanted=np.inf)
     meanwhile(lambda: _prepare_draws(search))
     every = solve_points(search, [(i, known.plans) for i in range(n_choices(search))]) if known else run_search(search)
-    found = with_design(every)
-    if not found:
+    if not (found := with_design(every)):
         raise SpecError(f"study '{study.name}' has no design at the receipts' values; see dse optimize")
     what = unknowns(study)
     kept, loss = pilot(search, what, seed, *(known.pilot if known else (PILOT_SAMPLES, PILOT_CANDIDATES)))

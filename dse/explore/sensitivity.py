@@ -17,7 +17,8 @@ from ..core.frames import page, table_of
 from ..core.program import meanwhile
 from ..core.provenance import Sourced
 from ..core.text import percent, quantity_text, scoped_label, scoped_name
-from ..optimize.search import Candidate, Search, leaders, run_search, search_of
+from ..optimize.descent import run_search
+from ..optimize.search import Candidate, Search, leaders, search_of
 from ..optimize.space import space_of
 from ..study.convex import coordinates
 from ..study.study import Study

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..core.errors import DseError, SpecError
 from ..core.files import plain, write_text
-from ..optimize.search import run_search, search_of
+from ..optimize.descent import run_search
+from ..optimize.search import search_of
 from ..optimize.space import data_of, own_plans
 from ..study.convex import Data
 from .answers import LEFT, Answers

@@ -15,6 +15,7 @@ from ..core.text import label, percent, quantity_text
 from ..optimize.batch import WIDTH, solve_batch
 from ..optimize.counts import fixed_boxes, neighbours
 from ..optimize.deadline import Deadline
+from ..optimize.descent import run_search
 from ..optimize.interior import Optimum
 from ..optimize.pricing import Plans, alternate
 from ..optimize.relax import relaxations
@@ -24,7 +25,6 @@ from ..optimize.search import (
     best_goal,
     data_of_each,
     price_plans,
-    run_search,
     search_of,
     solve_points,
     with_design,

@@ -24,9 +24,10 @@ from ..core.types import FloatLike, Scalar, Vector
 from ..study.convex import TIMES, ConvexCore, Data, Kind, coordinates, core_logs
 from ..study.metrics import Limit
 from ..study.study import Study
-from .batch import WIDTH, prepare_batch, solve_batch
+from .batch import ON_CORE, WIDTH, prepare_batch, solve_batch
 from .deadline import Deadline
-from .search import Candidate, Search, data_of_each, run_search, search_of
+from .descent import run_search
+from .search import Candidate, Search, data_of_each, search_from, search_of, solve_points
 from .solution import LimitReport, Near, Solution, WhatIf
 from .space import Space, data_of, relative, space_of
 
@@ -131,33 +132,44 @@ def end_logs(core: ConvexCore, z: FloatLike, end: End) -> tuple[Array, Array]:
 
 
 def near(
-    study: Study, goal: float, share_frac: float, space: Space | None = None,
+    study: Study, goal: float, share_frac: float, space: Space | Search | None = None,
     progress: Callable[[str], None] = lambda _: None, deadline: Deadline | None = None,
 ) -> tuple[Near, ...]:  # fmt: skip
     """Range of every free number over all designs with a goal of at most (1 + share_frac) `goal`.
 
     Over all choices and the plans that a search found worth solving; other plans could widen a range.
     """
-    search = search_of(space or space_of(study), progress, deadline=deadline or Deadline())
-    run_search(search)
+    search = search_from(space or space_of(study), progress, deadline)
+    if not search.seen:
+        run_search(search)
     # the goal may be that of whole counts: designs with fractions reach it with room, so that the set has an interior
     most = math.log(goal) + math.log1p(share_frac)
-    # what misses the goal at its own optimum has no design in the set
-    points = [c for c in search.seen.values() if c.log_goal <= most]
+    points = _within(search, most)
     directions = directions_of(search.core)
     progress(f"{len(points)} choices and plans reach {percent(share_frac)}: {2 * len(directions)} ends each")
     if not points:
         return ()
-    names, found, at_once = list(directions), [], -(-WIDTH // len(points))  # whole batches between looks at the clock
+    names, found = list(directions), []
+    # whole batches between looks at the clock: of one design at least, of all where they are few
+    at_once = max(ON_CORE // 2, -(-WIDTH // len(points)))
     for first in range(0, len(names), at_once):
         if search.deadline.over(f"ranges of {len(names) - first} of {len(names)} numbers"):
             break
         some = names[first : first + at_once]
         ways = [directions[n] for n in some]
-        low, high = (_ends(search, points, way, most) for way in (ways, [-w for w in ways]))
-        rows = zip(some, *low, *high, strict=True)
-        found += [Near(n, math.exp(a), math.exp(-c), math.exp(b), math.exp(-d)) for n, a, b, c, d in rows]
+        value, least = _ends(search, points, [*ways, *(-w for w in ways)], most)
+        rows = zip(some, *np.split(np.exp(value), 2), *np.split(np.exp(least), 2), strict=True)
+        found += [Near(n, float(a), float(1 / b), float(c), float(1 / d)) for n, a, b, c, d in rows]
     return tuple(found)
+
+
+def _within(search: Search, most: float) -> list[Candidate]:
+    """Points with a log goal of at most `most`, best first; what misses it at its own optimum has no such design."""
+    # the search left many as soon as something else was proved better, though they may be near
+    optima = {p: c.optimum for p, c in search.seen.items()}
+    late = [p for p, o in optima.items() if not (o.converged or o.impossible or o.lower_bound > most)]
+    solve_points(search, late)
+    return sorted((c for c in search.seen.values() if c.log_goal <= most), key=lambda c: c.log_goal)
 
 
 def prepare_near(space: Space) -> None:
@@ -175,21 +187,41 @@ def directions_of(core: ConvexCore) -> dict[str, np.ndarray]:
     return {n: np.asarray([float(v in parts) for v in names]) for n, parts in terms.items()}
 
 
+AT_EDGE = 1e-6
+"""Distance to a bound of the study that is the solver's rounding [log units]."""
+
+
 def _ends(
-    search: Search, points: Sequence[Candidate], directions: Sequence[np.ndarray], most: float
-) -> tuple[list[float], list[float]]:
-    """Least log number along each direction over all points: found, and no less than."""
-    pairs = list(itertools.product(points, directions))
-    batch = (data_of_each(search, [c for c, _ in pairs]), np.stack([d for _, d in pairs]), np.full(len(pairs), most))
-    lower, upper = search.box
+    search: Search, points: Sequence[Candidate], ways: Sequence[np.ndarray], most: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Least log number along each way over all points, best first: found, and no less than."""
+    best, *rest = points
+    value, least = _reached(search, [best], ways, most, np.full(len(ways), np.inf))
+    edge = np.asarray([np.minimum(w * search.box[0], w * search.box[1]).sum() for w in ways])
+    inside = np.flatnonzero(value > edge + AT_EDGE).tolist()
+    least = np.minimum(least, np.where(value > edge + AT_EDGE, np.inf, edge))
+    if rest and inside:
+        # the best has the most room and mostly reaches farthest: of the others a proof is enough that they do not
+        more, proved = _reached(search, rest, [ways[k] for k in inside], most, value[inside])
+        value[inside], least[inside] = np.minimum(value[inside], more), np.minimum(least[inside], proved)
+    return value, least
+
+
+def _reached(
+    search: Search, points: Sequence[Candidate], ways: Sequence[np.ndarray], most: float, known: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `_ends`, each point left as it is once proved to have no number below the `known` of its way."""
+    # way by way: what ends early is solved side by side
+    pairs = list(itertools.product(ways, points))
+    batch = (data_of_each(search, [c for _, c in pairs]), np.stack([w for w, _ in pairs]), np.full(len(pairs), most))
     # the optimum is in the set: every end is sought from a design that meets everything
-    starts = np.stack([c.optimum.z for c, _ in pairs])
-    model = eqx.Partial(end_logs, search.core)
-    o = jax.device_get(solve_batch(model, batch, lower, upper, starts, size=WIDTH))
-    value = np.where(o.feasible, o.objective, np.inf).reshape(len(points), -1)
+    starts = np.stack([c.optimum.z for _, c in pairs])
+    model, too_much = eqx.Partial(end_logs, search.core), np.repeat(known, len(points))
+    o = jax.device_get(solve_batch(model, batch, *search.box, starts, too_much=too_much, size=WIDTH))
+    value = np.where(o.feasible, o.objective, np.inf).reshape(len(ways), -1)
     # a point that is proved to reach no such goal bounds nothing; of the others the loosest bound holds for all
-    least = np.where(o.impossible, np.inf, o.lower_bound).reshape(len(points), -1)
-    return value.min(axis=0).tolist(), least.min(axis=0).tolist()
+    least = np.where(o.impossible, np.inf, o.lower_bound).reshape(len(ways), -1)
+    return value.min(axis=1), least.min(axis=1)
 
 
 def with_more(

@@ -51,13 +51,19 @@ def in_batches(fun: Callable[..., Any], args: tuple[Any, ...], size: int) -> Any
 
 @compiled
 def _solve_chunk(
-    fun: Model, data: Any, boxes: list[Array | np.ndarray], loose: Array | np.ndarray | None, settings: Settings
+    fun: Model,
+    data: Any,
+    boxes: list[Array | np.ndarray],
+    too_much: Array | np.ndarray,
+    loose: Array | np.ndarray | None,
+    settings: Settings,
 ) -> Optimum:
 
-    def one(data: Any, box: list[Array | np.ndarray]) -> Optimum:
-        return solve_convex(fun, data, *box, loose=loose, settings=settings)
+    def one(data: Any, box: list[Array | np.ndarray], most: Array) -> Optimum:
+        lower, upper, start = box
+        return solve_convex(fun, data, lower, upper, start, loose, most, settings=settings)
 
-    return eqx.filter_vmap(one, in_axes=(eqx.if_array(0), 0))(data, boxes)
+    return eqx.filter_vmap(one, in_axes=(eqx.if_array(0), 0, 0))(data, boxes, too_much)
 
 
 def solve_batch(
@@ -68,14 +74,16 @@ def solve_batch(
     start: Float[Array | np.ndarray, "... n"],
     *,
     loose: Bool[Array | np.ndarray, " m"] | None = None,
+    too_much: Float[Array | np.ndarray, " b"] | float = np.inf,
     settings: Settings = DEFAULTS,
     size: int | None = None,
 ) -> Optimum:
     """Many optima of one model, `solve_convex` over the leading axis of every array in `data`, as host arrays.
 
-    Bounds and `start` are shared `(n,)` or per problem `(b, n)`; `loose` is shared: all False is the same program, None
-    another. `fun` that compares equal (as of `model_of`) compiles once. `size` problems are solved side by side, by
-    default the batch's next power of two, at most `WIDEST`; processors solve `ON_CORE` of them at a time.
+    Bounds and `start` are shared `(n,)` or per problem `(b, n)`, and so is `too_much`, `()` or `(b,)`. `loose` is
+    shared; all False is the same program, None another. `fun` that compares equal (as of `model_of`) compiles once.
+    `size` problems are solved side by side, by default the batch's next power of two, at most `WIDEST`; processors
+    solve `ON_CORE` of them at a time.
     SpecError: no argument has a batch axis, or the axes differ.
     """
     arrays, shared = eqx.partition(data, lambda x: isinstance(x, (jax.Array, np.ndarray)))
@@ -86,13 +94,14 @@ def solve_batch(
         raise SpecError(f"a batch needs one leading axis, got {sorted(axes)}; give every array in data the same one")
     ((n_batch,),) = axes
     boxes = [np.broadcast_to(x, (n_batch, x.shape[-1])) for x in boxes]
+    most = np.broadcast_to(np.asarray(too_much, dtype=float), (n_batch,))
 
-    def solve(some: Any, box: list[Array | np.ndarray]) -> Optimum:
-        return _solve_chunk(fun, eqx.combine(some, shared), box, loose, settings)
+    def solve(some: Any, box: list[Array | np.ndarray], most: np.ndarray) -> Optimum:
+        return _solve_chunk(fun, eqx.combine(some, shared), box, most, loose, settings)
 
     # powers of two: few sizes are compiled, and less than half of a call is padding
     size = size or min(WIDEST, 2 ** (n_batch - 1).bit_length())
-    return in_batches(solve, (arrays, boxes), _at_once(size))
+    return in_batches(solve, (arrays, boxes, most), _at_once(size))
 
 
 def _at_once(size: int) -> int:
@@ -107,4 +116,4 @@ def prepare_batch(
     rows = _at_once(WIDTH)
     # a program depends on shapes alone, so that one row stands for all
     batch = jax.tree.map(lambda x: np.broadcast_to(x, (rows, *np.shape(x))), data)
-    _solve_chunk.prepare(fun, batch, [np.zeros((rows, n))] * 3, loose, settings)
+    _solve_chunk.prepare(fun, batch, [np.zeros((rows, n))] * 3, np.zeros(rows), loose, settings)

@@ -54,6 +54,13 @@ def declared_signs(demand: Any) -> Any:
     return signs
 
 
+def least_demand(demands: StepDemand) -> StepDemand:
+    """The best of each coefficient over plans, of demands with leading axes (structures, plans): one per structure."""
+    return jax.tree.map(
+        lambda x, sign: x.max(axis=1) if sign < 0.0 else x.min(axis=1), demands, declared_signs(demands)
+    )
+
+
 def undominated(rows: np.ndarray) -> np.ndarray:
     """Positions of the rows that no other row undercuts or equals in every column; of equal rows the first stays."""
     # equal columns would ask the same question over and over

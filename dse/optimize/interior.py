@@ -132,7 +132,9 @@ def _judge(problem: Problem, it: Iterate, at: Local, settings: Settings) -> tupl
     # a limit that is missed by more than rounding is never an end; a model that is not finite is, with no answer
     finished = (finished & jnp.all((at.g <= ROUNDING) | problem.loose)) | jnp.isinf(error)
     # where the box is proved to miss its limits, going on would only raise the price of the excess
-    finished = finished | (~problem.relaxes & (_bounds(problem, it, at).violation > settings.margin))
+    proved = _bounds(problem, it, at)
+    finished = finished | (~problem.relaxes & (proved.violation > settings.margin))
+    finished = finished | (proved.objective >= problem.too_much)
     return eqx.tree_at(lambda x: x.mu, it, jnp.where(solved & ~finished, lower, it.mu)), finished
 
 
@@ -181,6 +183,7 @@ def solve_convex(
     upper: Vector,
     start: Vector,
     loose: Bool[Array | np.ndarray, " m"] | None = None,
+    too_much: Scalar | float = np.inf,
     *,
     settings: Settings = DEFAULTS,
 ) -> Optimum:
@@ -191,6 +194,7 @@ def solve_convex(
     steep price, so an impossible problem ends with a proof: not `converged`, a positive `violation_bound`; limits that
     miss each other by less than about 1 % may need `cheapest_relaxations`. `fun` gives log objective and log limits at
     `(z, data)`. Where limits are `loose` the sum of their excesses is minimised instead of `f`, by the same program.
+    Once no point is proved to have an objective below `too_much` the solve ends as it is, its bound at least that.
     Source: [nocedal2006] chapter 19 (algorithm 19.2) and eq. 17.26; [boyd2007tutorial] for models in log variables.
     Assumes: `fun` is smooth and finite in the box; convex, for the bounds and for global optimality.
     Valid for: `jax.vmap` over any argument but `fun`; not differentiable (use the multipliers instead).
@@ -199,7 +203,7 @@ def solve_convex(
     loose = jnp.zeros(limits.shape, dtype=bool) if loose is None else jnp.asarray(loose)
     # at a price of 1 an excess is its own cost, and the goal is left out: the same program minimises their sum
     settings = eqx.tree_at(lambda s: s.penalty, settings, jnp.where(loose, 1.0, settings.penalty))
-    problem = Problem(fun, data, lower, upper, loose)
+    problem = Problem(fun, data, lower, upper, loose, too_much)
     # a fixed coordinate (no width) has gradient zero per unit box and stays where its bounds are
     width = problem.width
     unit = jnp.clip((start - lower) / jnp.where(width > 0.0, width, 1.0), INSET, 1.0 - INSET)

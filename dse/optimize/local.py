@@ -28,8 +28,9 @@ from ..study.design import Choice, with_free
 from ..study.metrics import State
 from ..study.study import Study
 from .batch import solve_batch
+from .descent import run_search
 from .first_order import FirstOrderResult, solve_first_order
-from .search import Candidate, Search, data_of_each, run_search, search_of, with_design
+from .search import Candidate, Search, data_of_each, search_of, with_design
 from .solution import Status
 from .solve import GAP, design_chip, unproved_terms
 from .space import element, space_of

@@ -15,10 +15,11 @@ from jaxtyping import Bool
 
 from ..study.convex import TIMES, Kind, ratio_rows, rows_of_limit
 from .counts import around, beside, fixed_boxes
+from .descent import swapped
 from .elastic import Loosened
 from .pricing import Plans
 from .promises import Broken, late_plans, relaxed, total
-from .search import Candidate, Search, swapped
+from .search import Candidate, Search
 from .solution import Relaxation
 from .space import element, leanest
 

@@ -101,6 +101,8 @@ class Problem(eqx.Module):
     upper: Vector
     loose: Bool[Array, " m"]
     """Limits that may be exceeded; if there are any, the goal does not count."""
+    too_much: Scalar | float = np.inf
+    """Objective from which on no more than the proof that there is none below is wanted."""
 
     @property
     def relaxes(self) -> Bool[Array, ""]:

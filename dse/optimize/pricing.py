@@ -63,6 +63,18 @@ def kept_plans(study: Study, ground: Ground) -> list[list[Plan]]:
     return kept
 
 
+def distinct(plans: list[Plan], demands: StepDemand, own: Plan) -> list[int]:
+    """Positions of the baseline's own plan in every order, and of plans that ask for more than another name does."""
+    # with fused attention, say, selective recomputation is none: solved twice, it would find nothing new
+    n = len(plans)
+    rows = np.concatenate([np.moveaxis(np.asarray(x), 1, 0).reshape(n, -1) for x in jax.tree.leaves(demands)], axis=1)
+    is_own = [dataclasses.replace(p, order=own.order) == own for p in plans]
+    first: dict[tuple[str, bytes], int] = {}
+    for i in sorted(range(n), key=lambda i: not is_own[i]):
+        first.setdefault((plans[i].order, rows[i].tobytes()), i)
+    return sorted({*first.values(), *np.flatnonzero(is_own).tolist()})
+
+
 def _winners(study: Study, ground: Ground, w: int, name: str) -> list[Plan]:
     """The fastest plans of a workload in one system, on the baseline chip and on larger ones."""
     every, demands = ground.lowered[w]

@@ -18,9 +18,10 @@ from jaxtyping import Array, Bool, Float
 
 from ..study.convex import ConvexCore, Data, Row, coordinates, core_logs, model_of, ratio_rows, rows_of_limit
 from .batch import WIDTH
+from .descent import first_plans
 from .elastic import Loosened, cheapest_relaxations
 from .pricing import Plans, alternate, fastest_plans
-from .search import Search, first_plans, n_choices
+from .search import Search, n_choices
 from .space import batch_of
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from ..study.convex import model_of, ratio_rows
 from .batch import WIDTH
 from .counts import fixed_boxes, neighbours, steps_of_choice
+from .descent import wants_less
 from .elastic import least_violations
 from .hull import PlanTable, worth_a_proof
 from .interior import Optimum
@@ -31,6 +32,8 @@ class Region:
     counts: tuple[tuple[int, int], ...]
     bound: float
     """No design inside has a smaller log goal."""
+    notes: tuple[int, ...] = ()
+    """What was noted of it and of all that contained it, for trees under other limits."""
 
     @property
     def choice(self) -> int:
@@ -89,7 +92,7 @@ class Incumbent:
 
     def _continuous(self, points: list[tuple[int, ...]], lower: np.ndarray, upper: np.ndarray) -> list[Candidate]:
         """Optima of single plans in boxes of their own that could beat the best."""
-        solved = solve_whole(self.tables, (lower, upper), points)
+        solved = solve_whole(self.tables, (lower, upper), points, self.log_goal)
         found = [Candidate(p[0], p[1:], element(solved, i)) for i, p in enumerate(points)]
         return [c for c in found if c.log_goal < self.log_goal]
 
@@ -99,7 +102,7 @@ class Incumbent:
         if not tries:
             return
         points = [(c.choice_index, *c.plan_index) for c, _ in tries]
-        solved = solve_whole(self.tables, fixed_boxes(search, [v for _, v in tries]), points)
+        solved = solve_whole(self.tables, fixed_boxes(search, [v for _, v in tries]), points, self.log_goal)
         for i, (c, _) in enumerate(tries):
             self._keep(dataclasses.replace(c, optimum=element(solved, i)))
 
@@ -142,18 +145,25 @@ def boxes(search: Search, regions: list[Region]) -> tuple[np.ndarray, np.ndarray
     return lower, upper
 
 
-def relaxed(tables: Tables, regions: list[Region]) -> tuple[list[np.ndarray], Optimum]:
-    """Rows of the hulls and optima of the relaxations of all regions."""
+def relaxed(tables: Tables, regions: list[Region], too_much: float = math.inf) -> tuple[list[np.ndarray], Optimum]:
+    """Rows of the hulls and optima of the relaxations of all regions, as far as they may be below `too_much`."""
     choices = [r.choice for r in regions]
     rows = hull_rows(tables, choices, [r.groups for r in regions])
-    return rows, solve_rows(tables, choices, rows, *boxes(tables.search, regions))
+    # a solve that ends early prices limits that do not bind, and a floor's price proves nothing for a hull
+    too_much = too_much if wants_less(tables.search) else math.inf
+    return rows, solve_rows(tables, choices, rows, *boxes(tables.search, regions), too_much)
 
 
-def violates(tables: Tables, regions: list[Region], rows: list[np.ndarray], optima: Optimum) -> np.ndarray:
-    """Regions in which some limit is proved broken everywhere, by a solve or by the least sum of violations."""
+def violates(
+    tables: Tables, regions: list[Region], rows: list[np.ndarray], optima: Optimum, too_much: float = math.inf
+) -> np.ndarray:
+    """Regions in which some limit is proved broken everywhere, by a solve or by the least sum of violations.
+
+    Not asked of those that are proved to hold nothing below `too_much`.
+    """
     # the first solve weighs limits against the goal, whose slope blurs a small violation; the second has no goal
     proved = np.array(optima.impossible)
-    open_ = np.flatnonzero(~proved & ~np.asarray(optima.feasible))
+    open_ = np.flatnonzero(~proved & ~np.asarray(optima.feasible) & ~(np.asarray(optima.lower_bound) >= too_much))
     if open_.size:
         box = [b[open_] for b in boxes(tables.search, regions)]
         data = data_of_rows(tables, [regions[i].choice for i in open_], [r[open_] for r in rows])

@@ -1,33 +1,26 @@
-"""Search over discrete choices and plans, with certified convex solves inside, all choices in one `vmap`."""
+"""Choices under plans, solved and priced all in one `vmap`, each with its certificate; `descent` decides which."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 
 import numpy as np
 
-from ..core.errors import SpecError
-from ..core.program import meanwhile
 from ..study.convex import (
     ConvexCore,
     Data,
     all_strict,
-    chip_at,
     coordinates,
     model_of,
-    named_numbers,
 )
-from ..study.design import STEPPED, steps, with_free
-from ..study.metrics import SPEEDUPS, metric_of
+from ..study.design import STEPPED, steps
 from .batch import WIDTH, solve_batch
 from .box import bounds
 from .deadline import Deadline
 from .interior import Optimum
-from .pricing import SAME, Plans, alternate, fastest_plans, prepare_pricing
-from .space import Space, batch_of, data_of, element, leanest, own_plans, valid_in
+from .pricing import Plans, fastest_plans
+from .space import Space, batch_of, element
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,17 +53,29 @@ class Search:
     seen: dict[tuple[int, Plans], Candidate]
     """Every discrete point solved so far, by choice and plans."""
     deadline: Deadline
+    wanted: float = -np.inf
+    """Log goals up to this are solved to the end even where something better is known."""
 
 
 def search_of(
-    space: Space, progress: Callable[[str], None] = lambda _: None, deadline: Deadline | None = None
-) -> Search:
+    space: Space, progress: Callable[[str], None] = lambda _: None, deadline: Deadline | None = None, *,
+    wanted: float = -np.inf,
+) -> Search:  # fmt: skip
     """A search in the bounds of a study, nothing solved yet."""
     core, box = space.study.core(), bounds(space)
     names = coordinates(core)
     places = [names.index(x) for x in STEPPED if x in core.free]
     by_dies = _steps(space, [names[i] for i in places], [np.exp(b[places]) for b in box])
-    return Search(space, core, box, places, by_dies, progress, {}, deadline or Deadline())
+    return Search(space, core, box, places, by_dies, progress, {}, deadline or Deadline(), wanted)
+
+
+def search_from(
+    known: Space | Search, progress: Callable[[str], None] = lambda _: None, deadline: Deadline | None = None
+) -> Search:
+    """A search of a lowered study, or one that goes on from all that another has solved."""
+    if isinstance(known, Space):
+        return search_of(known, progress, deadline)
+    return dataclasses.replace(known, progress=progress, deadline=deadline or Deadline())
 
 
 def _steps(space: Space, names: list[str], ends: list[np.ndarray]) -> dict[int, list[np.ndarray]]:
@@ -85,30 +90,40 @@ def n_choices(search: Search) -> int:
     return len(search.space.study.choices)
 
 
-def solve_points(search: Search, points: Sequence[tuple[int, Plans]]) -> list[Candidate]:
-    """Solve choices under plans; those whose choice worked under no plan yet, which take long, come last."""
+def solve_points(
+    search: Search, points: Sequence[tuple[int, Plans]], better_than: Sequence[float] | None = None
+) -> list[Candidate]:
+    """Solve choices under plans; those whose choice worked under no plan yet, which take long, come last.
+
+    Where given, a point is left as it is once proved to have no log goal below its number in `better_than`.
+    """
+    most = np.full(len(points), np.inf) if better_than is None else np.maximum(better_than, search.wanted)
     # a batch takes as long as its slowest problem, and an impossible one takes all iterations: they share batches
     works = {c.choice_index: False for c in search.seen.values()}
     works.update((c.choice_index, True) for c in search.seen.values() if c.log_goal < np.inf)
     new = {i: k for k, (i, _) in reversed(list(enumerate(points))) if i not in works}
     first = sorted(new.values())
-    found = dict(zip(first, _solved(search, [points[k] for k in first]), strict=True))
+    found = dict(zip(first, _solved(search, [points[k] for k in first], most[first]), strict=True))
     works.update((c.choice_index, c.log_goal < np.inf) for c in found.values())
     rest = sorted((k for k in range(len(points)) if k not in found), key=lambda k: not works[points[k][0]])
-    found.update(zip(rest, _solved(search, [points[k] for k in rest]), strict=True))
+    found.update(zip(rest, _solved(search, [points[k] for k in rest], most[rest]), strict=True))
     in_order = [found[k] for k in range(len(points))]
     search.seen.update({(c.choice_index, c.plan_index): c for c in in_order})
     return in_order
 
 
-def _solved(search: Search, points: Sequence[tuple[int, Plans]]) -> list[Candidate]:
+def _solved(search: Search, points: Sequence[tuple[int, Plans]], too_much: np.ndarray) -> list[Candidate]:
     if not points:
         return []
-    data = batch_of(search.space, [i for i, _ in points], [p for _, p in points])
+    batch = optima(search, batch_of(search.space, [i for i, _ in points], [p for _, p in points]), too_much)
+    return [Candidate(i, p, element(batch, k)) for k, (i, p) in enumerate(points)]
+
+
+def optima(search: Search, data: Data, too_much: np.ndarray) -> Optimum:
+    """Optima in the box of a search, as far as they may be below `too_much`, leading axis over problems."""
     lower, upper = search.box
     middle, strict = (lower + upper) / 2, all_strict(search.core)  # far from every bound, where barriers are steep
-    batch = solve_batch(model_of(search.core), data, lower, upper, middle, loose=strict, size=WIDTH)
-    return [Candidate(i, p, element(batch, k)) for k, (i, p) in enumerate(points)]
+    return solve_batch(model_of(search.core), data, lower, upper, middle, loose=strict, too_much=too_much, size=WIDTH)
 
 
 def price_plans(
@@ -144,101 +159,6 @@ def best_goal(search: Search) -> float:
     return float(np.exp(min((c.log_goal for c in search.seen.values()), default=np.inf)))
 
 
-def run_search(search: Search) -> list[Candidate]:
-    """Best candidate of every choice, best choice first, by the baseline's best plans and any that won."""
-    _check_own(search)
-    meanwhile(lambda: _prepare_pricing(search))
-    rounds = itertools.count(1)
-    problems = list(itertools.product(range(n_choices(search)), range(len(search.space.classes))))
-    masks = [search.space.classes[k] for _, k in problems]
-
-    def solve(active: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
-        found = solve_points(search, [(problems[i][0], p) for i, p in zip(active, plans, strict=True)])
-        feasible = sum(c.log_goal < np.inf for c in found)
-        search.progress(f"round {next(rounds)}: {feasible} of {len(found)} feasible, best {best_goal(search):.5g}")
-        return found
-
-    start = _first_plans_of(search, problems)
-    alternate(start, solve, partial(price_plans, search, among=masks), lambda c: c.log_goal, search.deadline)
-    # plans and chips improve in turn, which can settle where neither alone gets better: a plan that won for one
-    # choice is a way out for others
-    winners = {c.plan_index for c in leaders(search)}
-    every = dict.fromkeys((i, p) for p in winners for i in range(n_choices(search)))
-    if search.core.goal not in SPEEDUPS:  # the fastest plans fill memory, which costs something where time does not
-        every |= dict.fromkeys(leanest(search.space))
-    crossed = [point for point in every if point not in search.seen]
-    if crossed and not search.deadline.over(f"{len(crossed)} pairs of choice and plans were not tried"):
-        solve_points(search, crossed)
-    search.progress(f"{len(winners)} plans crossed with {n_choices(search)} choices: best {best_goal(search):.5g}")
-    _vary_plans(search)
-    return sorted(leaders(search), key=lambda c: c.log_goal)
-
-
-def _vary_plans(search: Search) -> None:
-    """Other plans of one workload at a time on a chip made for them, in place of the best design's, until none wins.
-
-    The fastest plan at a chip that was made for another may be that other still.
-    """
-    best = min(leaders(search), key=lambda c: c.log_goal)
-    while best.log_goal < np.inf:
-        tries = [p for p in swapped(search.space, best.choice_index, best.plan_index) if p not in search.seen]
-        if not tries or search.deadline.over(f"{len(tries)} plans in place of the best were not tried"):
-            return
-        solve_points(search, tries)
-        found = min(leaders(search), key=lambda c: c.log_goal)
-        if not found.log_goal < best.log_goal - SAME:
-            return
-        # what won for one choice is a way out for others
-        solve_points(search, [(i, found.plan_index) for i in range(n_choices(search))])
-        best = min(leaders(search), key=lambda c: c.log_goal)
-        search.progress(f"{len(tries)} plans in place of the best: best {best_goal(search):.5g}")
-
-
-def swapped(space: Space, choice: int, plans: Plans) -> list[tuple[int, Plans]]:
-    """A choice under every combination that differs from `plans` in the plan of one workload."""
-    valid = [np.flatnonzero(valid_in(space, w, kept, choice)) for w, kept in enumerate(space.plans)]
-    each = ((*plans[:w], int(k), *plans[w + 1 :]) for w, of_one in enumerate(valid) for k in of_one)
-    return [(choice, other) for other in each if other != plans]
-
-
-def _prepare_pricing(search: Search) -> None:
-    data = data_of(search.space, 0, tuple(0 for _ in search.space.plans))
-    prepare_pricing(search.core, data, search.space.demands, len(search.box[0]))
-
-
-def _check_own(search: Search) -> None:
-    """Refuse a metric of the user's own that is not positive in the middle of the box, where every solve begins."""
-    if not search.core.own:
-        return
-    x = named_numbers(search.core, (search.box[0] + search.box[1]) / 2)
-    data = data_of(search.space, 0, first_plans(search, 0, 0))
-    state, _ = chip_at(search.core, with_free(data.chip, {n: x[n] for n in search.core.free}), x, data)
-    for name in (n for n, _ in search.core.own if n in (search.core.goal, *(m for m, _ in search.core.limits))):
-        value = metric_of(search.core.own, name)(state)
-        if not isinstance(value, list) and not float(value) > 0:
-            raise SpecError(
-                f"metrics.{name}: {float(value):.3g} in the middle of all bounds, where the search begins; "
-                "a metric must be positive for every design"
-            )
-
-
-def _first_plans_of(search: Search, problems: list[tuple[int, int]]) -> list[Plans]:
-    """`first_plans` of choices and classes; of the choices it asks for nothing but their system."""
-    at = [(search.space.study.choices[i].system, k) for i, k in problems]
-    found = {key: first_plans(search, *one) for key, one in dict(zip(at, problems, strict=True)).items()}
-    return [found[key] for key in at]
-
-
-def first_plans(search: Search, choice_index: int, k: int) -> Plans:
-    """The baseline's best plans in the orders of class `k`; where a system forbids one, the first it allows."""
-    starts, space = [], search.space
-    for w, (kept, own, mask) in enumerate(zip(space.plans, own_plans(space), space.classes[k], strict=True)):
-        wanted = kept.index(dataclasses.replace(kept[own], order=kept[int(np.argmax(mask))].order))
-        allowed = mask & valid_in(space, w, kept, choice_index)
-        starts.append(wanted if allowed[wanted] or not allowed.any() else int(np.argmax(allowed)))
-    return tuple(starts)
-
-
 def with_design(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Those that meet the limits, best first."""
     return sorted((c for c in candidates if c.log_goal < np.inf), key=lambda c: c.log_goal)
@@ -246,5 +166,14 @@ def with_design(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 def leaders(search: Search) -> list[Candidate]:
     """Best candidate of every choice so far, in the order of choices."""
-    groups = [[c for c in search.seen.values() if c.choice_index == i] for i in range(n_choices(search))]
-    return [min(g, key=lambda c: c.log_goal) for g in groups]
+    best: dict[int, Candidate] = {}
+    for c in search.seen.values():
+        if c.choice_index not in best or c.log_goal < best[c.choice_index].log_goal:
+            best[c.choice_index] = c
+    return [best[i] for i in range(n_choices(search))]
+
+
+def goals_of(search: Search, points: Sequence[tuple[int, Plans]]) -> list[float]:
+    """Best log goal so far of the choice of every point."""
+    known = [c.log_goal for c in leaders(search)]
+    return [known[i] for i, _ in points]

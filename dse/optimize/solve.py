@@ -39,8 +39,9 @@ from ..technology.presets import Technology
 from .blank import study_blank_mm2
 from .curvature import curvature_batch, proved_of
 from .deadline import Deadline, check_stop
+from .descent import run_search
 from .relax import relaxations
-from .search import Candidate, Search, leaders, run_search, search_of, solve_points
+from .search import Candidate, Search, leaders, search_from, solve_points
 from .solution import (
     SMALLEST_PRICE,
     Alternative,
@@ -65,7 +66,7 @@ LIMIT_S = 60.0
 def solve(
     study: Study,
     progress: Callable[[str], None] = lambda _: None,
-    space: Space | None = None,
+    space: Space | Search | None = None,
     *,
     gap_frac: float = GAP_FRAC,
     limit_s: float = LIMIT_S,
@@ -74,12 +75,13 @@ def solve(
     """The best design with whole counts, with certificate and prices of limits; or, if infeasible, what to relax.
 
     `gap_frac`: relative optimality gap at which branch and bound stops; `limit_s`: its time limit, after the continuous
-    search, which has as much and at least `LIMIT_S`. `space`: the lowered study, if available; `progress` gets text.
+    search, which has as much and at least `LIMIT_S`. `space`: the lowered study or a search of it, if available;
+    `progress` gets text.
     `may_stop`: Ctrl-C during branch and bound ends it with the best design so far, `stopped`, instead of being raised.
     Prices are those of the continuous optimum of the same choice and plans. SpecError: gap or time not positive.
     """
     check_stop(gap_frac, limit_s)
-    search = search_of(space or space_of(study), progress, deadline=Deadline(max(limit_s, LIMIT_S)))
+    search = search_from(space or space_of(study), progress, Deadline(max(limit_s, LIMIT_S)))
     # compiled in a thread while the search below keeps the host busy
     meanwhile(lambda: prepare_hulls(search))
     candidates = run_search(search)
@@ -98,7 +100,8 @@ def solve(
     index = tuple(kept.index(p) for kept, p in zip(search.space.plans, plans, strict=True))
     best = Candidate(proof.best.choice_index, index, proof.best.optimum)
     # prices are slopes at the continuous optimum of the same choice and plans, which must be there
-    if (best.choice_index, index) not in search.seen:
+    known = search.seen.get((best.choice_index, index))
+    if known is None or not bool(known.optimum.converged):
         solve_points(search, [(best.choice_index, index)])
     progress("proving that every term is log-log convex")
     # convexity is proved of every coefficient that a bound rests on, not of the answer's alone
@@ -108,14 +111,14 @@ def solve(
 
 
 def solve_continuous(
-    study: Study, progress: Callable[[str], None] = lambda _: None, space: Space | None = None,
+    study: Study, progress: Callable[[str], None] = lambda _: None, space: Space | Search | None = None,
     *, limit_s: float = LIMIT_S,
 ) -> Solution:  # fmt: skip
     """As `solve`, with continuous counts of cores and stacks: faster, and a bound on designs that can be built.
 
     The certificate holds for the plans found; if time ran out, `unfinished` says what was not tried.
     """
-    search = search_of(space or space_of(study), progress, deadline=Deadline(limit_s))
+    search = search_from(space or space_of(study), progress, Deadline(limit_s))
     best = run_search(search)[0]
     if best.log_goal == np.inf:
         return solve(study, progress, search.space, limit_s=limit_s)

@@ -29,7 +29,7 @@ from ..technology.presets import Technology
 from ..workload.requests import given_batch
 from .batch import prepare_batch
 from .ground import Ground, Structure, ground_of, likeness_of, on_structures, systems_of, valid_plans
-from .pricing import classes_of, kept_plans
+from .pricing import classes_of, distinct, kept_plans
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,10 @@ def _space(study: Study, ground: Ground, plans: list[list[Plan]]) -> Space:
     of_choices = [Structure(array_shape(x.core.tensor), c.system) for x, c in zip(chips, study.choices, strict=True)]
     structures = list(dict.fromkeys(of_choices))
     which = np.asarray([structures.index(s) for s in of_choices])
-    demands = demands_on(ground, structures, plans)
+    every = demands_on(ground, structures, plans)
+    apart = [distinct(p, d, own) for p, d, (own, _) in zip(plans, every, ground.baselines, strict=True)]
+    plans = [[kept[i] for i in places] for kept, places in zip(plans, apart, strict=True)]
+    demands = tuple(jax.tree.map(lambda x, i=i: x[:, i], d) for d, i in zip(every, apart, strict=True))
     rows = _choices(study, ground, chips)
     return Space(study, ground, plans, classes_of(study, plans), structures, which, demands, rows)
 

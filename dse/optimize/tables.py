@@ -67,9 +67,11 @@ def tables_of(search: Search) -> Tables:
     return Tables(search, tables, every, bought(search.space))
 
 
-def solve_whole(tables: Tables, boxes: tuple[np.ndarray, np.ndarray], points: list[tuple[int, ...]]) -> Optimum:
-    """Optima in boxes of their own; each point is a choice and a plan per workload."""
-    return solve_rows(tables, [p[0] for p in points], plan_rows(tables, points), *boxes)
+def solve_whole(
+    tables: Tables, boxes: tuple[np.ndarray, np.ndarray], points: list[tuple[int, ...]], too_much: float = np.inf
+) -> Optimum:
+    """Optima in boxes of their own, as far as they may be below `too_much`; points are a choice and its plans each."""
+    return solve_rows(tables, [p[0] for p in points], plan_rows(tables, points), *boxes, too_much)
 
 
 def plan_rows(tables: Tables, points: list[tuple[int, ...]]) -> Rows:
@@ -121,10 +123,13 @@ def data_of_rows(tables: Tables, choices: list[int], rows: Rows) -> Data:
     return dataclasses.replace(base, demands=demands, tech=tech)
 
 
-def solve_rows(tables: Tables, choices: list[int], rows: Rows, lower: np.ndarray, upper: np.ndarray) -> Optimum:
-    """Optima of any number of problems."""
+def solve_rows(
+    tables: Tables, choices: list[int], rows: Rows, lower: np.ndarray, upper: np.ndarray, too_much: float = np.inf
+) -> Optimum:
+    """Optima of any number of problems, as far as they may be below `too_much`."""
     data, core = data_of_rows(tables, choices, rows), tables.search.core
-    return solve_batch(model_of(core), data, lower, upper, (lower + upper) / 2, loose=all_strict(core), size=WIDTH)
+    middle, loose = (lower + upper) / 2, all_strict(core)
+    return solve_batch(model_of(core), data, lower, upper, middle, loose=loose, too_much=too_much, size=WIDTH)
 
 
 def plan_seconds(tables: Tables, choices: list[int], rows: Rows, z: np.ndarray) -> list[np.ndarray]:

@@ -83,6 +83,14 @@ class Tree:
     log: list[Progress] = dataclasses.field(default_factory=list)
     may_stop: bool = False
     """Whether Ctrl-C ends the search with the best design so far, where there is one, instead of being raised."""
+    begin: Sequence[Region] | None = None
+    """Where another tree of the same study under other limits ended, bounds as of these limits; else at the roots."""
+    note: Callable[[Optimum, np.ndarray], Sequence[int]] | None = None
+    """Notes the relaxations of a batch and which are proved empty; where it does, `left` is kept for the next tree."""
+    left: list[Region] = dataclasses.field(default_factory=list)
+    """Regions that are closed or empty here, and may not be under other limits."""
+    broken: bool = False
+    """Whether a hull bounded nothing, so that no bound of this tree is one."""
 
     def __post_init__(self) -> None:
         self.incumbent = Incumbent(self.tables)
@@ -108,7 +116,7 @@ class Tree:
         )
         # regions do not compare: of equal bounds the older one comes first
         ties = itertools.count()
-        for region in roots(self.tables):
+        for region in roots(self.tables) if self.begin is None else self.begin:
             heapq.heappush(self.open, (region.bound, next(ties), region))
         n_regions, proves = 0, True
         while batch := self._pop():
@@ -118,7 +126,7 @@ class Tree:
                     heapq.heappush(self.open, (child.bound, next(ties), child))
             # bounds told before rest on hulls as well, so that none of them is used any more
             except HullError:
-                proves = False
+                proves, self.broken = False, True
             # asked after the batch, whose parts are in the heap: the bound then covers all that is left
             up = self.deadline.over()
             self._tell(self.deadline.spent_s, n_regions, proves)
@@ -140,7 +148,7 @@ class Tree:
 
     def _step(self, batch: list[Region]) -> Iterator[Region]:
         """Relax regions, look for designs near the best of them, and branch."""
-        rows, optima = relaxed(self.tables, batch)
+        rows, optima = relaxed(self.tables, batch, self.incumbent.log_goal)
         self.incumbent.take(batch, optima)
         # regions come by their bounds: the first are those that a new best design must beat
         some = [i for i in range(min(len(batch), PRICED)) if bool(optima.feasible[i])]
@@ -162,7 +170,7 @@ class Tree:
         while self.open and len(batch) < WIDTH:
             bound, _, region = heapq.heappop(self.open)
             if self.closes(bound):
-                self.closed_bound = min(self.closed_bound, bound)
+                _close(self, region, bound)
             else:
                 batch.append(region)
         return batch
@@ -170,21 +178,32 @@ class Tree:
     def _branch(self, regions: list[Region], rows: list[np.ndarray], optima: Optimum) -> Iterator[Region]:
         search = self.tables.search
         slopes = row_slopes(self.tables, [r.choice for r in regions], rows, optima)
-        violated = violates(self.tables, regions, rows, optima)
+        violated = violates(self.tables, regions, rows, optima, self.incumbent.log_goal)
+        if self.note is not None:
+            each = zip(regions, self.note(optima, violated), strict=True)
+            regions = [dataclasses.replace(r, notes=(*r.notes, n)) for r, n in each]
         for i, region in enumerate(regions):
-            # proved empty: it is dropped for good, and the bound may rise
+            # proved empty: the bound may rise
             if violated[i]:
+                _close(self, region)
                 continue
             # what bounds the parent bounds its parts; a solve that failed (NaN) takes nothing of that away
             bound = float(np.fmax(region.bound, optima.lower_bound[i]))
             if self.closes(bound):
-                self.closed_bound = min(self.closed_bound, bound)
+                _close(self, region, bound)
                 continue
             costs = hull_costs(self.tables, region.choice, region.groups, [r[i] for r in rows], [x[i] for x in slopes])
             parts = list(children(search, dataclasses.replace(region, bound=bound), np.asarray(optima.z[i]), costs))
             if not parts:  # one design, neither solved nor proved impossible: it may be as good as its bound
-                self.closed_bound = min(self.closed_bound, bound)
+                _close(self, region, bound)
             yield from parts
+
+
+def _close(tree: Tree, region: Region, bound: float = math.inf) -> None:
+    """Give a region up, which holds nothing below a bound."""
+    tree.closed_bound = min(tree.closed_bound, bound)
+    if tree.note is not None:
+        tree.left.append(region)
 
 
 def n_designs(search: Search, proof: Proof) -> float:

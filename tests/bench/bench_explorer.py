@@ -24,7 +24,8 @@ import dse
 from dse.explore.built import as_built
 from dse.explore.front import front
 from dse.explore.ray import Rays
-from dse.optimize.search import run_search, search_of
+from dse.optimize.descent import run_search
+from dse.optimize.search import search_of
 from dse.optimize.space import data_of, space_of
 from dse.study.convex import chip_at, separate
 from dse.study.design import with_free

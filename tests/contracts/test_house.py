@@ -28,7 +28,7 @@ PLAIN = {
     "bond_loss", "linear_cycles", "narrow_cycles", "attention_cycles", "tile_cycles",
     "tile_moving", "tile_contract", "vector_elements", "runs", "macs", "lower", "upper",
     "weights",
-    "level", "pue", "held", "sigmas", "skew", "pipeline_depth",
+    "level", "pue", "held", "sigmas", "skew", "pipeline_depth", "too_much",
     "cost_per_token_USD", "energy_per_token_J", "carbon_per_token_kg", "rack_time_per_token_s",
     "megawatt_time_per_token_s",
 }  # fmt: skip
@@ -53,7 +53,7 @@ PLAIN_PARAMETERS = {
     "kv_heads", "lanes", "layers", "length", "low", "lower", "m", "margin", "middle", "moved", "mult", "n",
     "norm", "norm_passes", "outputs", "p", "passes", "per_token", "pue", "queries", "rates", "ratio", "read",
     "seen", "sequences", "service_cv2", "softmax_passes", "speedup", "start", "target", "times",
-    "tokens", "upper", "usual", "value", "window", "x", "z",
+    "tokens", "too_much", "upper", "usual", "value", "wanted", "window", "x", "z",
 }  # fmt: skip
 """Parameters that count, compare or weigh, or take whatever unit they are given."""
 NUMBERS = ("float", "Scalar", "FloatLike")

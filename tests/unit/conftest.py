@@ -10,7 +10,8 @@ import pytest
 
 from dse.calibrate.score import Scores
 from dse.calibrate.validate import Validation
-from dse.optimize.search import run_search, search_of
+from dse.optimize.descent import run_search
+from dse.optimize.search import search_of
 from dse.optimize.space import space_of
 from dse.study.study import load_study
 

@@ -12,13 +12,13 @@ from dse.calibrate.instances import machine
 from dse.calibrate.kernels import collective_cases, kernel_cases
 from dse.calibrate.measurements import read
 from dse.calibrate.operators import row_ops
-from dse.calibrate.published_models import model_alias
 from dse.calibrate.reading import readable
 from dse.calibrate.request_rows import row_stack, row_storage
 from dse.calibrate.spelling import parted_metric
 from dse.calibrate.training_rows import adapter_rank, row_plan
 from dse.calibrate.training_rows import row_stack as training_stack
 from dse.hardware.presets import chip
+from dse.workload.model_names import model_alias
 
 SCORERS = {"training": training_cases, "inference": inference_cases, "kernels": kernel_cases,
            "collectives": collective_cases}  # fmt: skip

@@ -15,7 +15,8 @@ from dse.explore.points import PointStore, buildable, fingerprint
 from dse.explore.ray import LATE, Rays
 from dse.optimize.counts import around
 from dse.optimize.deadline import Deadline
-from dse.optimize.search import run_search, search_of
+from dse.optimize.descent import run_search
+from dse.optimize.search import search_of
 from dse.optimize.solve import solve_continuous
 from dse.optimize.space import space_of
 from dse.report.front import front_json

@@ -33,7 +33,8 @@ from dse.explore.samples import Samples
 from dse.explore.scenarios import Design
 from dse.explore.unknowns import Draw, draw, study_facts, unknowns
 from dse.optimize.deadline import Deadline
-from dse.optimize.search import Search, run_search, search_of
+from dse.optimize.descent import run_search
+from dse.optimize.search import Search, search_of
 from dse.optimize.space import data_of, space_of
 from dse.report.front_figures import verdict_figure
 from dse.report.risk import headline, risk_json, risk_view

@@ -17,7 +17,8 @@ from dse.explore.remedy import remedy
 from dse.explore.sensitivity import Given, by_differences, sensitivity
 from dse.optimize.batch import solve_batch
 from dse.optimize.deadline import Deadline
-from dse.optimize.search import in_box, leaders, run_search, search_of
+from dse.optimize.descent import run_search
+from dse.optimize.search import in_box, leaders, search_of
 from dse.optimize.solve import solve_continuous
 from dse.optimize.space import at_limits, space_of
 from dse.report.front import remedy_view, sensitivity_json

@@ -38,6 +38,17 @@ def test_sum_of_two_with_product_one():
     assert bool(jnp.all(o.limits < 0.0))
 
 
+def test_a_solve_ends_once_its_optimum_is_proved_to_be_too_much():
+    # the optimum is log 2 = 0.693, as above: 0.6 is proved to be out of reach on the way, 0.7 is not
+    solved = [
+        compiled(total_at_least, jnp.zeros(()), -FAR, FAR, jnp.ones(2), None, most) for most in (0.6, 0.7, jnp.inf)
+    ]
+    early, late, full = solved
+    assert 0.6 <= float(early.lower_bound) <= np.log(2.0) <= float(early.objective)
+    assert int(early.n_iterations) < int(full.n_iterations) and not bool(early.converged)
+    assert float(late.objective) == float(full.objective) and bool(late.converged)
+
+
 def test_monomial_at_its_bound():
     # min x^2 / y on 1 <= x <= 4, 1/2 <= y <= 8: at x = 1, y = 8; prices are the exponents 2 and 1.
     o = solve(lambda z, _: (2 * z[0] - z[1], jnp.zeros(0)), np.log([1.0, 0.5]), np.log([4.0, 8.0]))

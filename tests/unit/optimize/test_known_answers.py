@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from dse.optimize.around import with_limit
+from dse.optimize.descent import run_search
 from dse.optimize.relax import relaxations
-from dse.optimize.search import run_search, search_of
+from dse.optimize.search import search_of
 from dse.optimize.solution import Status
 from dse.optimize.solve import solve
 from dse.optimize.space import space_of

@@ -7,8 +7,9 @@ import pytest
 
 from dse.evaluation.assembly import evaluate
 from dse.explore.built import as_built
+from dse.optimize.descent import run_search
 from dse.optimize.pricing import priced_s
-from dse.optimize.search import leaders, run_search, search_of, with_design
+from dse.optimize.search import leaders, search_of, with_design
 from dse.optimize.solution import LimitReport, Status
 from dse.optimize.solve import solve
 from dse.optimize.space import batch_of, data_of, every_plan, own_plans, space_of

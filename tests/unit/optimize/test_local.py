@@ -9,8 +9,9 @@ import pytest
 
 from dse.core.errors import SpecError
 from dse.optimize.batch import solve_batch
+from dse.optimize.descent import run_search
 from dse.optimize.local import Own, local_answer, solve_local
-from dse.optimize.search import run_search, search_of
+from dse.optimize.search import search_of
 from dse.optimize.solution import Status
 from dse.optimize.space import batch_of, space_of
 from dse.study.convex import coordinates

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from dse.core.free import Free
-from dse.optimize.around import near
-from dse.optimize.search import best_goal, leaders, run_search, search_of
+from dse.optimize.around import _ends, directions_of, near
+from dse.optimize.descent import run_search
+from dse.optimize.search import best_goal, leaders, search_of
 from dse.optimize.space import relative
 from dse.study.convex import coordinates
 
@@ -53,6 +54,19 @@ def test_beyond_either_end_every_design_is_worse(tiny, solved, found):
             assert held(tiny, solved.space, f.name, end / 1.0001, end * 1.0001) <= most * (1 + 1e-3)
             checked += 1
     assert checked >= 4
+
+
+def test_ranges_are_those_of_every_point_solved_to_its_end(tiny, solved, found):
+    """Points that reach no farther are left early, and so are plans that lose: no range is narrower by it."""
+    patient = search_of(solved.space, wanted=np.inf)
+    run_search(patient)
+    most = np.log(best_goal(patient) * (1 + SHARE))
+    points = [c for c in patient.seen.values() if c.log_goal <= most]
+    ways = directions_of(patient.core)
+    for name, way in ways.items():
+        for sign, mine in ((1.0, found[name].lower), (-1.0, found[name].upper)):
+            each = [_ends(patient, [c], [sign * way], float(most))[0][0] for c in points]
+            assert mine == pytest.approx(np.exp(sign * min(each)), rel=1e-6)
 
 
 def test_a_wider_share_widens_every_range(tiny, solved, found):

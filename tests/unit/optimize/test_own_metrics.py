@@ -7,7 +7,8 @@ import pytest
 
 from dse.core.errors import SpecError
 from dse.explore.questions import sides
-from dse.optimize.search import run_search, search_of
+from dse.optimize.descent import run_search
+from dse.optimize.search import search_of
 from dse.optimize.solution import Status
 from dse.optimize.solve import solve, unproved_terms
 from dse.optimize.space import batch_of, own_plans, space_of

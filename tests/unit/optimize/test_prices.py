@@ -11,7 +11,8 @@ import pytest
 
 from dse.core.free import Free
 from dse.optimize.batch import WIDTH, solve_batch
-from dse.optimize.search import run_search, search_of
+from dse.optimize.descent import run_search
+from dse.optimize.search import search_of
 from dse.optimize.solve import solve_continuous
 from dse.optimize.space import data_of, relative, space_of
 from dse.study.convex import MEMORY, Kind, all_strict, coordinates, model_of

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dse.optimize.search import leaders, run_search, search_of
+from dse.optimize.descent import run_search
+from dse.optimize.search import leaders, search_of
 from dse.optimize.space import data_of, space_of
 from dse.study.convex import PROVISIONED, coordinates, named_numbers, ratio_rows, separate
 from dse.study.study import study_from

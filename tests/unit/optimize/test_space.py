@@ -13,10 +13,11 @@ from dse.evaluation import assembly
 from dse.lowering.demand import _beside
 from dse.optimize import batch, ground, space
 from dse.optimize.curvature import proved_of
+from dse.optimize.descent import first_plans
 from dse.optimize.ground import candidates, on_structures
 from dse.optimize.hull import plan_tables
 from dse.optimize.pricing import orders
-from dse.optimize.search import first_plans, search_of, solve_points
+from dse.optimize.search import search_of, solve_points
 from dse.optimize.space import batch_of, every_coefficient, own_plans, prepare_solver, space_of
 from dse.study.study import load_study, study_from
 

@@ -13,9 +13,10 @@ from dse.core.free import Free
 from dse.optimize.around import DROPPED, loosened, what_if, with_limit
 from dse.optimize.batch import WIDTH, solve_batch
 from dse.optimize.counts import fixed_boxes, neighbours
+from dse.optimize.descent import run_search
 from dse.optimize.loosen import broken
 from dse.optimize.promises import rows_to_loosen
-from dse.optimize.search import run_search, search_of
+from dse.optimize.search import search_of
 from dse.optimize.solution import Status, solution_json
 from dse.optimize.solve import solve, solve_continuous, status_of
 from dse.optimize.space import batch_of, relative, space_of

@@ -26,7 +26,8 @@ from .published import devices_per_chip, per_device, preset_for
 from .published_models import unnamed
 from .rates import WHOSE
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
-from .training_rows import rated_step_s, row_plan, row_software, row_stack, row_system, row_workload
+from .training_rows import rated_step_s, row_plan, row_system, row_workload
+from .training_stacks import row_software, row_stack
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a row of a training table says of its run: model, workload, plan, software and system."""
+"""What a row of a training table says of its run: model, workload, plan and system."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from ..core.errors import SpecError
 from ..evaluation.assembly import chip_reference
 from ..hardware.system import System, torus_slice
 from ..lowering.plan import Plan
-from ..lowering.software import DEEPSPEED, EAGER, EAGER_SHARDED, SHARDED
+from ..lowering.software import EAGER_SHARDED, SHARDED
 from ..physics.calibration import prior_calibration
 from ..workload.blocks import Block, Experts, Mlp, Run
 from ..workload.families.common import LAYER, RMS
 from ..workload.huggingface import unlike
 from ..workload.mixers import Attention
 from ..workload.transformer import Model, Training, total_parameters, uniform
-from .published import on_measured_network, system_of, usual_on
+from .published import on_measured_network, system_of
 from .published_models import known_model
 from .reading import NO, YES, row_number, row_switch, row_text, weights_only
+from .training_stacks import row_software
 
 FUSED_SINCE = 2023
 """Year from which training stacks are taken to fuse attention [dao2022] and models to do without dropout."""
@@ -182,42 +183,6 @@ def adapter_rank(row: Any) -> int:
         return 0
     rank = re.search(r"\brank[ =](\d+)", said)
     return int(rank.group(1)) if rank else USUAL_RANK
-
-
-STACKS: tuple[tuple[str, str], ...] = (
-    (r"nanotron", "nanotron"),
-    (r"deepspeed|neox", "megatron-deepspeed"),
-    (r"megatron|nemo", "megatron"),
-    (r"mosaic|llm-foundry|fsdp|torchtitan", "fsdp"),
-    (r"maxtext|google|jax|xla|tpu", "xla"),
-    (r"neuron|neuronx", "neuron"),
-)
-"""Words in a row's framework, source or note that name its software stack; its chip's usual one otherwise."""
-
-
-def row_stack(row: Any) -> str:
-    """Software stack of a row: its framework if it names one, else what its source and note say."""
-    # the framework column knows best; a note may name another stack to compare with
-    for text in (row_text(row, "framework"), row_text(row, "source"), row_text(row, "note")):
-        found = next((stack for pattern, stack in STACKS if re.search(pattern, text.lower())), None)
-        if found:
-            return found
-    return usual_on(row, serves=False)
-
-
-SOFTWARE: tuple[tuple[str, str], ...] = (
-    (r"nanotron", EAGER),
-    (r"mosaic|llm-foundry", EAGER_SHARDED),
-    (r"fsdp|torchtitan", SHARDED),
-)
-"""Words in a row's framework or source that name software which is not what usually trains on its chip."""
-
-
-def row_software(row: Any) -> str:
-    """Kind of software of a row, "" where nothing names one."""
-    said = f"{row_text(row, 'framework')} {row_text(row, 'source')}".lower()
-    by_stack = DEEPSPEED if row_stack(row) == "megatron-deepspeed" else ""
-    return next((kind for pattern, kind in SOFTWARE if re.search(pattern, said)), by_stack)
 
 
 FLOP_FORMULA = r"\b6n \+ full\b.*attention"

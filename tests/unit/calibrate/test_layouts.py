@@ -16,7 +16,7 @@ from dse.calibrate.reading import readable
 from dse.calibrate.request_rows import row_stack, row_storage
 from dse.calibrate.spelling import parted_metric
 from dse.calibrate.training_rows import adapter_rank, row_plan
-from dse.calibrate.training_rows import row_stack as training_stack
+from dse.calibrate.training_stacks import row_stack as training_stack
 from dse.hardware.presets import chip
 from dse.workload.model_names import model_alias
 

@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from dse.calibrate.training_rows import row_software
+from dse.calibrate.training_stacks import row_software
 from dse.core.errors import UnknownNameError
 from dse.evaluation.assembly import chip_reference
 from dse.hardware.presets import system

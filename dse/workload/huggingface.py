@@ -214,7 +214,8 @@ OWN_HEADS = ("bert", "roberta", "xlm-roberta", "camembert", "chatglm")
 
 def _without_head(outer: Fields, kind: str) -> list[str]:
     """What is said of classes without a head for words: those that score, and a type's bare model (embeddings)."""
-    names = [x for x in outer.raw.get("architectures") or [] if isinstance(x, str)]
+    said = outer.raw.get("architectures")
+    names = [x for x in said if isinstance(x, str)] if isinstance(said, list) else []
     bare = kind.replace("_", "").replace("-", "").lower() + "model"
     found = [x for x in names if x.endswith(SCORES) or x.lower() == bare]
     if is_inside(outer) or kind in OWN_HEADS or len(found) < len(names):

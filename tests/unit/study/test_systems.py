@@ -46,7 +46,7 @@ def test_a_system_brings_its_links_and_the_product_of_choices():
     ("choices", "chips", "said"),
     [
         ({"system": ["torus-65"]}, 4, "torus-65"),
-        ({"system": ["nvlink-fusion-72"]}, 16, "workloads.decode: nvlink-fusion-72: n_chips = 16"),
+        ({"system": ["nvlink-fusion-72"]}, 80, "workloads.decode: nvlink-fusion-72: n_chips = 80"),
     ],
 )
 def test_what_no_system_can_be_is_named(choices, chips, said):

@@ -46,7 +46,7 @@ def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, lis
 def _runs(
     phases: list[str], shares: np.ndarray, macs: np.ndarray, plan: Plan, model: Model, balanced: bool
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Runs of each operator per micro batch on the slowest stage and on all, and the layers of the slowest stage.
+    """Runs of each operator per micro batch on the slowest stage and on all, and the layers whose messages count.
 
     `balanced` software cuts stages by cost. Elsewhere each has the same number of layers; where they do not divide, the
     last is among those with one less, and so has that much time for the head:
@@ -62,7 +62,8 @@ def _runs(
     if balanced:
         stages = balanced_stages(model, plan.pp)
         layers, heads = stages[np.argmax(stages @ [1.0, h])]
-        return layers * layer + heads * head, whole, float(layers)
+        # a stage with the head alone sends what no ratio to other stages could tell: theirs is counted
+        return layers * layer + heads * head, whole, float(layers or stages[:, 0].max())
     # the slowest stage has a layer more than the last, or is the last if its head takes longer than that layer
     fewest, spare = divmod(model.n_layers, plan.pp)
     more = max(0.0, 1.0 - h) if spare else 0.0

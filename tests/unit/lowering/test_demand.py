@@ -337,3 +337,14 @@ def test_an_eager_pipeline_with_hardly_any_room_stalls_at_every_micro_batch(soft
     d = on_h100(software, **kind)
     assert float(d.memory_B) / 2**30 == pytest.approx(needs_GiB, abs=0.1)
     assert float(d.pipeline.upper_s) == stall_s
+
+
+def test_a_stage_with_the_head_alone_counts_the_messages_of_the_fullest():
+    """16 stages of 28 layers and a vocabulary of 131,072: the head takes longer than two layers and has no messages."""
+    llama = dataclasses.replace(model("llama-3.2-3b"), vocab=131_072)
+    plan, on = Plan(tp=2, pp=16, dp=1, zero=0, recompute="none"), system("dgx-h100", 32)
+    shape = array_shape(on.chip.core.tensor)
+    d = plan_demand(Training(llama, 64, 4096), plan, on, shape, REF, "eager")
+    whole = plan_demand(Training(llama, 64, 4096), Plan(tp=2, dp=16), on, shape, REF, "fused")
+    assert float(d.tensor.up_B) == pytest.approx(float(whole.tensor.up_B) * 2 / 28)
+    assert float(d.idle_frac) == pytest.approx((28 - 2) / 15 / 2)

@@ -30,7 +30,8 @@ from ..study.design import Choice
 from ..study.metrics import METRICS, chip_state
 from ..study.study import Study
 from ..technology.node import PRECISION_BITS, PRECISIONS
-from .readings import Problem, check_speeds, limits_of, opened, solve_problems
+from .reading_limits import check_speeds, limits_of, opened
+from .readings import Problem, solve_problems
 
 OLD_SPEED = {"N7": 1.0, "N5": 1.15, "N3P": 1.425, "N2": 1.527}
 """Clock at equal power over N7, which was once spent beside the energy at equal speed."""

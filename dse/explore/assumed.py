@@ -15,7 +15,7 @@ from ..core.provenance import Sourced
 from ..study.design import Choice
 from ..study.metrics import LOADS
 from ..study.study import Study
-from .readings import ANNOUNCED, OPEN
+from .reading_limits import ANNOUNCED, OPEN
 from .unknowns import at_score, hypercube_frac
 
 SUPPLY = ("node", "hbm", "link")

@@ -35,7 +35,8 @@ from ..study.convex import model_of
 from ..study.metrics import LOADS
 from ..study.study import load_study
 from .assumed import BUDGETS, SUPPLY, Assumptions, Worlds, worlds
-from .readings import every_problem, limits_of, opened, solve_problems, solved_quantities
+from .reading_limits import limits_of, opened
+from .readings import every_problem, solve_problems, solved_quantities
 from .samples import CHUNK, MOST_DRAWS, Samples, solve_in_turn
 from .unknowns import Draw, draw, unknowns
 

@@ -28,21 +28,13 @@ from ..optimize.search import Candidate, Search, price_plans, search_of
 from ..optimize.space import Space, batch_of, element, space_of
 from ..study.convex import ConvexCore, Data, chip_at, coordinates, model_of, named_numbers
 from ..study.design import with_free
-from ..study.limits import baseline_metric
 from ..study.metrics import (
-    DELIVERED,
-    FULL_LOAD,
-    HEAT,
-    HOTTEST,
-    LOADS,
     METRICS,
-    POWER,
-    SPEEDUPS,
-    Limit,
-    chip_state,
 )
 from ..study.study import Study
+from .reading_limits import check_speeds, limits_of, opened
 from .samples import CHUNK, SETTINGS
+from .varied import varied
 
 WORDS = {
     "power_W": "mean of a step",
@@ -54,37 +46,6 @@ READINGS = tuple(WORDS)
 """Readings compared, mildest first."""
 COMPETING = 4
 """Choices, the best at the middle TDP under each reading, that compete at every point."""
-OPEN = 1e6
-"""Factor that takes a limit out of play."""
-ANNOUNCED = ("peak_fp4_FLOPps", "peak_fp8_FLOPps", "hbm_bandwidth_Bps", "hbm_capacity_B")
-"""Ratios to the baseline that a maker announces."""
-
-
-def opened(study: Study, tdp_W: float) -> Study:
-    """`study` with one limit per reading of a TDP in place of its own, and a cap far away on what is announced."""
-    others = [x for x in study.limits if x.metric not in (*LOADS, FULL_LOAD)]
-    now = chip_state(study.baseline.chip)
-    announced = {m: baseline_metric(m, lambda: now, m) for m in ANNOUNCED}
-    # a baseline without FP4 would cap its peak at nothing
-    # far away, and there all the same: a row that is added later would be another program
-    caps = [Limit(m, "at_most", OPEN * value) for m, value in announced.items() if value > 0]
-    return dataclasses.replace(study, limits=(*(Limit(m, "at_most", tdp_W) for m in LOADS), *others, *caps))
-
-
-def check_speeds(study: Study) -> None:
-    """SpecError for a study whose least goal is no highest speed-up, which is all that is told of a chip here."""
-    if study.goal not in SPEEDUPS:
-        raise SpecError(f"study '{study.name}' minimises {study.goal}; what is compared here is {DELIVERED}")
-
-
-def limits_of(study: Study, reading: str, tdp_W: float) -> list[float]:
-    """Limits of an `opened` study of TDP `tdp_W` under one reading; those milder than full load open `HEAT` too."""
-    at = LOADS.index(reading)
-    # opened, not removed: with rows gone it would be another program to compile
-    loads = {m: tdp_W if k <= at else OPEN * tdp_W for k, m in enumerate(LOADS)}
-    # heat is checked at full load: a package cooled for a mean power may not stand it, and need not
-    cooled = reading not in (POWER, HOTTEST)
-    return [x.value * OPEN if x.metric == HEAT and not cooled else loads.get(x.metric, x.value) for x in study.limits]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,9 +86,14 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
 
     price = partial(price_plans, search, among=masks, limits=limits)
     starts = [first_plans(search, p.choice_index, p.orders) for p in problems]
-    best = alternate(starts, solve, price, lambda c: c.log_goal, search.deadline)
-    data = data_of(range(len(best)), [c.plan_index for c in best])
-    values = in_batches(partial(solved_quantities, core), (np.stack([c.optimum.z for c in best]), data), CHUNK)
+    return _told(search, alternate(starts, solve, price, lambda c: c.log_goal, search.deadline), limits)
+
+
+def _told(search: Search, best: Sequence[Candidate], limits: np.ndarray) -> list[Answer]:
+    """Designs with their numbers, each under its row of `limits`."""
+    batch = batch_of(search.space, [c.choice_index for c in best], [c.plan_index for c in best])
+    args = np.stack([c.optimum.z for c in best]), dataclasses.replace(batch, limits=limits)
+    values = in_batches(partial(solved_quantities, search.core), args, CHUNK)
     return [Answer(c, {n: float(x[i]) for n, x in values.items()}) for i, c in enumerate(best)]
 
 
@@ -218,9 +184,13 @@ def readings(
         some = places[first : first + at_once]
         progress(f"{len(some) * len(each)} problems at {len(some)} points")
         problems = [Problem(tuple(limits_of(space.study, *at)), i, k) for at in some for i, k in each]
-        answers = solve_problems(search, problems)
-        found += [_point(space.study, *at, answers[k * len(each) : (k + 1) * len(each)]) for k, at in enumerate(some)]
-    return carried(found)
+        answers = [a.candidate for a in solve_problems(search, problems)]
+        parts = (answers[k * len(each) : (k + 1) * len(each)] for k in range(len(some)))
+        found += [min(part, key=lambda c: c.log_goal) for part in parts]
+    places = places[: len(found)]  # those that there was time for
+    limits = np.asarray([limits_of(space.study, *at) for at in places])
+    told = _told(search, varied(search, found, limits), limits)
+    return carried([_point(space.study, *at, answer) for at, answer in zip(places, told, strict=True)])
 
 
 def carried(points: Sequence[Point]) -> list[Point]:
@@ -239,8 +209,7 @@ TOGETHER = 4 * CHUNK
 """Problems between two looks at the clock: rounds of plans and chips fill whole batches."""
 
 
-def _point(study: Study, reading: str, tdp_W: float, answers: list[Answer]) -> Point:
-    best = min(answers, key=lambda a: a.candidate.log_goal)
+def _point(study: Study, reading: str, tdp_W: float, best: Answer) -> Point:
     if best.candidate.log_goal == np.inf:
         return Point(reading, tdp_W, None, "", {})
     text = study.choices[best.candidate.choice_index].text()

@@ -8,7 +8,7 @@ import pytest
 
 from dse.evaluation.assembly import chip_reference
 from dse.explore.ablation import CORRECTIONS, _no_spread, _operands_alone, variants
-from dse.explore.readings import opened
+from dse.explore.reading_limits import opened
 from dse.hardware.presets import system
 from dse.lowering.demand import demand
 from dse.lowering.plan import Plan

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 
 from dse.core.errors import SpecError
 from dse.explore.forecast import load_forecast, worlds
-from dse.explore.readings import ANNOUNCED, OPEN, limits_of
+from dse.explore.reading_limits import ANNOUNCED, OPEN, limits_of
 from dse.explore.unknowns import draw, unknowns
 from dse.study.metrics import LOADS
 

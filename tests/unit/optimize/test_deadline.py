@@ -101,6 +101,8 @@ def test_readings_that_are_cut_have_the_first_points(tiny, solved, monkeypatch):
     monkeypatch.setattr("dse.explore.readings.TOGETHER", 1)
     answer = Answer(leaders(solved)[0], {})
     monkeypatch.setattr("dse.explore.readings.solve_problems", lambda search, problems: [answer for _ in problems])
+    monkeypatch.setattr("dse.explore.readings.varied", lambda search, best, limits: best)
+    monkeypatch.setattr("dse.explore.readings._told", lambda search, best, limits: [Answer(c, {}) for c in best])
     deadline = at_once()
     points = readings(tiny, [300.0, 500.0, 700.0], deadline=deadline)
     assert [(p.reading, p.tdp_W) for p in points] == [(READINGS[0], 300.0)]

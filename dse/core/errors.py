@@ -56,11 +56,8 @@ class UnknownNameError(DseError):
         inside.sort(key=lambda n: (n.lower().find(name.lower()), len(n)))
         # other words for a thing resemble its name in no letter, so that no matching by spelling finds them
         meant = [n for n in MEANT.get(re.sub("[ _-]", "", name.lower()), ()) if n in names]
-        found = (
-            [same]
-            if same
-            else list(dict.fromkeys([*meant, *inside])) or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        )
+        alike = list(dict.fromkeys([*meant, *inside])) or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        found = [same] if same else alike
         near = found[:3]
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"
         super().__init__(f"unknown {what} '{name}'; {hint}")

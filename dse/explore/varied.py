@@ -22,7 +22,7 @@ from .samples import CHUNK, SETTINGS
 def varied(search: Search, best: Sequence[Candidate], limits: np.ndarray) -> list[Candidate]:
     """Each of `best`, or what is better under its row of `limits`, shape (len(best), n_limits)."""
     feasible = [c for c in best if c.log_goal < np.inf]
-    choices, won = (dict.fromkeys(x) for x in zip(*((c.choice_index, c.plan_index) for c in feasible), strict=True))
+    choices, won = dict.fromkeys(c.choice_index for c in feasible), dict.fromkeys(c.plan_index for c in feasible)
     # a few choices and the plans of a few winners: all with all is one batch
     crossed = [(i, p) for i in choices for p in won]
     found = list(best)

@@ -96,6 +96,14 @@ def test_ranges_and_moved_limits_that_are_cut(tiny, solved):
 
 
 @pytest.mark.slow
+def test_readings_that_are_cut_before_any_design_say_so(tiny, monkeypatch):
+    """No design at 1 W, and no time for more: before, there were no winners to unpack."""
+    monkeypatch.setattr("dse.explore.readings.TOGETHER", 1)
+    points = readings(tiny, [1.0, 700.0, 800.0], deadline=at_once())
+    assert [(p.tdp_W, p.speedup) for p in points] == [(1.0, None)]
+
+
+@pytest.mark.slow
 def test_readings_that_are_cut_have_the_first_points(tiny, solved, monkeypatch):
     """The solves are another test's; here every one of them has the same answer."""
     monkeypatch.setattr("dse.explore.readings.TOGETHER", 1)

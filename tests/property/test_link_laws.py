@@ -106,6 +106,18 @@ def test_an_even_exchange_takes_what_its_busiest_link_takes(dims, inner, size):
     assert (t.up_B, t.sent_B) == (pytest.approx(seconds), pytest.approx(sent))
 
 
+def passed_on(ranks, closed, piece):
+    """Messages of ranks along an axis that all get a `piece` from each: half from either side, or by both ends."""
+    order = sorted(ranks)
+    for k, rank in enumerate(order):
+        after, before = order[(k + 1) % len(order)], order[k - 1]
+        if closed:
+            yield from ((rank, r, (len(order) - 1) / 2 * piece) for r in (after, before))
+        else:
+            yield from ((rank, after, (k + 1) * piece),) if k + 1 < len(order) else ()
+            yield from ((rank, before, (len(order) - k) * piece),) if k else ()
+
+
 @pytest.mark.parametrize(("dims", "inner", "size"), [c for c in CASES if sum(u > 1 for u in placed(*c)[1]) == 1])
 def test_a_ring_takes_what_its_busiest_link_takes(dims, inner, size):
     """All-gather of 1 B: around a ring half of what others have comes from either side; along a line all of it."""
@@ -113,17 +125,7 @@ def test_a_ring_takes_what_its_busiest_link_takes(dims, inner, size):
     axis = next(i for i, u in enumerate(use) if u > 1)
     closed = taken[axis] * size == dims[axis]
 
-    def messages(ranks):
-        order = sorted(ranks)
-        for k, rank in enumerate(order):
-            after, before = order[(k + 1) % size], order[k - 1]
-            if closed:
-                yield from ((rank, r, (size - 1) / size / 2) for r in (after, before))
-            else:  # every piece passes on to both ends
-                yield from ((rank, after, (k + 1) / size),) if k + 1 < size else ()
-                yield from ((rank, before, (size - k) / size),) if k else ()
-
-    seconds, sent = charged(dims, inner, size, messages)
+    seconds, sent = charged(dims, inner, size, lambda ranks: passed_on(ranks, closed, 1 / size))
     t = all_gather(group(fabric(dims), inner, size), 1.0, REF)
     # around a ring of two, each of them gets half of one piece over either link
     assert (t.up_B, t.sent_B) == (pytest.approx(seconds), pytest.approx(sent))
@@ -144,18 +146,10 @@ def test_whole_vectors_and_halves_of_them_take_what_their_busiest_link_takes(dim
     axis = next(i for i, u in enumerate(use) if u > 1)
     closed = taken[axis] * size == dims[axis]
 
-    def whole(ranks):
-        order = sorted(ranks)
-        for k, rank in enumerate(order):
-            after, before = order[(k + 1) % size], order[k - 1]
-            if closed:
-                yield from ((rank, r, (size - 1) / 2) for r in (after, before))
-            else:
-                yield from ((rank, after, k + 1.0),) if k + 1 < size else ()
-                yield from ((rank, before, size - k),) if k else ()
-
     g = group(fabric(dims), inner, size)
-    assert mesh(g, 1.0).up_B == pytest.approx(charged(dims, inner, size, whole)[0])
+    assert mesh(g, 1.0).up_B == pytest.approx(
+        charged(dims, inner, size, lambda ranks: passed_on(ranks, closed, 1.0))[0]
+    )
     if size & (size - 1):
         assert halving(g, 1.0) == []
         return

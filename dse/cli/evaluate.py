@@ -12,7 +12,7 @@ import tyro
 from ..core.errors import SpecError
 from ..report.terminal import progress, show, start_jax
 from . import flags
-from .flags import check_above_zero, chips_of, counted, promise_of, rents_of
+from .flags import check_above_zero, chips_of, counted, length_of, promise_of, rents_of
 
 if TYPE_CHECKING:
     from ..serving.curve import Promise
@@ -100,8 +100,8 @@ class Compare:
     every sequence of a context of --in tokens."""
     prompt: Annotated[int, tyro.conf.arg(name="in", metavar="N")] = 2000
     """Tokens in; of a training step, of a sequence."""
-    output: Annotated[int, tyro.conf.arg(name="out", metavar="N")] = 300
-    """Tokens out."""
+    output: Annotated[int | None, tyro.conf.arg(name="out", metavar="N", help_behavior_hint="(default: 300)")] = None
+    """Tokens out of a request."""
     traffic: Annotated[float | None, tyro.conf.arg(metavar="R", help_behavior_hint="")] = None
     """Requests per second; by default chips are as busy as the promise allows."""
     tpot: flags.TEXT = None
@@ -138,9 +138,9 @@ class Compare:
         from ..report.ranking import ranking_numbers, ranking_view
         from ..serving.ranking import ranking
         from ..workload.presets import model
-        from ..workload.requests import Length, Requests
+        from ..workload.requests import Requests
 
-        served, length = model(self.model), Length(self.prompt, self.output)
+        served, length = model(self.model), length_of(self.prompt, self.output)
         asked = Requests(served, (length,), self.weights or served.weight_format, self.kv or "bf16")
         with progress("lowering every plan") as tell:
             systems = [chip_system(name, self.chips) for name in names]
@@ -156,8 +156,10 @@ class Compare:
         from ..workload.presets import model
         from ..workload.requests import workload_of
 
-        if self.traffic is not None:
-            raise SpecError(f"--traffic belongs to --phase serving; {self.phase} has no queue")
+        queued = {"traffic": self.traffic, "out": self.output}
+        queued["percentile"] = None if self.percentile == Compare.percentile else self.percentile
+        for flag in (name for name, value in queued.items() if value is not None):
+            raise SpecError(f"--{flag} belongs to --phase serving; {self.phase} has no queue of requests")
         longest_s, other = _promised(self.phase, promise)
         if other is not None:
             raise SpecError(f"--phase {self.phase} knows no --{other}; a decode has --tpot, a prefill --ttft")

@@ -63,7 +63,7 @@ def chips_of(text: str) -> list[str]:
     """Chips by name or path, each once; `EVERY` among them stands for all presets."""
     from ..hardware.presets import chip_names
 
-    named = text.split(",")
+    named = [name.strip() for name in text.split(",")]
     return list(dict.fromkeys(n for name in named for n in (chip_names() if name == EVERY else [name])))
 
 
@@ -106,7 +106,7 @@ def rents_of(text: str | None, names: list[str]) -> dict[str, float]:
         return {}
     if "=" not in text:
         return dict.fromkeys(names, positive(text, "USD", "--rent"))
-    pairs = [part.rpartition("=") for part in text.split(",")]  # from the right: a path may hold the sign too
+    pairs = [part.strip().rpartition("=") for part in text.split(",")]  # from the right: a path may hold the sign too
     priced = [name for name, _, _ in pairs]
     for name in priced:
         if name not in names:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from ..core.files import results_folder, write_json
+from ..core.files import read_text, results_folder, write_json
 from ..core.shipped import shipped
 from ..report.terminal import progress, show, start_jax
 from .flags import FIGURE, FIGURES, FLAG, JSON, RESULTS, SECONDS, STUDY, chips_of
@@ -68,7 +68,7 @@ class FrontCommand:
         names = checked_metrics(study, asked)
         folder = front_folder(results_folder(self.results, study.name), names)
         found = self._solved(study, names, folder, deadline)
-        write_front(folder, shipped(self.study).read_text(encoding="utf-8"), found)
+        write_front(folder, read_text(shipped(self.study)), found)
         show(self.json, lambda: front_json(found), lambda _: front_view(found), f"{folder}/")
         if self.figures:
             draw(found, marked, folder)

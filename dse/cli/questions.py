@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..core.errors import SpecError
-from ..core.files import json_text, results_folder, write_json
+from ..core.files import json_text, read_text, results_folder, write_json
 from ..core.shipped import SWEEPS, shipped, shipped_folder
 from ..report.terminal import progress, screen, show, start_jax
 from .flags import FIGURE, JSON, RESULTS, SECONDS
@@ -96,7 +96,7 @@ class BacktestCommand:
             if not isinstance(answer, Backtest):
                 raise SpecError(f"{path}: infeasible, so there is nothing to compare; see dse optimize {path}")
             steps.append(answer)
-            manifest = study_manifest(path.read_text(encoding="utf-8"), study, answer.solution.choice)
+            manifest = study_manifest(read_text(path), study, answer.solution.choice)
             write_json(folder / f"{study.name}.manifest.json", manifest)
         found = Backtests(tuple(steps))
         write_json(folder / "backtest.json", backtests_json(found))
@@ -156,6 +156,7 @@ class AblationCommand:
         from ..study.study import load_study
 
         deadline, folder, found = Deadline(self.seconds), Path(self.sweeps), {}
+        place = results_folder(self.results, "ablation")
         with progress() as tell:
             study = load_study(folder / "trainium4.toml")
             found[study.name] = ablation(study, self.tdp, None, tell, deadline)
@@ -164,6 +165,6 @@ class AblationCommand:
                 built = chip(study.built)
                 load_W = next(x.value for x in study.limits if x.metric == FULL_LOAD)
                 found[study.name] = ablation(study, load_W, built, tell, deadline)
-        place, undone = results_folder(self.results, "ablation"), deadline.undone
+        undone = deadline.undone
         write_json(place / "ablation.json", ablation_json(found, undone))
         show(self.json, lambda: ablation_json(found, undone), lambda _: ablation_view(found), f"{place}/", undone)

@@ -51,7 +51,7 @@ class Serve:
     draft: int = 0
     """Speculative decoding: tokens drafted ahead."""
     accept: float = 0.0
-    """Speculative decoding: chance that a drafted token is accepted."""
+    """Speculative decoding: chance that a drafted token is accepted; needed with --draft."""
     draft_cost: float = 0.0
     """Speculative decoding: time to draft a token over that of a decode pass."""
     basis: flags.BASIS = None
@@ -100,6 +100,10 @@ class Serve:
             raise SpecError(f"--scheduler {self.scheduler}: not one of {', '.join(words)}")
         most = counted("batch", self.batch) or Policy().max_sequences
         found = Policy(words[self.scheduler], most, self.accept, self.draft, self.draft_cost)
+        if self.draft and not self.accept:
+            raise SpecError(
+                f"--draft {self.draft}: no drafted token is accepted; give --accept, the chance that one is"
+            )
         for flag, value in (("accept", self.accept), ("draft-cost", self.draft_cost)):
             if value and not self.draft:
                 raise SpecError(f"--{flag} {value:g} belongs to speculative decoding; give --draft, the tokens ahead")

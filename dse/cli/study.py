@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..core.errors import SpecError
-from ..core.files import results_folder
+from ..core.files import made_folder, read_text, results_folder
 from ..core.shipped import shipped
 from ..report.terminal import progress, show, start_jax
 from . import INTERRUPTED
@@ -46,6 +46,8 @@ class Optimize:
 
     def run(self) -> int:
         """Solve, write, show."""
+        if not 0 <= self.near < float("inf"):
+            raise SpecError(f"--near {self.near:g}: give 0, or a share such as 0.01")
         start_jax()
         from ..optimize.solution import solution_json
         from ..report.results import write_results
@@ -54,7 +56,7 @@ class Optimize:
 
         study = load_study(self.study)
         folder = results_folder(self.results, study.name)
-        text = shipped(self.study).read_text(encoding="utf-8")
+        text = read_text(shipped(self.study))
         with progress() as tell:
             solution = self._solution(study, tell)
         write_results(folder, text, solution)
@@ -131,7 +133,7 @@ class RiskCommand:
         if self.robust is not None:
             share_frac(self.robust)  # for its error alone, before minutes of draws
         folder = results_folder(self.results, study.name)
-        text = shipped(self.study).read_text(encoding="utf-8")
+        text = read_text(shipped(self.study))
         with progress() as tell:
             found = risk(study, self.samples, self.seed, target=self.target, progress=tell, deadline=deadline)
             robust = None if self.robust is None else robust_design(found, self.robust, tell, deadline)
@@ -214,16 +216,17 @@ class ForecastCommand:
         if self.what[:1] == (SCORE,) and len(self.what) == 2:
             return self._score(Path(self.what[1]))
         if len(self.what) != 1:
-            raise SpecError(f"forecast {' '.join(self.what)}: give FORECAST.toml, or score FACTS.toml")
+            raise SpecError(f"forecast{''.join(f' {x}' for x in self.what)}: give FORECAST.toml, or score FACTS.toml")
         start_jax()
         from ..explore.forecast import forecast, load_forecast, study_path
         from ..optimize.deadline import Deadline
         from ..report.forecast import forecast_json, forecast_view, next_version, write_forecast
 
         deadline, path = Deadline(self.seconds), shipped(self.what[0])
+        made_folder(Path(self.results))  # for its error alone, before minutes of draws
         with progress() as tell:
             found = forecast(load_forecast(path), self.draws, self.seed, tell, deadline)
-        text, study_text = (p.read_text(encoding="utf-8") for p in (path, study_path(path)))
+        text, study_text = (read_text(p) for p in (path, study_path(path)))
         folder = next_version(Path(self.results))
         write_forecast(folder, text, study_text, found)
         show(self.json, lambda: forecast_json(found), lambda _: forecast_view(found), f"{folder}/")

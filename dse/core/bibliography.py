@@ -42,5 +42,9 @@ def publications(keys: Iterable[str]) -> list[Publication]:
 
 
 def bibtex(keys: Iterable[str]) -> str:
-    """The BibTeX entries of `keys`, in the order of the bibliography."""
-    return "\n".join(f"{work.bibtex}\n" for work in publications(keys))
+    """The BibTeX entries of `keys`, in the order of the bibliography; a comment names those that it does not have."""
+    wanted = set(keys)
+    foreign = sorted(wanted - set(bibliography()))  # keys of a user's own facts
+    return "\n".join(
+        [*(f"{w.bibtex}\n" for w in publications(wanted)), *(f"% {key}: not listed here" for key in foreign)]
+    )

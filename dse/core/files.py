@@ -79,11 +79,19 @@ def results_folder(root: str | Path, name: str, what: str = "study.name") -> Pat
     """The folder `root/name` (empty `root`: see `answer_roots`), made if need be; SpecError where it cannot be."""
     if not SAFE_NAME.fullmatch(name):
         raise SpecError(f"{what} '{name}' cannot name a folder; use letters, digits, '.', '_' and '-'")
-    folder = answer_roots(root)[0] / name
+    return made_folder(answer_roots(root)[0] / name)
+
+
+def made_folder(folder: Path) -> Path:
+    """`folder`, made if need be; SpecError where it cannot be, or where nothing can be written into it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SpecError(f"{folder}: cannot be made ({error.strerror}); choose another --results") from error
+    if not os.access(
+        folder, os.W_OK | os.X_OK
+    ):  # told now: answers take minutes, and are lost where they find no place
+        raise SpecError(f"{folder}: cannot be written; choose another --results")
     return folder
 
 
@@ -105,7 +113,7 @@ def read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(MOST_FILE_B + 1)  # a device has no size to ask for
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")  # editors of Windows begin a file with a byte-order mark
     except OSError as error:
         raise SpecError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:

@@ -66,7 +66,8 @@ def own_chip(path: Path) -> OwnThing:
     thing = dataclasses.replace(thing, own={n: _beside(path, fact) for n, fact in thing.own.items()})
     for fact in thing.own.values():
         _check_built(path, thing.written[fact.name], fact)
-        _check_usual(path, thing.written[fact.name], fact)
+        if not isinstance(fact.value, str):
+            check_usual(f"{path}: {thing.written[fact.name]}", fact.name, fact.value)
         if fact.name in NAMED:
             _check_named(path, fact)
     return thing
@@ -109,19 +110,19 @@ def _check_named(path: Path, fact: Sourced) -> None:
         raise SpecError(f"{path}: {fact.name} = {spelled(fact.value)}: {error}{known}") from error
 
 
-def _check_usual(path: Path, key: str, fact: Sourced) -> None:
-    """SpecError for a number far from those of all presets; `key` is its name in the file."""
-    others = [facts[fact.name].value for facts in load_receipts(CHIPS).values() if fact.name in facts]
+def check_usual(place: str, name: str, value: float) -> None:
+    """SpecError that begins with `place`, for a fact or free number of a chip that is far from those of all presets."""
+    others = [facts[name].value for facts in load_receipts(CHIPS).values() if name in facts]
     # zeros are of chips that lack the thing, and no measure of it
     sizes = [x for x in others if not isinstance(x, str) and x > 0]
-    if isinstance(fact.value, str) or not fact.value or not sizes:
+    if not value or not sizes:
         return
-    if fact.name.startswith(WHOLE) and not float(fact.value).is_integer():
-        raise SpecError(f"{path}: {key} = {fact.value:g}; give a whole number")
-    far = FAR if unit_of(fact.name) else FAR_COUNT  # a wrong prefix is a factor of 1,000; counts have none
-    if not min(sizes) / far <= abs(fact.value) <= far * max(sizes):
-        low, high, mine = (quantity_text(fact.name, x) for x in (min(sizes), max(sizes), fact.value))
-        raise SpecError(f"{path}: {key} = {mine}; chips have {low} to {high}, so check number and unit")
+    if name.startswith(WHOLE) and not float(value).is_integer():
+        raise SpecError(f"{place} = {value:g}; give a whole number")
+    far = FAR if unit_of(name) else FAR_COUNT  # a wrong prefix is a factor of 1,000; counts have none
+    if not min(sizes) / far <= abs(value) <= far * max(sizes):
+        low, high, mine = (quantity_text(name, x) for x in (min(sizes), max(sizes), value))
+        raise SpecError(f"{place} = {mine}; chips have {low} to {high}, so check number and unit")
 
 
 def facts_of(thing: OwnThing) -> Receipts:

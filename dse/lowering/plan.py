@@ -122,7 +122,7 @@ def _training_rules(plan: Plan, training: Training) -> list[plan_sizes.Rule]:
         ),
         (plan.pp <= model.n_layers, f"pp={plan.pp} exceeds the {model.n_layers} layers of {model.name}"),
         (
-            batch > 0 and batch % replica == 0,
+            batch % replica == 0,
             f"global batch {batch} is not a multiple of dp*micro = {plan.dp}*{plan.micro_batch} = {replica}",
         ),
         (v == 1 or plan.pp > 1, f"interleave={v} needs pp > 1; use interleave=1"),
@@ -144,7 +144,7 @@ def _serving_rules(plan: Plan, workload: Serving) -> list[plan_sizes.Rule]:
         (plan.interleave == 1, f"interleave={plan.interleave}: inference has no virtual stages; use interleave=1"),
         (experts % plan.ep == 0, f"ep={plan.ep} does not divide the {experts} experts of {model.name}"),
         (plan.dp % plan.ep == 0, f"ep={plan.ep} does not divide dp={plan.dp}; experts spread over replicas"),
-        (batch > 0 and batch % plan.dp == 0, f"batch {batch} is not a multiple of dp={plan.dp}"),
+        (batch % plan.dp == 0, f"batch {batch} is not a multiple of dp={plan.dp}"),
         (
             plan.micro_batch in (1, per_replica),
             f"micro={plan.micro_batch}, but batch {batch} over dp={plan.dp} gives {per_replica}; omit micro",
@@ -164,7 +164,7 @@ def check_plan(plan: Plan, workload: Workload, system: System) -> None:
     if isinstance(workload, Training):
         rules += _training_rules(plan, workload)
     else:
-        rules += [*_serving_rules(plan, workload), *plan_sizes.length_rules(workload)]
+        rules += _serving_rules(plan, workload)
     for holds, why in rules:
         if not holds:
             raise PlanError(f"plan {plan_text(plan)}: {why}")

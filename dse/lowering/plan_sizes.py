@@ -46,17 +46,6 @@ def tensor_rules(tp: int, model: Model, system: System) -> list[Rule]:
     ]
 
 
-def length_rules(workload: Serving) -> list[Rule]:
-    """Whether context, prompt and chunk are lengths."""
-    if isinstance(workload, Decode):
-        return [(workload.context >= 1, f"context {workload.context} is not allowed; give at least 1")]
-    return [
-        (workload.prompt >= 1, f"prompt {workload.prompt} is not allowed; give at least 1"),
-        (workload.cached >= 0, f"cached {workload.cached} is not allowed; give 0 or more"),
-        (workload.chunk >= 0, f"chunk {workload.chunk} is not allowed; give 0 for none or more"),
-    ]
-
-
 def _divisors(n: int) -> list[int]:
     # up to the root: a system may have millions of chips
     low = [d for d in range(1, int(n**0.5) + 1) if n % d == 0]

@@ -121,7 +121,12 @@ def phase_ranking(
     longest_s: float | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[RankedPhase]:
-    """Chips by dollars per million tokens of one phase, cheapest first; those with a gap last, and why."""
+    """Chips by dollars per million tokens of one phase, cheapest first; those with a gap last, and why.
+
+    UnknownNameError, SpecError: a chip that does not exist, or a file of one that is wrong.
+    """
+    for name in chips:  # for its error alone: a typo is no chip that cannot run the phase
+        chip_system(name)
     found = []
     for name, hour in zip(chips, hours(chips, basis, rents_USD), strict=True):
         tell(f"pricing {name}")

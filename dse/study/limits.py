@@ -9,6 +9,7 @@ from ..core.errors import SpecError, UnknownNameError
 from ..core.free import Free
 from ..core.text import stem_of, unit_of, written_unit
 from ..core.units import positive
+from ..hardware.own_chip import check_usual
 from ..hardware.presets import chip
 from ..physics.evaluate import chip_technology
 from .design import FREE
@@ -27,8 +28,11 @@ def full_name(key: str, names: tuple[str, ...], what: str) -> str:
 def free_of(key: str, lower: str | float, upper: str | float) -> Free:
     """A free number from its written ends; raises for a name, unit or order that cannot be."""
     name = full_name(key, tuple(FREE), "free parameter")
-    unit = written_unit(name)
-    return Free(name, positive(lower, unit, f"free.{key}"), positive(upper, unit, f"free.{key}"))
+    unit, place = written_unit(name), f"free.{key}"
+    ends = positive(lower, unit, place), positive(upper, unit, place)
+    for end in ends if unit else ():  # 5 for a clock is 5 Hz, at which nothing is found, for no reason that is told
+        check_usual(place, name, end)
+    return Free(name, *ends)
 
 
 def limit_of(

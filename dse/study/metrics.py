@@ -15,6 +15,7 @@ import numpy as np
 
 from ..core.errors import SpecError
 from ..core.program import compiled, is_traced
+from ..core.provenance import pick
 from ..core.types import FloatLike, unnamed
 from ..economy.job import Economy, Job, Upkeep, owned, upkeep
 from ..hardware.chip import Chip, peak_FLOPps
@@ -195,9 +196,9 @@ Own: TypeAlias = tuple[tuple[str, Metric], ...]
 
 
 def metric_of(own: Own, name: str) -> Metric:
-    """The metric of this name: user-defined, or one of `METRICS`."""
+    """The metric of this name: user-defined, or one of `METRICS`; UnknownNameError for none."""
     mine = dict(own).get(name)
-    return METRICS[name] if mine is None else partial(_read_own, name, mine)
+    return pick(METRICS, "metric", name) if mine is None else partial(_read_own, name, mine)
 
 
 def _read_own(name: str, read: Metric, s: State) -> FloatLike:
@@ -212,28 +213,29 @@ def _read_own(name: str, read: Metric, s: State) -> FloatLike:
     return value
 
 
-def check_own(own: Own) -> None:
-    """SpecError for invalid names of user-defined metrics, and metrics that are not functions."""
-    for name, read in own:
-        if not callable(read):
-            raise SpecError(
-                f"metrics.{name}: expected a function of the state, not a value of type {type(read).__name__}"
-            )
-        if name in METRICS:
-            raise SpecError(f"metrics.{name}: there is a metric of that name; call yours otherwise")
-        if not name.isidentifier():
-            raise SpecError(f"metrics.{name}: expected a name such as 'watts_per_stack_W', its unit at the end")
+SENSES = ("at_most", "at_least")
+"""What a limit may ask of its metric."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Limit:
-    """One user limit (inequality constraint): a metric at most or at least a value."""
+    """One user limit (inequality constraint): a metric at most or at least a value.
+
+    SpecError: another sense, or a value that is not positive and finite.
+    """
 
     metric: str
     sense: str
     """"at_most" or "at_least"."""
     value: float
     """Limit in the canonical unit of the metric."""
+
+    def __post_init__(self) -> None:
+        # limits are logarithms in the solver; NaN and an unknown sense would bind nothing there, and silently
+        if self.sense not in SENSES:
+            raise SpecError(f"limit of {self.metric}: '{self.sense}' is not one of {', '.join(SENSES)}")
+        if not 0 < self.value < math.inf:
+            raise SpecError(f"limit of {self.metric}: {self.value:g} must be positive and finite")
 
     @property
     def caps_power(self) -> bool:

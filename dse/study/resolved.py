@@ -27,7 +27,7 @@ from ..workload.requests import Asked, FreeBatch, workload_of
 from ..workload.transformer import Training
 from .changes import Written, check_multiples, choices_of
 from .limits import built_state, check_said_once, free_of, full_name, limit_of
-from .metrics import METRICS, OF_RACK, OF_WORKLOADS, OWNED, SERVED, Own, check_own, chip_state
+from .metrics import METRICS, OF_RACK, OF_WORKLOADS, OWNED, SERVED, Own, chip_state
 from .written import KEYS, Head, PortfolioTable, StudyFile
 from .written_workloads import FREE_BATCH, DecodeTable, PrefillTable, TrainingTable
 
@@ -42,7 +42,7 @@ class Owner:
 
 def fields_of(raw: dict[str, Any], folder: Path, own: Own, asks: tuple[str, ...] = ()) -> dict[str, Any]:
     """The fields of `Study` from the tables in `raw`; `asks` and errors as those of `load_study`."""
-    check_own(own)
+    _check_own(own)
     names = (*METRICS, *(name for name, _ in own))
     asks = tuple(full_name(x, names, "metric") for x in asks)
     try:
@@ -69,6 +69,19 @@ def fields_of(raw: dict[str, Any], folder: Path, own: Own, asks: tuple[str, ...]
         "limits": limits, "goal": goal, "owner": owner, "own": own, "written": Written(raw, folder, asks),
         **_as_written(spec, baseline),
     }  # fmt: skip
+
+
+def _check_own(own: Own) -> None:
+    """SpecError for invalid names of user-defined metrics, and metrics that are not functions."""
+    for name, read in own:
+        if not callable(read):
+            raise SpecError(
+                f"metrics.{name}: expected a function of the state, not a value of type {type(read).__name__}"
+            )
+        if name in METRICS:
+            raise SpecError(f"metrics.{name}: there is a metric of that name; call yours otherwise")
+        if not name.isidentifier():
+            raise SpecError(f"metrics.{name}: expected a name such as 'watts_per_stack_W', its unit at the end")
 
 
 def _as_written(spec: StudyFile, baseline: System) -> dict[str, Any]:

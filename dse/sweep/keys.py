@@ -9,12 +9,13 @@ from typing import Any, TypeAlias
 
 from ..core.errors import DseError, SpecError
 from ..core.files import is_there
-from ..core.text import spelled, unit_of
+from ..core.text import spelled, stem_of, unit_of
 from ..core.types import FloatLike
 from ..core.units import PER_TOKEN, quantity
 from ..hardware.checks import ZERO_ALLOWED
 from ..hardware.chip import Chip, sides
 from ..hardware.fabrics import system_facts
+from ..hardware.own_chip import check_usual
 from ..hardware.presets import chip
 from ..lowering.plan import parse_plan
 from ..physics.calibration import calibration
@@ -42,7 +43,6 @@ CHIP_NUMBERS: dict[str, Callable[[Chip], FloatLike]] = {
     "power_limit_W": lambda c: c.power_limit_W,
 }
 """Numbers of a chip that an axis may set: name to place. The PE array is structure and stays the preset's."""
-
 
 TEXTS: dict[str, Callable[[str], object]] = {
     "chip": chip,
@@ -85,8 +85,7 @@ def find_file(key: str, value: str, folder: Path) -> str:
 
 def study_keys() -> list[str]:
     """Every key of a sweep of studies."""
-    choices = [*CHOICES, "n_dies", "native_fp4"]
-    groups = {"limits": METRICS, "free": FREE, "choices": choices}
+    groups = {"limits": METRICS, "free": FREE, "choices": [*CHOICES, "n_dies", "native_fp4"]}
     return ["study", *(f"{group}.{name}" for group, names in groups.items() for name in names)]
 
 
@@ -141,7 +140,10 @@ def check_open(study: Study, key: str) -> None:
 def _value(key: str, raw: Any, folder: Path) -> Value:
     kind, least = type_of(key), least_count(key)
     if kind is float:
-        return _number(raw, unit_of(key), may_be_zero=key.startswith(ZERO_ALLOWED))
+        number = _number(raw, unit_of(key), may_be_zero=key.startswith(ZERO_ALLOWED))
+        if unit_of(name := key.removeprefix("free.")) and name in CHIP_NUMBERS:
+            check_usual(stem_of(name), name, number)
+        return number
     if type(raw) is not kind or (kind is int and raw < least):  # not by isinstance: for Python true is an int
         told = {int: f"a whole number, at least {least}", bool: "true or false", str: "a name in quotes"}
         raise SpecError(f"expected {told[kind]}")
@@ -158,8 +160,8 @@ def least_count(key: str) -> int:
 
 def _number(raw: object, unit: str, may_be_zero: bool) -> float:
     if not isinstance(raw, str | int | float) or isinstance(raw, bool):
-        base = unit.removeprefix(PER_TOKEN)
-        raise SpecError(f"expected a number{f' or a text with its unit, that converts to {base}' if unit else ''}")
+        told = f" or a text with its unit, that converts to {unit.removeprefix(PER_TOKEN)}" if unit else ""
+        raise SpecError(f"expected a number{told}")
     number = quantity(raw, unit)
     if not (number > 0 or (may_be_zero and number == 0)) or number == float("inf"):
         raise SpecError("must be positive and finite")

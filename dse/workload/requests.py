@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from ..core.errors import SpecError, UnknownNameError
-from ..technology.node import PRECISION_BITS
 from .storage import check_cache, check_storage
-from .transformer import PHASES, Decode, Model, Prefill, Serving, Training, Workload
+from .transformer import PHASES, Decode, Model, Prefill, Serving, Training, Workload, check_precision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,10 +191,3 @@ def _check_length(phase: str, model: Model, count: Mapping[str, int], mark: str)
 
 LENGTHENED = 16
 """Largest published context extension in training: 8,192 to 131,072 [grattafiori2024llama3] section 3.4.2."""
-
-
-def check_precision(precision: str) -> str:
-    """`precision` if known, else SpecError with the allowed names."""
-    if precision not in PRECISION_BITS:
-        raise SpecError(f"precision '{precision}' is not one of {', '.join(PRECISION_BITS)}")
-    return precision

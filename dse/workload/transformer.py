@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
+from ..core.errors import SpecError
 from ..core.frames import page, table_of
 from ..core.text import digits
+from ..technology.node import PRECISION_BITS
 from .blocks import Block, Experts, Feed, Run, block_text
 from .latent import Latent
 from .mixers import AbstractMixer, Attention
@@ -132,9 +135,21 @@ def uniform(block: Block, n_layers: int) -> tuple[Run, ...]:
     return (Run(block, n_layers),)
 
 
+def _check_sizes(workload: object, least: Mapping[str, int]) -> None:
+    """SpecError for sizes that are no finite numbers of at least those given."""
+    # a negative size would pass every rule of divisibility and give a time, a negative one even
+    for name, lowest in least.items():
+        size = getattr(workload, name)
+        if not lowest <= size < math.inf:
+            raise SpecError(f"{type(workload).__name__}: {name} = {size}; give {lowest} or more")
+
+
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """One optimizer step: `global_batch` sequences of `sequence` tokens, forward and backward pass, Adam update."""
+    """One optimizer step: `global_batch` sequences of `sequence` tokens, forward and backward pass, Adam update.
+
+    SpecError: a size below 1, an unknown precision.
+    """
 
     model: Model
     global_batch: int
@@ -146,10 +161,17 @@ class Training:
     adapter_rank: int = 0
     """Rank of LoRA adapters on attention, the only trained weights; 0 for full training."""
 
+    def __post_init__(self) -> None:
+        _check_sizes(self, {"global_batch": 1, "sequence": 1, "adapter_rank": 0})
+        check_precision(self.precision)
+
 
 @dataclasses.dataclass(frozen=True)
 class Decode:
-    """One decode step: one token for each of `batch` sequences with `context` tokens in the KV cache."""
+    """One decode step: one token for each of `batch` sequences with `context` tokens in the KV cache.
+
+    SpecError: a size below 1.
+    """
 
     model: Model
     batch: int
@@ -160,10 +182,16 @@ class Decode:
     product_precision: str = ""
     """Precision of products with weights, by part like `weight_precision`; default: that of the storage format."""
 
+    def __post_init__(self) -> None:
+        _check_sizes(self, {"batch": 1, "context": 1})
+
 
 @dataclasses.dataclass(frozen=True)
 class Prefill:
-    """Prefill of `batch` prompts of `prompt` tokens, until each sequence has its first token."""
+    """Prefill of `batch` prompts of `prompt` tokens, until each sequence has its first token.
+
+    SpecError: a size below 1, or a negative `chunk` or `cached`.
+    """
 
     model: Model
     batch: int
@@ -178,10 +206,20 @@ class Prefill:
     product_precision: str = ""
     """Precision of products with weights, by part like `weight_precision`; default: that of the storage format."""
 
+    def __post_init__(self) -> None:
+        _check_sizes(self, {"batch": 1, "prompt": 1, "chunk": 0, "cached": 0})
+
     @property
     def n_chunks(self) -> int:
         """Number of passes per prompt."""
         return -(-self.prompt // self.chunk) if self.chunk else 1
+
+
+def check_precision(precision: str) -> str:
+    """`precision` if known, else SpecError with the allowed names."""
+    if precision not in PRECISION_BITS:
+        raise SpecError(f"precision '{precision}' is not one of {', '.join(PRECISION_BITS)}")
+    return precision
 
 
 Serving = Prefill | Decode

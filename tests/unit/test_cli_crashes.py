@@ -198,6 +198,12 @@ def test_a_pipe_that_closes_is_no_error():
     ("argv", "told"),
     [
         (["front", str(TINY), "--points", "100000000000"], "points of a front = 100,000,000,000: give at most 100,000"),
+        (["optimize", str(TINY), "--near", "-1"], "--near -1: give 0, or a share such as 0.01"),
+        (["optimize", str(TINY), "--near", "nan"], "--near nan: give 0, or a share"),
+        # a folder that takes no answer is told before the minutes that an answer takes
+        (["validate", "--kind", "training", "--results", "/dev/null"], "/dev/null/validation: cannot be made"),
+        (["forecast", str(FORECAST), "--results", "/dev/null"], "/dev/null: cannot be made"),
+        (["ablation", "--results", "/dev/null"], "/dev/null/ablation: cannot be made"),
         (["front", str(TINY), "--points", "1"], "points of a front = 1: give at least 2"),
         (["risk", str(TINY), "--samples", "100000000000"], "samples = 100,000,000,000: give at most 1,000,000"),
         (["risk", str(TINY), "--seed", "-1"], "seed = -1: give at least 0"),

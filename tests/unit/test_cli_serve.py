@@ -48,12 +48,27 @@ def refused(capsys, *argv: str) -> str:
         # what was written here and had no effect
         (("--mix", "2000/300/1", "--in", "500"), ["--mix", "leave --in and --out out"]),
         (("--accept", "0.5"), ["--accept 0.5", "--draft"]),
+        (("--draft", "4"), ["--draft 4", "--accept"]),
         (("--rent", "h100=2,h100=3"), ["h100 has 2 prices"]),
     ],
 )
 def test_bad_flags(capsys, flags, words):
     line = refused(capsys, "serve", "h100", "llama-3.1-8b", *flags)
     assert all(w in line for w in words), line
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        # one phase ranked an unknown chip as one that cannot run it, with exit code 0
+        (("h100,h10", "--phase", "decode"), "unknown chip 'h10'"),
+        (("h100,", "--phase", "decode"), "unknown chip ''"),
+        (("h100", "--phase", "decode", "--out", "5"), "--out belongs to --phase serving"),
+        (("h100", "--phase", "training", "--percentile", "90"), "--percentile belongs to --phase serving"),
+    ],
+)
+def test_a_comparison_of_one_phase_refuses_what_has_no_effect(capsys, argv, told):
+    assert told in refused(capsys, "compare", argv[0], "llama-3.1-8b", *argv[1:])
 
 
 def test_unknown_names(capsys):

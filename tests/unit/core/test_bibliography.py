@@ -20,3 +20,5 @@ def test_bibtex_is_what_the_file_says():
     text = bibtex(["williams2009"])
     assert text.startswith("@article{williams2009,\n  author = {Williams, Samuel") and text.endswith("}\n")
     assert bibtex([]) == ""
+    # the key of a user's own fact was left out without a word
+    assert bibtex(["nobody1900"]).startswith("% nobody1900")

@@ -1,7 +1,7 @@
 import pytest
 
 from dse.core.errors import SpecError
-from dse.core.files import write_whole
+from dse.core.files import read_toml, write_whole
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -37,3 +37,9 @@ def test_what_another_run_tidies_up_is_written_again(tmp_path):
     write_whole(tmp_path / "a.txt", write)
     assert (tmp_path / "a.txt").read_text() == "whole" and len(set(times)) == 2
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    """As editors of Windows write it; TOML and JSON know none."""
+    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbfx = 1\r\n")
+    assert read_toml(tmp_path / "a.toml") == {"x": 1}

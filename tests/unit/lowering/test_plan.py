@@ -166,13 +166,6 @@ def test_fields_are_checked_however_the_plan_was_made(plan):
         check_plan(plan, GPT3, system(1))
 
 
-def test_empty_batches_are_refused():
-    with pytest.raises(PlanError, match="global batch 0"):
-        check_plan(Plan(), dataclasses.replace(GPT3, global_batch=0), system(1))
-    with pytest.raises(PlanError, match="batch 0"):
-        check_plan(Plan(), dataclasses.replace(DECODE_70B, batch=0), system(1))
-
-
 def test_uneven_pipeline_rounds_the_heaviest_stage_up():
     # 126 / 16 = 7.875
     plan = parse_plan("tp=8,pp=16,dp=16,interleave=8")

@@ -2,7 +2,6 @@
 
 import pytest
 
-from dse.core.errors import PlanError
 from dse.evaluation.assembly import chip_reference, evaluate
 from dse.hardware.presets import system
 from dse.lowering.demand import demand
@@ -135,20 +134,6 @@ def test_every_enumerated_plan_is_priced(workload):
     assert len(found) == len(set(found)) > 1
     for p in found:
         assert float(demand(workload, p, ON, REF).memory_B) > 0
-
-
-@pytest.mark.parametrize(
-    ("workload", "words"),
-    [
-        (Prefill(LLAMA, 1, 0), "prompt 0 is not allowed"),
-        (Prefill(LLAMA, 1, 10, cached=-1), "cached -1 is not allowed"),
-        (Prefill(LLAMA, 0, 10), "batch 0 is not a multiple"),
-        (Decode(LLAMA, 1, 0), "context 0 is not allowed"),
-    ],
-)
-def test_lengths_that_are_none(workload, words):
-    with pytest.raises(PlanError, match=words):
-        demand(workload, Plan(tp=8), ON, REF)
 
 
 def test_a_long_prompt_runs_near_the_matrix_peak():

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from dse.cli import main
-from dse.core.errors import DseError, SpecError
+from dse.core.errors import DseError, SpecError, UnknownNameError
 from dse.core.files import read_toml
 from dse.explore.ray import Rays
+from dse.optimize.solve import solve_continuous
 from dse.study.convex import coordinates, ratio_rows
+from dse.study.metrics import Limit
 from dse.study.study import Study, load_study, mean_power_cap_W, operator_cap_W, study_from
 
 SHIPPED = Path(__file__).parents[3] / "sweeps" / "trainium4.toml"
@@ -72,6 +74,9 @@ def _set(raw, path, value):
         (("free", "clock"), ["0 GHz", "1 GHz"], ["free.clock", "positive"]),
         (("free", "clocks"), ["1 GHz", "2 GHz"], ["clocks", "did you mean clock_Hz"]),
         (("free", "clock"), ["1 GHz"], ["free.clock"]),
+        # 5 was 5 Hz, and no design was found: "the laws of the chip and its technology conflict"
+        (("free", "clock"), 5, ["free.clock = 5 Hz", "700 MHz to 3 GHz", "check number and unit"]),
+        (("free", "hbm_bandwidth"), [2, 20], ["free.hbm_bandwidth = 2 B/s", "check number and unit"]),
         (("choices", "node"), ["N3Q"], ["N3Q", "did you mean"]),
         (("choices", "hbm"), [], ["at least one"]),
         (("choices", "pe_array"), ["128"], ["pe_array", "128x128"]),
@@ -207,6 +212,24 @@ def test_the_command_says_what_its_axes_read(tmp_path, capsys, monkeypatch):
     assert seen[0].owner.margin == 1.5
     assert main(["front", "tiny.toml"]) == 2
     assert "no goal or limit names one, nor an axis" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [(("silicon_mm2", "below", 1.0), "'below' is not one of at_most"), (("silicon_mm2", "at_most", -1.0), "positive"),
+     (("silicon_mm2", "at_least", float("nan")), "nan must be positive")],
+)  # fmt: skip
+def test_a_limit_that_can_bind_nothing_cannot_be_made(limit, words):
+    """Before: solved as if it were not there."""
+    with pytest.raises(SpecError, match=words):
+        Limit(*limit)
+
+
+def test_an_unknown_metric_of_a_limit_has_near_matches(raw):
+    study = study_from(raw)
+    wrong = dataclasses.replace(study, limits=(Limit("silicone_mm2", "at_most", 1.0),), written=None)
+    with pytest.raises(UnknownNameError, match="did you mean silicon_mm2"):
+        solve_continuous(wrong)
 
 
 def test_a_limit_stated_twice_is_refused_in_any_unit():

@@ -7,8 +7,16 @@ import pytest
 from dse.core.errors import SpecError
 from dse.workload.blocks import Mlp, Run
 from dse.workload.presets import model
-from dse.workload.requests import check_precision
-from dse.workload.transformer import active_parameters, kv_B_per_token, moe_share, total_parameters
+from dse.workload.transformer import (
+    Decode,
+    Prefill,
+    Training,
+    active_parameters,
+    check_precision,
+    kv_B_per_token,
+    moe_share,
+    total_parameters,
+)
 
 
 def layer_parameters(m, dense=True):
@@ -198,3 +206,25 @@ def test_norms_of_results_are_weights_too():
     m = model("llama-3.1-8b")
     more = total_parameters(changed(m, n_norms=4)) - total_parameters(m)
     assert more == 2 * 4096 * 32
+
+
+@pytest.mark.parametrize(
+    ("phase", "sizes", "words"),
+    [
+        (Training, (0, 4096), "global_batch = 0; give 1 or more"),
+        # a batch of -8 took 2.45 s a step, a sequence of -1 took 10.7 s, and a chunk of -1 took -13 ms
+        (Training, (-8, 4096), "global_batch = -8"),
+        (Training, (64, -1), "sequence = -1"),
+        (Training, (64, 4096, "fp3"), "precision 'fp3' is not one of"),
+        (Training, (64, 4096, "bf16", True, -1), "adapter_rank = -1; give 0 or more"),
+        (Decode, (0, 10), "batch = 0"),
+        (Decode, (1, 0), "context = 0"),
+        (Prefill, (0, 10), "batch = 0"),
+        (Prefill, (1, 0), "prompt = 0"),
+        (Prefill, (1, 10, "bf16", "bf16", -1), "chunk = -1; give 0 or more"),
+        (Prefill, (1, 10, "bf16", "bf16", 0, -1), "cached = -1"),
+    ],
+)
+def test_no_workload_of_impossible_sizes_can_be_made(phase, sizes, words):
+    with pytest.raises(SpecError, match=words):
+        phase(model("llama-3.1-8b"), *sizes)

@@ -10,7 +10,7 @@ import re
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import pydantic
 
@@ -107,9 +107,43 @@ BytesPerSecond = Annotated[float, pydantic.BeforeValidator(partial(positive, uni
 """A bandwidth as a file gives it, such as "100 GBps"; a bare number counts bytes per second."""
 
 
-def complaints(error: pydantic.ValidationError, keys: Collection[str] = ()) -> str:
-    """What is wrong in a file, in one line: each field with its place, and near matches among `keys`."""
-    return "; ".join(_complaint(e, keys) for e in error.errors())
+Place: TypeAlias = tuple[str | int, ...]
+"""Where something stands in a file: keys of tables and positions in lists, outermost first."""
+
+
+def complaints(error: pydantic.ValidationError, tables: Any, keys: Collection[str] = ()) -> str:
+    """What is wrong in a file, in one line: each field of `tables` with its place, and near matches among `keys`."""
+    found = complained(error, tables, keys)
+    return "; ".join(f"{'.'.join(map(str, p))}{f' = {value}' if value else ''}: {told}" for p, value, told in found)
+
+
+def complained(
+    error: pydantic.ValidationError, tables: Any, keys: Collection[str] = ()
+) -> list[tuple[Place, str, str]]:  # fmt: skip
+    """What is wrong in a file: every place of `tables` once, the value there ("" where none is to blame), and why."""
+    found: dict[tuple[Place, str], list[str]] = {}
+    for e in error.errors():
+        place, value, told = _complaint(e, keys)
+        # of a key that takes a number or a text, each is a complaint of its own
+        found.setdefault((_written(place, tables, e["type"] in _ABSENT), value), []).append(told)
+    return [(place, value, ", or ".join(dict.fromkeys(told))) for (place, value), told in found.items()]
+
+
+_ABSENT = ("missing", "union_tag_not_found", "union_tag_invalid")
+"""Complaints whose last key need not stand in the file."""
+
+
+def _written(place: Place, tables: Any, absent: bool) -> Place:
+    """`place` as the file has it: without pydantic's own words for the form of a table or the type of a value."""
+    kept, here = [], tables
+    for i, part in enumerate(place):
+        try:
+            here = here[part]
+        except (KeyError, IndexError, TypeError):
+            if not absent or i < len(place) - 1:
+                continue
+        kept.append(part)
+    return tuple(kept)
 
 
 def unknown_key(key: str, keys: Collection[str]) -> str:
@@ -120,17 +154,22 @@ def unknown_key(key: str, keys: Collection[str]) -> str:
     return "unknown key" + (f"; did you mean '{near[0]}'?" if near else "")
 
 
-def _complaint(error: Any, keys: Collection[str]) -> str:
-    place = ".".join(str(x) for x in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return f"{place}: {unknown_key(str(error['loc'][-1]), keys)}"
-    if error["type"] in ("union_tag_not_found", "union_tag_invalid"):
+def _complaint(error: Any, keys: Collection[str]) -> tuple[Place, str, str]:
+    """Place, value to blame (if any) and reason of one of pydantic's complaints."""
+    place, kind = tuple(error["loc"]), error["type"]
+    if kind == "extra_forbidden":
+        return place, "", unknown_key(str(place[-1]), keys)
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
         tag, known = error["ctx"]["discriminator"].strip("'"), error["ctx"].get("expected_tags", "")
-        return f"{place}.{tag}: " + (f"'{error['ctx']['tag']}' is not one of {known}" if known else "missing")
-    if error["type"] in ("dict_type", "model_type", "model_attributes_type"):
-        return f"{place} = {spelled(error['input'])}: expected a table of keys and values"
-    if error["type"] == "missing":
-        return f"{place}: missing"
-    if error["type"] == "value_error":
-        return f"{place}: {error['ctx']['error']}"
-    return f"{place} = {spelled(error['input'])}: {error['msg']}"
+        return (*place, tag), "", f"'{error['ctx']['tag']}' is not one of {known}" if known else "missing"
+    if kind == "missing":
+        return place, "", "missing"
+    if kind == "value_error":
+        return place, "", str(error["ctx"]["error"])
+    if kind in ("dict_type", "model_type", "model_attributes_type"):
+        return place, spelled(error["input"]), "expected a table of keys and values"
+    return (
+        place,
+        spelled(error["input"]),
+        f"{error['msg'][:1].lower()}{error['msg'][1:]}".replace(" after validation", ""),
+    )

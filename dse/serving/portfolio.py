@@ -123,7 +123,7 @@ def load_portfolio(path: str | Path) -> Portfolio:
     try:
         return _portfolio(_File.model_validate(raw))
     except pydantic.ValidationError as error:
-        raise SpecError(f"{path}: {complaints(error)}") from error
+        raise SpecError(f"{path}: {complaints(error, raw)}") from error
     except DseError as error:
         raise SpecError(f"{path}: {error}") from error
 

@@ -48,7 +48,7 @@ def fields_of(raw: dict[str, Any], folder: Path, own: Own, asks: tuple[str, ...]
     try:
         spec = StudyFile.model_validate(raw)
     except pydantic.ValidationError as error:
-        raise SpecError(complaints(error, KEYS)) from error
+        raise SpecError(complaints(error, raw, KEYS)) from error
     baseline = _baseline(spec.study)
     # for its error alone, as the look-ups in `_baseline` are: a typo is told before anything is modelled
     package(spec.study.package)

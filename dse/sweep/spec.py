@@ -12,9 +12,9 @@ import pydantic
 from ..core.errors import SpecError
 from ..core.files import SAFE_NAME, read_text, toml_tables
 from ..core.origin import digest
-from ..core.schemas import Schema, both_names, one_of, open_table, quantity_schema, titled, unknown_key
+from ..core.schemas import Schema, both_names, complained, one_of, open_table, quantity_schema, titled
 from ..core.shipped import check_kind, shipped
-from ..core.text import spelled, written_unit
+from ..core.text import written_unit
 from ..study.study import Study, load_study
 from ..workload.requests import phases_with
 from ..workload.transformer import PHASES
@@ -80,7 +80,8 @@ def load_sweep(path: str | Path) -> Sweep:
     try:
         return _sweep(SweepFile.model_validate(raw), text, path.parent)
     except pydantic.ValidationError as error:
-        found = [_explain(e) for e in error.errors()]
+        said = complained(error, raw, _KEYS)
+        found = [At(place, f"{value} is not allowed: {why}" if value else why) for place, value, why in said]
     except At as error:
         found = [error]
     raise SpecError("; ".join(f"{_address(path, text, e.place)}: {e.message}" for e in found))
@@ -90,16 +91,6 @@ def _address(path: Path, text: str, place: tuple[str | int, ...]) -> str:
     line = line_of(text, place)
     words = "".join(f"[{p + 1}]" if isinstance(p, int) else f".{p}" for p in place).lstrip(".")
     return f"{path}{f':{line}' if line else ''}: {words}"
-
-
-def _explain(error: Any) -> At:
-    """A complaint of the schema in our words."""
-    place = tuple(error["loc"])
-    if error["type"] == "extra_forbidden":
-        return At(place, unknown_key(str(place[-1]), _KEYS))
-    if error["type"] == "missing":
-        return At(place, "missing")
-    return At(place, f"{spelled(error['input'])} is not allowed: {error['msg'][:1].lower()}{error['msg'][1:]}")
 
 
 def _sweep(file: SweepFile, text: str, folder: Path) -> Sweep:

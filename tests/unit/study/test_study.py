@@ -74,6 +74,15 @@ def _set(raw, path, value):
         (("free", "clock"), ["0 GHz", "1 GHz"], ["free.clock", "positive"]),
         (("free", "clocks"), ["1 GHz", "2 GHz"], ["clocks", "did you mean clock_Hz"]),
         (("free", "clock"), ["1 GHz"], ["free.clock"]),
+        # each place once and as the file has it: these were "free.clock.0.str = nan: Input should be a valid string;
+        # free.clock.0.float = nan: ..." for both ends, and "workloads.decode.decode.chips"
+        (("free", "clock"), [float("nan"), 1.0], ["free.clock.0 = nan: input should be a valid string, or "]),
+        (("workloads", "decode", "chips"), 0, ["workloads.decode.chips = 0: input should be greater than 0"]),
+        (
+            ("free", "clock"),
+            ["1 GHz", "2 GHz", "3 GHz"],
+            ["free.clock = [", "tuple should have at most 2 items, not 3"],
+        ),
         # 5 was 5 Hz, and no design was found: "the laws of the chip and its technology conflict"
         (("free", "clock"), 5, ["free.clock = 5 Hz", "700 MHz to 3 GHz", "check number and unit"]),
         (("free", "hbm_bandwidth"), [2, 20], ["free.hbm_bandwidth = 2 B/s", "check number and unit"]),

@@ -96,9 +96,15 @@ OTHERS = {
 """A key that tells whose file it is, where it is not that of a language model in the library's spelling."""
 
 
+def _classes(f: Fields) -> list[str]:
+    """Names in `architectures`; none where it is no list."""
+    said = f.raw.get("architectures")
+    return [x for x in said if isinstance(x, str)] if isinstance(said, list) else []
+
+
 def _by_architecture(f: Fields) -> str | None:
     """The longest type with which a name in `architectures` begins, if any."""
-    names = [x.lower() for x in f.raw.get("architectures") or [] if isinstance(x, str)]
+    names = [x.lower() for x in _classes(f)]
     return max((t for t in TYPES if any(n.startswith(t.replace("_", "")) for n in names)), key=len, default=None)
 
 
@@ -214,8 +220,7 @@ OWN_HEADS = ("bert", "roberta", "xlm-roberta", "camembert", "chatglm")
 
 def _without_head(outer: Fields, kind: str) -> list[str]:
     """What is said of classes without a head for words: those that score, and a type's bare model (embeddings)."""
-    said = outer.raw.get("architectures")
-    names = [x for x in said if isinstance(x, str)] if isinstance(said, list) else []
+    names = _classes(outer)
     bare = kind.replace("_", "").replace("-", "").lower() + "model"
     found = [x for x in names if x.endswith(SCORES) or x.lower() == bare]
     if is_inside(outer) or kind in OWN_HEADS or len(found) < len(names):

@@ -115,6 +115,7 @@ def test_sizes_left_to_the_type_are_named():
         ({"num_layers": 32, "ffn_hidden_size": 14336}, "Megatron's"),
         ({"architectures": ["LlamaForCausalLM"], "hidden_size": 4096}, 'add "model_type": "llama"'),
         ({"architectures": [3]}, "config.json"),
+        ({"architectures": 3}, "config.json"),  # a traceback
         ({}, "config.json"),
     ],
 )

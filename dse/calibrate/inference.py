@@ -176,8 +176,7 @@ def _lowered(
     alone = dataclasses.replace(plan, micro_batch=1) if clients else plan
     prompts = Prefill(model, plan.dp if clients else batch, prompt, storage, cache, product_precision=products)
     token = Decode(model, batch, context, storage, cache, product_precision=products)
-    # what finds no room for its cache waits, whether a client sent it or it came with the batch
-    if stack not in FIXED_SHAPES:
+    if stack not in FIXED_SHAPES:  # what finds no room for its cache waits, from a client or of a batch
         plan = dataclasses.replace(plan, micro_batch=loops.n_running(plan, token, system.chip))
         token = dataclasses.replace(token, batch=plan.micro_batch * plan.dp)
     _holds(system.chip, plan, token, size)

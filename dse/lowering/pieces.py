@@ -30,10 +30,12 @@ def piece_B(columns: float, element_B: float) -> float:
 
 
 def starting_B(weights_B: float, columns: float, element_B: float) -> float:
-    """Bytes that DMA engines could move in the time that they take to start the pieces of a weight.
+    """Bytes that DMA engines could move in the time that they take to start the pieces of a weight, beyond long ones.
 
-        B b_0 / r
+        B (b_0 / r - b_0 / r_max)
     for `weights_B` B in pieces of r bytes per partition, each with a start of b_0 bytes.
     Source: [aws2026dma]: pieces of 2 KiB reach 82 % of an engine's bandwidth and of 4 KiB 90 %.
+    Assumes: calibrated shares of bandwidth are those of the longest pieces, r_max.
     """
-    return weights_B * number(framework(), "piece_start_B") / piece_B(columns, element_B)
+    start, longest = number(framework(), "piece_start_B"), number(framework(), "longest_piece_B")
+    return weights_B * (start / piece_B(columns, element_B) - start / longest)

@@ -163,10 +163,8 @@ def _lowered(
     # a program compiled for one batch runs all of it, whoever is there
     batch = sequences or int(clients) if stack in FIXED_SHAPES else int(clients) or sequences
     plan = row_plan(row, batch)
-    n_chips, size, usual = row_number(row, "num_chips"), plan.tp * plan.pp * plan.dp, system_of(chip_name, system_name)
-    per_chip = devices_per_chip(usual.chip, size, n_chips)
-    if not per_chip:
-        raise PlanError(f"tp*pp*dp = {size} is not the {n_chips:g} chips or their cores")
+    size, usual = plan.tp * plan.pp * plan.dp, system_of(chip_name, system_name)
+    per_chip = _per_chip(row, usual.chip, size)
     system = per_device(usual, per_chip, size)
     model = padded_heads(served_model(row), plan.tp)
     prompt, context = lengths(row, stack)
@@ -182,9 +180,19 @@ def _lowered(
     _holds(system.chip, plan, token, size)
     both: list[tuple[Serving, Plan]] = [(prompts, alone), (token, plan)]
     # at the prior, whatever fit will serve the row: a demand must stay put while a fit moves
-    ref = on_stack(chip_reference(system.chip, prior_calibration(chip_name)), stack)
+    speeds = chip_reference(system.chip, prior_calibration(chip_name))
+    ref = dataclasses.replace(on_stack(speeds, stack), ranks_are_cores=per_chip > 1)
     array = array_shape(system.chip.core.tensor)
     return system, [(w, p, pass_demand(w, p, system, array, ref)) for w, p in both]
+
+
+def _per_chip(row: Any, chip: Chip, n_ranks: int) -> int:
+    """Ranks on each chip of a row; PlanError where they are neither chips nor cores."""
+    n_chips = row_number(row, "num_chips")
+    found = devices_per_chip(chip, n_ranks, n_chips)
+    if not found:
+        raise PlanError(f"tp*pp*dp = {n_ranks} is not the {n_chips:g} chips or their cores")
+    return found
 
 
 def _holds(chip: Chip, plan: Plan, token: Decode, size: int) -> None:

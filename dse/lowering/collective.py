@@ -62,6 +62,14 @@ class Reference:
     """Whether the stack has direct-exchange kernels; if not, only the rings and trees of a library."""
     fixed_shapes: bool = False
     """Whether the stack compiles fixed shapes, independent of which experts are chosen."""
+    ranks_are_cores: bool = False
+    """Whether a rank is a (logical) core, which fetches rows of its weights itself; else a chip, of several cores."""
+
+    @property
+    def fetches_rows(self) -> bool:
+        """Whether a rank's program fetches weights row by row, as `pieces` has it."""
+        # how a chip's cores divide the columns of a rank between them is their program's, and nowhere published
+        return self.fixed_shapes and self.ranks_are_cores
 
     def time_s(self, t: Traffic) -> float:
         """Alpha-beta time of `t` at this reference [s]."""

@@ -37,10 +37,10 @@ PARTIAL_B = 4.0
 
 @cache
 def _rank(
-    workload: Serving, plan: Plan, array: ArrayShape, lanes: float, fixed: bool, n_each: int
+    workload: Serving, plan: Plan, array: ArrayShape, lanes: float, fixed: bool, n_each: int, rows: bool
 ) -> tuple[RankOps, np.ndarray, np.ndarray, Stream | None]:
     """Operators of a pass on a rank, tiled, whether each belongs to the head, its share, and their stream."""
-    placed, stream = serving_ops(workload, plan, lanes, fixed, n_each), None
+    placed, stream = serving_ops(workload, plan, lanes, fixed, n_each, rows), None
     if plan.order == "stream":
         placed, stream = streamed(placed, training=False)
     head = np.asarray([p.phase == "head" for p in placed])
@@ -129,7 +129,8 @@ def pass_demand(
     workload = as_run(workload, array)
     model, p = workload.model, rank_pass(workload, plan, n_each)
     layers, decode = float(layers_per_stage(plan, model)), isinstance(workload, Decode)
-    ops, head, shares, stream = _rank(workload, plan, array, n_lanes(system, array), ref.fixed_shapes, n_each)
+    how = (n_lanes(system, array), ref.fixed_shapes, n_each, ref.fetches_rows)
+    ops, head, shares, stream = _rank(workload, plan, array, *how)
     # the last stage sets the pace: a head besides its layers, which are taken to be those of the fullest
     runs = np.where(head, 1.0, layers) * shares
     macs = runs @ ops.macs

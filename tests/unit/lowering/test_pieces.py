@@ -1,5 +1,7 @@
 """Rows of weights arrive in pieces: their lengths, and what starting them costs."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -50,9 +52,10 @@ def test_pieces_of_2_KiB_reach_82_and_of_4_KiB_90_per_cent():
     assert 1 / np.asarray(slower) == pytest.approx([0.82, 0.90, 0.30], abs=0.005)
 
 
-def starts_B(name, work, plan, stack):
+def starts_B(name, work, plan, stack, cores=True):
     on = system(name, plan.tp)
-    d = demand(work, plan, on, on_stack(chip_reference(on.chip, calibration(PRIORS[stack])), stack))
+    ref = on_stack(chip_reference(on.chip, calibration(PRIORS[stack])), stack)
+    d = demand(work, plan, on, dataclasses.replace(ref, ranks_are_cores=cores))
     return float(np.sum(d.ops.runs * d.ops.starting_B))
 
 
@@ -65,6 +68,11 @@ def test_a_token_of_llama_2_on_two_ranks_by_hand():
     want = 2 * 450 * (up * (1 / 256 - 1 / 4096) + head * (1 / 1280 - 1 / 4096))
     work = Decode(LLAMA, 1, 1024)
     assert starts_B("trn2-ultraserver", work, Plan(tp=2), "neuronx") == pytest.approx(want)
+
+
+def test_how_cores_of_a_chip_divide_a_row_is_not_known():
+    work = Decode(LLAMA, 1, 1024)
+    assert starts_B("trn2-ultraserver", work, Plan(tp=2), "neuronx", cores=False) == 0.0
 
 
 def test_kernels_that_read_by_wide_loads_start_no_pieces():

@@ -25,7 +25,7 @@ from ..workload.transformer import Decode, Prefill, Serving
 from . import loops
 from .cases import Case
 from .measurements import SECONDS
-from .published import devices_per_chip, per_device, preset_for, system_of
+from .published import per_device, preset_for, system_of
 from .published_models import unnamed
 from .rates import rate
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text, without_unit
@@ -35,6 +35,7 @@ from .request_rows import (
     lengths,
     otherwise,
     padded_heads,
+    ranks_per_chip,
     row_cache,
     row_plan,
     row_stack,
@@ -164,7 +165,7 @@ def _lowered(
     batch = sequences or int(clients) if stack in FIXED_SHAPES else int(clients) or sequences
     plan = row_plan(row, batch)
     size, usual = plan.tp * plan.pp * plan.dp, system_of(chip_name, system_name)
-    per_chip = _per_chip(row, usual.chip, size)
+    per_chip = ranks_per_chip(row, usual.chip, size)
     system = per_device(usual, per_chip, size)
     model = padded_heads(served_model(row), plan.tp)
     prompt, context = lengths(row, stack)
@@ -184,15 +185,6 @@ def _lowered(
     ref = dataclasses.replace(on_stack(speeds, stack), ranks_are_cores=per_chip > 1)
     array = array_shape(system.chip.core.tensor)
     return system, [(w, p, pass_demand(w, p, system, array, ref)) for w, p in both]
-
-
-def _per_chip(row: Any, chip: Chip, n_ranks: int) -> int:
-    """Ranks on each chip of a row; PlanError where they are neither chips nor cores."""
-    n_chips = row_number(row, "num_chips")
-    found = devices_per_chip(chip, n_ranks, n_chips)
-    if not found:
-        raise PlanError(f"tp*pp*dp = {n_ranks} is not the {n_chips:g} chips or their cores")
-    return found
 
 
 def _holds(chip: Chip, plan: Plan, token: Decode, size: int) -> None:

@@ -79,7 +79,7 @@ def half_width(errors: pd.DataFrame, shrink_frac: float = 1.0) -> float:
 
     A row weighs n^-shrink_frac, with n the rows of its source: at 1 every source weighs the same.
     Source: [vovk2005] chapter 2 for quantiles of held-out errors as bands, without its correction for few examples,
-    which asks for the largest error of all; `few_draws_ratio` is in its place.
+    which asks for the largest error of all; `student_over_normal_frac` is in its place.
     """
     weight = errors.groupby("source").error.transform("size").to_numpy() ** -shrink_frac
     size = errors.error.abs().to_numpy()
@@ -89,7 +89,7 @@ def half_width(errors: pd.DataFrame, shrink_frac: float = 1.0) -> float:
     return float(size[order][min(at, len(size) - 1)])
 
 
-def few_draws_ratio(n_draws: int) -> float:
+def student_over_normal_frac(n_draws: int) -> float:
     """How much wider than the quantile of `n_draws` independent errors the band of the next one is.
 
         t_n / z,  quantiles of Student's distribution with n degrees of freedom and of the normal one
@@ -115,7 +115,7 @@ def bands_of(errors: pd.DataFrame) -> dict[str, dict[str, float]]:
                 newer: Any = rows[rows.novelty.isin(NOVELTIES[i:])]
                 mine = newer if newer.source.nunique() >= FEWEST else rows
             # what is newer is known less well, whatever few lucky sources of it say
-            wider = few_draws_ratio(min(mine.source.nunique(), mine.new.nunique()))
+            wider = student_over_normal_frac(min(mine.source.nunique(), mine.new.nunique()))
             least = max(least, wider * half_width(mine, SHRINK[pool_of(str(kind))]))
             width[novelty] = round(least, 4)
         found[str(kind)] = width

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dse.calibrate.cases import Case
-from dse.calibrate.held_out import _bands_of_others, bands_of, few_draws_ratio, half_width, served_without
+from dse.calibrate.held_out import _bands_of_others, bands_of, student_over_normal_frac, half_width, served_without
 from dse.core.errors import SpecError
 from dse.hardware.presets import chip
 
@@ -41,15 +41,15 @@ def test_rows_that_may_not_count_still_get_a_band():
 def test_few_draws_tell_little_of_the_spread():
     """Quantiles at 90 %, as tables of Student's t print them: 1.886, 1.638, 1.476 of 2, 3, 5 draws; normal 1.2816."""
     for n, t in ((2, 1.886), (3, 1.638), (5, 1.476)):
-        assert few_draws_ratio(n) == pytest.approx(t / 1.2816, rel=5e-4)
-    assert few_draws_ratio(10**6) == pytest.approx(1.0, abs=1e-5)
+        assert student_over_normal_frac(n) == pytest.approx(t / 1.2816, rel=5e-4)
+    assert student_over_normal_frac(10**6) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_a_band_of_the_next_draw_covers_what_it_says():
     """Normal errors of five sources, their spread unknown: four in five of the next, where a normal law has 74 %."""
     draws = np.random.default_rng(0).normal(size=(20000, 6))
     spread = np.sqrt((draws[:, :5] ** 2).mean(axis=1))
-    covered = [(np.abs(draws[:, 5]) < r * 1.2815516 * spread).mean() for r in (few_draws_ratio(5), 1.0)]
+    covered = [(np.abs(draws[:, 5]) < r * 1.2815516 * spread).mean() for r in (student_over_normal_frac(5), 1.0)]
     assert covered == pytest.approx([0.8, 0.744], abs=0.01)
 
 

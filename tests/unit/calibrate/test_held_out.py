@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dse.calibrate.cases import Case
-from dse.calibrate.held_out import _bands_of_others, bands_of, student_over_normal_frac, half_width, served_without
+from dse.calibrate.held_out import _bands_of_others, bands_of, half_width, served_without, student_over_normal_frac
 from dse.core.errors import SpecError
 from dse.hardware.presets import chip
 

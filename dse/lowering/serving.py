@@ -24,7 +24,7 @@ from .groups import spread
 from .memory import memory_B
 from .mixer_ops import result_width, ring_width
 from .plan import Plan, check_plan, idle_frac, layers_per_stage
-from .serving_ops import Pass, head_frac, n_groups, rank_pass, serving_ops
+from .serving_ops import Pass, n_groups, rank_pass, serving_ops
 from .step_demand import StepDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
 from .tiling import ArrayShape, RankOps, as_run, op_demand, rank_ops
@@ -82,18 +82,6 @@ def _expert_traffic(workload: Serving, plan: Plan, tokens: float, system: System
         waits = isinstance(workload, Decode)
         total += all_to_all(*where, each_B * e.per_token) if waits else to_experts(*where, each_B, e, ref)
     return total
-
-
-def _logits_traffic(workload: Serving, plan: Plan, p: Pass, system: System, ref: Reference) -> Traffic:
-    """All-gather of 16-bit logits, each tensor rank's part of the vocabulary, of which a token is drawn per sequence.
-
-    Source: [shoeybi2019] section 3: b x s x v elements; a loss avoids it, a sampler of the largest few does not.
-    Assumes: programs of fixed shapes draw on each rank and gather the few best alone, which is nothing.
-    """
-    if plan.tp == 1 or ref.fixed_shapes:
-        return Traffic()
-    logits_B = p.sequences * n_outputs(workload.model) * ACTIVATION_B
-    return across_gather(*spread(system.fabric, 1, plan.tp), logits_B, ref).times(head_frac(workload))
 
 
 def _context_traffic(workload: Serving, plan: Plan, p: Pass, system: System, layers: float, ref: Reference) -> Traffic:
@@ -154,9 +142,7 @@ def pass_demand(
     return host_record(
         StepDemand,
         ops=op_demand(ops, runs, np.where(head, 1.0, float(model.n_layers)) * shares, plan.pp),
-        tensor=traffic_demand(
-            _tensor_traffic(workload, plan, p, system, layers, ref) + _logits_traffic(workload, plan, p, system, ref)
-        ),
+        tensor=traffic_demand(_tensor_traffic(workload, plan, p, system, layers, ref)),
         pipeline=traffic_demand(hop.times(float(plan.pp > 1))),
         shard=traffic_demand(_context_traffic(workload, plan, p, system, layers, ref)),
         data=none,

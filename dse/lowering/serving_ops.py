@@ -124,11 +124,6 @@ def _prefill_attention(mixer: Attention | Latent, workload: Serving, plan: Plan,
     )  # fmt: skip
 
 
-def head_frac(workload: Serving) -> float:
-    """Share of passes that have a head: a prompt needs logits of its last token alone, and so in its last chunk."""
-    return 1.0 if isinstance(workload, Decode) else 1.0 / workload.n_chunks
-
-
 def _mixer(mixer: AbstractMixer, workload: Serving, plan: Plan, p: Pass, lanes: float) -> list[Op]:
     """What a mixer does with earlier tokens: attention on the cache, or a recurrence on its state."""
     decode = isinstance(workload, Decode)
@@ -171,9 +166,9 @@ def serving_ops(
     shard = Shard(plan.tp, ep=plan.ep, sequence_parallel=False)
     small = block_elementwise(model, shard, tokens, "forward", partial(products_of, workload), not fixed)
     placed += [Placed(op, "forward") for op in small]
-    last, vocab = head_frac(workload), n_outputs(model) / plan.tp
+    # a prompt needs logits of its last token alone, and so in its last chunk
+    last = 1.0 if isinstance(workload, Decode) else 1.0 / workload.n_chunks
+    vocab = n_outputs(model) / plan.tp
     head = _stored(workload, Linear("head", p.sequences, model.hidden, vocab, part="head"))
-    # gathered logits are drawn from whole; where ranks gather the few best, each looks at its part
-    drawn = p.sequences * (vocab if fixed else n_outputs(model))
-    draw = elementwise("sample", drawn, passes()["sample"], moved=2.0)
+    draw = elementwise("sample", p.sequences * vocab, passes()["sample"], moved=2.0)
     return [*placed, Placed(head, "head", last), Placed(draw, "head", last)]

@@ -1,6 +1,5 @@
 """Coefficients and times of prefill and decode against hand calculations."""
 
-import dataclasses
 import math
 
 import pytest
@@ -32,28 +31,9 @@ def test_useful_FLOP_of_a_prompt():
 
 
 def test_tensor_ranks_all_reduce_the_prompt():
-    """NVSwitch adds up: in 2 x 80 all-reduces of 2000 x 8192 x 2 B a chip sends its part and an eighth of the sum.
-
-    Behind them it sends its logits for the last of each prompt: 7/8 of 2 x 128,256 x 2 B pass every chip.
-    """
+    """NVSwitch adds up: in 2 x 80 all-reduces of 2000 x 8192 x 2 B a chip sends its part and an eighth of the sum."""
     d = demand(Prefill(LLAMA, 2, 1000), Plan(tp=8, micro_batch=2), ON, REF)
-    assert float(d.tensor.sent_B) == pytest.approx(160 * 2000 * 8192 * 2 * (1 + 1 / 8) + 2 * 128_256 * 2 * 7 / 8)
-
-
-def test_tokens_are_drawn_from_the_whole_vocabulary():
-    """70B, 256 sequences on 8 ranks: 7/8 of 256 x 128,256 x 2 B of logits travel (before: none did).
-
-    Each rank then looks at all 128,256, in fixed shapes at its eighth. Prompts of 8 chunks have one head each.
-    """
-    logits_B, plan = 256 * 128_256 * 2, Plan(tp=8, micro_batch=256)
-    near = dataclasses.replace(REF, fixed_shapes=True)
-    gathered, local = (demand(Decode(LLAMA, 256, 1024), plan, ON, ref) for ref in (REF, near))
-    assert float(gathered.tensor.sent_B - local.tensor.sent_B) == pytest.approx(logits_B * 7 / 8)
-    drawn_B, part_B = (float(d.ops.hbm_B[-1]) for d in (gathered, local))
-    assert (drawn_B, part_B) == (2 * logits_B, 2 * logits_B / 8)
-    prompts = [demand(Prefill(LLAMA, 8, 4096, chunk=512), Plan(tp=8, micro_batch=8), ON, ref) for ref in (REF, near)]
-    sent_B = [float(d.tensor.sent_B) for d in prompts]
-    assert 8 * (sent_B[0] - sent_B[1]) == pytest.approx(8 * 128_256 * 2 * 7 / 8)
+    assert float(d.tensor.sent_B) == pytest.approx(160 * 2000 * 8192 * 2 * (1 + 1 / 8))
 
 
 def test_tokens_travel_to_experts_as_narrow_as_the_experts_are():

@@ -6,7 +6,7 @@ from ..core.provenance import number
 from ..hardware.system import Fabric
 from ..workload.transformer import Training, moe_share, n_branches
 from .activations import ACTIVATION_B
-from .collective import Reference, Traffic, across_all_reduce, across_gather, n_copies, send, to_experts
+from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send
 from .groups import spread, stage_way
 from .memory import (
     GRADIENT_B,
@@ -27,7 +27,7 @@ def tensor_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float
 
     Tensor ranks gather and scatter activations four times per block and way (or all-reduce twice without sequence
     parallelism). Source: [korthikanti2022] section 4.2.2; [lepikhin2020gshard] for experts, before and after, each way;
-    [megatron2026dispatcher] `MoEFlexTokenDispatcher` for tokens that every tensor rank of an expert gets, once each.
+    [megatron2026dispatcher] `MoEAlltoAllTokenDispatcher` for visits that tensor ranks gather behind the exchange.
     """
     model = workload.model
     tokens = plan.micro_batch * workload.sequence / plan.cp
@@ -41,14 +41,13 @@ def tensor_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float
     if model.experts is None:
         return across(*ranks, volume, ref).times(n_each * branches * n_ways)
     e, moe_ways = model.experts, moe_share(model) * n_ways
-    token_B = volume * e.routed_width(model.hidden) / model.hidden
+    visits = volume * e.per_token * e.routed_width(model.hidden) / model.hidden
     split = plan.tp if plan.sequence_parallel else 1
-    one_way = to_experts(*spread(fabric, plan.tp, plan.ep), token_B / split, e, ref)
-    total = one_way.times(2.0 * moe_ways)
+    total = all_to_all(*spread(fabric, plan.tp, plan.ep), visits / split).times(2.0 * moe_ways)
     if split > 1 and plan.ep > 1:
-        # a rank has sent its own part of the sequence alone, so that what was sent, not all tokens, is gathered at the
-        # experts; tokens as well only for what every one of them passes beside
-        total += across(*ranks, token_B * n_copies(e, plan.ep), ref).times(n_each * moe_ways)
+        # a rank has sent its own part of the sequence alone, so that visits, not tokens, are gathered at the experts;
+        # tokens as well only for what every one of them passes beside
+        total += across(*ranks, visits, ref).times(n_each * moe_ways)
         branches -= 0.0 if e.shared_ffn or e.parallel_ffn else moe_share(model)
     return total + across(*ranks, volume, ref).times(n_each * branches * n_ways)
 

@@ -92,6 +92,20 @@ class Settings(eqx.Module):
 DEFAULTS = Settings()
 
 
+class Aim(eqx.Module):
+    """A straight line in place of the model's objective, which becomes the last limit: `direction . z` is minimised."""
+
+    direction: Float[Array | np.ndarray, "*batch n"]
+    """All 0 where the model's own objective is asked for."""
+    most: Float[Array | np.ndarray, "*batch"]
+    """Largest objective of the model; infinite in that case."""
+
+    @property
+    def is_own(self) -> Bool[Array, ""]:
+        """Whether the model's own objective is asked for."""
+        return jnp.isinf(self.most)
+
+
 class Problem(eqx.Module):
     """One convex problem: a model, its data and a box (a variable with equal bounds is fixed)."""
 
@@ -103,6 +117,8 @@ class Problem(eqx.Module):
     """Limits that may be exceeded; if there are any, the goal does not count."""
     too_much: Scalar | float = np.inf
     """Objective from which on no more than the proof that there is none below is wanted."""
+    aim: Aim | None = None
+    """Where given there is one limit more; it has room and proves nothing where the model's objective is asked for."""
 
     @property
     def relaxes(self) -> Bool[Array, ""]:
@@ -147,15 +163,20 @@ class Local(eqx.Module):
 def local(problem: Problem, unit: Array, lam: Array) -> Local:
     """Value, slopes, limits' Jacobian and Lagrangian Hessian: the only place where a solve evaluates the model."""
     z, width = problem.place(unit), problem.width
-    counts = jnp.where(problem.relaxes, 0.0, 1.0)
+    fun, counts, aim = lambda x: problem.fun(x, problem.data), jnp.where(problem.relaxes, 0.0, 1.0), problem.aim
     # one slope per evaluation: of the goal alone, then of the whole Lagrangian, there and around. Curvature only
     # steers the steps, so that differences do; bounds take the exact gradients.
     steps = jnp.concatenate([jnp.zeros((2, unit.shape[0])), NUDGE * jnp.diag(width)])
     is_whole = jnp.arange(len(steps)) > 0
 
     def one(step: Array, whole: Array) -> tuple[Array, Array, Array, Array]:
-        weights = jnp.where(whole, lam, 0.0)
-        (f, g), slope = slope_of(lambda x: problem.fun(x, problem.data), z + step, counts, weights)
+        weights, at = jnp.where(whole, lam, 0.0), z + step
+        if aim is None:
+            (f, g), slope = slope_of(fun, at, counts, weights)
+        else:
+            (f, g), slope = slope_of(fun, at, jnp.where(aim.is_own, counts, weights[-1]), weights[:-1])
+            g = jnp.append(g, jnp.where(aim.is_own, -1.0, f - aim.most))
+            f, slope = jnp.where(aim.is_own, f, aim.direction @ at), slope + aim.direction
         return jnp.where(problem.relaxes, 0.0, f), g, slope, width * slope
 
     f, g, slope, per_unit = jax.vmap(one)(steps, is_whole)

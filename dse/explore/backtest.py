@@ -72,12 +72,12 @@ def backtest(
     over designs within `SHARE_FRAC` of the optimum, until `deadline`. SpecError as `check_study`.
     """
     check_study(study)
-    space = space_of(study)
+    space, built = space_of(study), preset_chip(study.built)
+    # before there is a design, since the solver is still being compiled
+    speedups = built_speedups(space, built)
     solution = answer(study, progress, search := search_of(space))
     if solution.chip is None or solution.choice is None:
         return solution
-    built = preset_chip(study.built)
-    speedups = built_speedups(space, built)
     flat = near(study, solution.goal, SHARE_FRAC, search, progress, deadline) if ranges else ()
     named = (
         ("node", solution.choice.node, built.node),

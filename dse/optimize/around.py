@@ -20,10 +20,10 @@ from ..core.text import percent
 from ..study.convex import TIMES, ConvexCore, Kind, all_strict, coordinates, model_of
 from ..study.metrics import Limit
 from ..study.study import Study
+from .aim import Aim
 from .batch import ON_CORE, WIDTH, solve_batch
 from .deadline import Deadline
 from .descent import run_search
-from .newton import Aim
 from .search import Candidate, Search, data_of_each, search_from, search_of, solve_points
 from .solution import LimitReport, Near, Solution, WhatIf
 from .space import Space, relative, space_of

@@ -15,8 +15,9 @@ from jaxtyping import Array, Bool, Float
 
 from ..core.errors import SpecError
 from ..core.program import compiled
+from .aim import Aim, no_aim
 from .interior import DEFAULTS, Optimum, Settings, solve_convex
-from .newton import Aim, Model
+from .newton import Model
 
 WIDEST = 256
 """Most problems solved side by side unless told otherwise: bounds memory."""
@@ -108,11 +109,6 @@ def solve_batch(
     # powers of two: few sizes are compiled, and less than half of a call is padding
     size = size or min(WIDEST, 2 ** (n_batch - 1).bit_length())
     return in_batches(solve, (arrays, boxes, most, aim), _at_once(size))
-
-
-def no_aim(n_batch: int, n: int) -> Aim:
-    """Of problems with `n` coordinates whose model's own objective is asked for, leading axis over them."""
-    return Aim(np.zeros((n_batch, n)), np.full(n_batch, np.inf))
 
 
 def _at_once(size: int) -> int:

@@ -18,7 +18,7 @@ from ..study.convex import chip_at, named_numbers
 from ..study.design import with_free
 from ..study.metrics import OF_WORKLOADS, SPEEDUPS, metric_of
 from .hull import least_demand
-from .pricing import SAME, Plans, alternate, prepare_pricing
+from .pricing import SAME, Plans, alternate
 from .search import (
     Candidate,
     Search,
@@ -31,7 +31,7 @@ from .search import (
     price_plans,
     solve_points,
 )
-from .space import Space, data_of, leanest, own_plans, valid_in
+from .space import Space, data_of, leanest, own_plans, prepare_prices, valid_in
 
 
 @runtime_checkable
@@ -55,7 +55,7 @@ T = TypeVar("T", bound=Solved)
 def run_search(search: Search) -> list[Candidate]:
     """Best candidate of every choice, best choice first, by the baseline's best plans and any that won."""
     _check_own(search)
-    meanwhile(lambda: _prepare_pricing(search))
+    meanwhile(lambda: prepare_prices(search.space, search.space.demands))
     able = _able(search)
     _in_turn(search, able)
     _cross(search, able)
@@ -160,11 +160,6 @@ def swapped(space: Space, choice: int, plans: Plans) -> list[tuple[int, Plans]]:
     valid = [np.flatnonzero(valid_in(space, w, kept, choice)) for w, kept in enumerate(space.plans)]
     each = ((*plans[:w], int(k), *plans[w + 1 :]) for w, of_one in enumerate(valid) for k in of_one)
     return [(choice, other) for other in each if other != plans]
-
-
-def _prepare_pricing(search: Search) -> None:
-    data = data_of(search.space, 0, tuple(0 for _ in search.space.plans))
-    prepare_pricing(search.core, data, search.space.demands, len(search.box[0]))
 
 
 def _check_own(search: Search) -> None:

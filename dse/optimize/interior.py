@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from ..core.types import FloatLike, Scalar, Vector
+from .aim import Aim, proving
 from .newton import (
     DEFAULTS,
     ROUNDING,
-    Aim,
     Iterate,
     Limits,
     Local,
@@ -134,15 +134,12 @@ def _judge(problem: Problem, it: Iterate, at: Local, settings: Settings) -> tupl
     finished = (finished & jnp.all((at.g <= ROUNDING) | problem.loose)) | jnp.isinf(error)
     # where the box is proved to miss its limits, going on would only raise the price of the excess
     proved = _bounds(problem, it, at)
-    finished = finished | (~problem.relaxes & (proved.violation > settings.margin))
-    finished = finished | (proved.objective >= problem.too_much)
+    finished |= (~problem.relaxes & (proved.violation > settings.margin)) | (proved.objective >= problem.too_much)
     return eqx.tree_at(lambda x: x.mu, it, jnp.where(solved & ~finished, lower, it.mu)), finished
 
 
 def _bounds(problem: Problem, it: Iterate, at: Local):
-    width, lam, aim = problem.width, it.lam, problem.aim
-    # a limit that stands for none must not take from a bound
-    lam = lam if aim is None else lam.at[-1].set(jnp.where(aim.is_own, 0.0, lam[-1]))
+    width, lam = problem.width, proving(problem.aim, it.lam)
     return bounds_from(at.f, at.g, at.slope_f, at.slope_g, lam, -width * it.unit, width * (1.0 - it.unit))
 
 
@@ -247,8 +244,7 @@ def _report(problem: Problem, end: _Search, settings: Settings) -> Optimum:
     # the objective of a relaxation is what the limits are exceeded by at the point itself, not the slack variables' sum
     excess = jnp.sum(jnp.where(problem.loose, jnp.maximum(at.g, 0.0), 0.0))
     objective, feasible = at.f + excess, jnp.all((at.g <= ROUNDING) | problem.loose)
-    close = objective - bounds.objective <= settings.gap_tolerance
-    converged = feasible & close & (residual <= settings.tolerance)
+    converged = feasible & (objective - bounds.objective <= settings.gap_tolerance) & (residual <= settings.tolerance)
     own = slice(at.g.shape[0] - (problem.aim is not None))
     answer = (objective, at.g[own], bounds.objective, bounds.violation, residual, end.n_iterations, converged, feasible)
     return Optimum(problem.place(it.unit), it.lam[own], low, high, *answer)

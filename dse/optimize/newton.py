@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..core.types import Scalar, Vector
+from .aim import Aim, aimed_slope_of
 
 Limits: TypeAlias = Float[Array | np.ndarray, " m"]
 Model: TypeAlias = Callable[[Array, Any], tuple[Array, Array]]
@@ -30,16 +31,6 @@ class DualBounds(eqx.Module):
     """No point has a smaller largest limit; positive proves that the limits cannot all be met."""
     slope: Vector
     """Gradient of the Lagrangian at the point, per unit of `z`."""
-
-
-def slope_of(
-    fun: Callable[[Array], tuple[Array, Array]], z: Array, counts: Array, lam: Array
-) -> tuple[tuple[Array, Array], Array]:
-    """Objective and limits at z, and the gradient of `counts` times the objective plus `lam . limits`."""
-    # one reverse pass for any number of limits: their gradients are wanted as this sum only
-    (f, g), pull = jax.vjp(fun, z)
-    (slope,) = pull((counts * jnp.ones_like(f), lam))
-    return (f, g), slope
 
 
 def bounds_from(
@@ -90,20 +81,6 @@ class Settings(eqx.Module):
 
 
 DEFAULTS = Settings()
-
-
-class Aim(eqx.Module):
-    """A straight line in place of the model's objective, which becomes the last limit: `direction . z` is minimised."""
-
-    direction: Float[Array | np.ndarray, "*batch n"]
-    """All 0 where the model's own objective is asked for."""
-    most: Float[Array | np.ndarray, "*batch"]
-    """Largest objective of the model; infinite in that case."""
-
-    @property
-    def is_own(self) -> Bool[Array, ""]:
-        """Whether the model's own objective is asked for."""
-        return jnp.isinf(self.most)
 
 
 class Problem(eqx.Module):
@@ -163,20 +140,14 @@ class Local(eqx.Module):
 def local(problem: Problem, unit: Array, lam: Array) -> Local:
     """Value, slopes, limits' Jacobian and Lagrangian Hessian: the only place where a solve evaluates the model."""
     z, width = problem.place(unit), problem.width
-    fun, counts, aim = lambda x: problem.fun(x, problem.data), jnp.where(problem.relaxes, 0.0, 1.0), problem.aim
+    fun, counts = lambda x: problem.fun(x, problem.data), jnp.where(problem.relaxes, 0.0, 1.0)
     # one slope per evaluation: of the goal alone, then of the whole Lagrangian, there and around. Curvature only
     # steers the steps, so that differences do; bounds take the exact gradients.
     steps = jnp.concatenate([jnp.zeros((2, unit.shape[0])), NUDGE * jnp.diag(width)])
     is_whole = jnp.arange(len(steps)) > 0
 
     def one(step: Array, whole: Array) -> tuple[Array, Array, Array, Array]:
-        weights, at = jnp.where(whole, lam, 0.0), z + step
-        if aim is None:
-            (f, g), slope = slope_of(fun, at, counts, weights)
-        else:
-            (f, g), slope = slope_of(fun, at, jnp.where(aim.is_own, counts, weights[-1]), weights[:-1])
-            g = jnp.append(g, jnp.where(aim.is_own, -1.0, f - aim.most))
-            f, slope = jnp.where(aim.is_own, f, aim.direction @ at), slope + aim.direction
+        (f, g), slope = aimed_slope_of(problem.aim, fun, z + step, counts, jnp.where(whole, lam, 0.0))
         return jnp.where(problem.relaxes, 0.0, f), g, slope, width * slope
 
     f, g, slope, per_unit = jax.vmap(one)(steps, is_whole)

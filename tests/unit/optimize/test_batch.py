@@ -9,8 +9,8 @@ import pytest
 
 from dse.core.errors import SpecError
 from dse.core.program import Program
+from dse.optimize.aim import Aim
 from dse.optimize.batch import CORES, in_batches, solve_batch
-from dse.optimize.newton import Aim
 
 
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 37])

@@ -14,8 +14,10 @@ import pandas as pd
 from ..core.errors import DseError, SpecError
 from .cell_units import with_cell_units
 from .columns import given, needed, renamed
+from .published_models import SIZES
 from .rates import WHOSE, rate
-from .spelling import SIZES, tidied
+from .spelling import tidied
+from .spread import gathered
 from .told import completed
 from .wide_tables import JSON, as_rows, read_objects, read_text
 
@@ -32,7 +34,7 @@ def read(kind: str, path: str | Path | None = None, said: Sequence[str] = ()) ->
     try:
         rows = _as_written(path, kind)
         if own:
-            rows = given(renamed(rows, kind), said, kind)
+            rows = gathered(given(renamed(rows, kind), said, kind), kind)
             rows = points_apart(tidied(with_cell_units(as_rows(completed(rows, kind, path.stem)))))
     except DseError as error:
         raise SpecError(f"{path}: {error}") from None

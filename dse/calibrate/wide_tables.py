@@ -18,6 +18,7 @@ from .collective_logs import is_log, read_log
 from .columns import renamed
 from .digits import has_decimal_commas
 from .reading import ODD_NUMBER, UNREADABLE
+from .run_logs import read_run
 from .spelling import METRICS, MIDDLE, middle_rank, parted_metric
 from .upright import read_report, upright
 
@@ -72,7 +73,8 @@ def _with_headers(row: dict[str, Any]) -> dict[str, Any]:
 def as_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of a table that has neither metrics nor values as columns, with one for each metric that a header names."""
     if "metric" in rows or "value" in rows:
-        return rows
+        # of names such as "TPOT (ms)" the unit is told
+        return rows.assign(unit=None) if {"metric", "value"} <= set(rows) and "unit" not in rows else rows
     told = _once([c for c in map(str, rows.columns) if _is_metric(c)])
     if not told:
         return rows
@@ -113,7 +115,7 @@ def read_text(path: Path, kind: str) -> pd.DataFrame:
     text = path.read_text(encoding="utf-8-sig")
     if is_log(text):
         return read_log(text)
-    if (report := read_report(text, kind)) is not None:
+    if (report := read_report(text, kind)) is not None or (report := read_run(text, kind)) is not None:
         return report
     try:
         # a title has few cells, and its commas must not decide what parts the table

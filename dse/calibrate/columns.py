@@ -72,7 +72,7 @@ def renamed(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
     """
     found = {str(c): str(c).strip() for c in rows.columns}
     for column in columns(kind):
-        asked = next((c for c in found if _rank(c, column.above) is not None and rows[c].count()), None)
+        asked = next((c for c in found if _rank(c, column.above) is not None and any(map(pd.notna, rows[c]))), None)
         if asked and column.name in rows:
             found |= {column.name: f"measured {column.name}", asked: column.name}
             continue

@@ -78,7 +78,7 @@ def _as_written(path: Path, kind: str) -> pd.DataFrame:
     """The table of a file, by its ending."""
     if path.suffix == ".parquet":
         return pd.read_parquet(path)
-    return read_objects(path) if path.suffix in JSON else read_text(path, kind)
+    return read_objects(path, kind) if path.suffix in JSON else read_text(path, kind)
 
 
 def complete(rows: pd.DataFrame) -> pd.DataFrame:

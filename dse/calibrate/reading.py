@@ -73,7 +73,7 @@ NO = ("no", "n", "none", "false", "off", "0", "0.0")
 
 def without_unit(metric: str, such_as: str) -> str:
     """Why a value without a unit tells nothing, and what would help."""
-    return f"'{metric}' has no unit; write it into the header: {metric} ({such_as})"
+    return f"'{metric}' has no unit; write it into the header: {metric} ({such_as}), or --given unit={such_as}"
 
 
 def row_switch(row: Any, name: str, usual: bool) -> bool:

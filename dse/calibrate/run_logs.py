@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from .columns import column_of, renamed
-from .spelling import METRICS, parted_metric
+from .spelling import is_metric
 
 PAIR = re.compile(
     r"([A-Za-z][^:=|,;\[\]{}\"']*?)\s*[:=]\s*"
@@ -32,7 +32,7 @@ def read_run(text: str, kind: str) -> pd.DataFrame | None:
     if not lines:
         return None
     names = dict.fromkeys(name for told in lines for name in told)
-    settings, metrics = [n for n in names if column_of(n, kind)], [n for n in names if _is_metric(n)]
+    settings, metrics = [n for n in names if column_of(n, kind)], [n for n in names if is_metric(n)]
     groups: dict[tuple[float | None, ...], list[Mapping[str, float]]] = {}
     for told in lines[1:] or lines:
         groups.setdefault(tuple(told.get(n) for n in settings), []).append(told)
@@ -57,9 +57,4 @@ def _pairs(line: str, kind: str) -> dict[str, float]:
 
 
 def _tells(told: Mapping[str, float]) -> bool:
-    return len(told) >= PAIRS_LEAST and any(map(_is_metric, told))
-
-
-def _is_metric(name: str) -> bool:
-    metric, _, unit = parted_metric(name)
-    return bool(unit) or metric in METRICS.values()
+    return len(told) >= PAIRS_LEAST and any(map(is_metric, told))

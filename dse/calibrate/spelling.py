@@ -123,6 +123,12 @@ def parted_metric(said: str) -> tuple[str, str, str]:
     return "tpot" if each else word, plain_word(found[1] or found[3] or stat), unit_word(unit)
 
 
+def is_metric(header: str) -> bool:
+    """Whether a header names a metric, or tells a unit."""
+    name, _, unit = parted_metric(header)
+    return bool(unit) or name in METRICS.values()
+
+
 PER_TOKEN = r"(/|\bper\b)\s*(output )?tok(en)?$"
 """What makes a time that of one token."""
 

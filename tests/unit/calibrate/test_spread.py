@@ -139,3 +139,61 @@ def test_rates_of_a_user_and_units_behind_names():
     assert parted_metric("Per User Output Throughput [w/ ctx] (tps/user)")[2] == ""
     assert parted_metric("Median TTFT in ms") == ("ttft", "median", "ms")
     assert pd.isna(parted_metric("in ms")[2] or float("nan"))
+
+
+ONE = {"gpu": "H100", "tp": 8, "model": "llama-3.1-70b", "precision": "fp8", "batch": 8, "isl": 1024, "osl": 256}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"config": ONE, "runs": [{"tpot_ms": 12.2}]},
+        {"config": {"hardware": {"gpu": "H100"}}, "results": {"tpot_ms": 12.2}, **{k: ONE[k] for k in list(ONE)[1:]}},
+        {k: [x] for k, x in (ONE | {"tpot_ms": 12.2}).items()},
+        {"columns": [*ONE, "tpot_ms"], "index": [0], "data": [[*ONE.values(), 12.2]]},
+    ],
+)
+def test_objects_that_group_or_turn_a_table(tmp_path, found):
+    """Before: refused, as without a column chip, or with a list for a value."""
+    assert scored(tmp_path, "inference", json.dumps(found), name="a.json")[1] == pytest.approx({"line 1:tpot": 0.0122})
+
+
+def test_groups_of_two_things_stay_apart(tmp_path):
+    """Which of two models served is not said by their own names alone."""
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(ONE | {"tpot_ms": 12.2, "draft": {"dtype": "bf16"}, "config": {"model": "x"}}))
+    assert {"draft.dtype", "config.model"} <= set(read("inference", path).columns)
+
+
+LATEX = r"""\begin{tabular}{lrrr} \toprule
+Batch & Input & Output & TPOT (ms) \\ \midrule
+\textbf{1} & $1024$ & 256 & 11 \\
+8 & 1024 & 256 & \textbf{12} \\ \hline
+\end{tabular}
+"""
+SPACED = "batch  isl   osl   tpot (ms)\n1      1024  256   11\n8      1024  256   12\n"
+
+
+@pytest.mark.parametrize("text", [LATEX, SPACED, "batch isl osl tpot_ms\n1 1024 256 11\n8 1024 256 12\n"])
+def test_tables_without_marks(tmp_path, text):
+    """Before: no column batch."""
+    found = scored(tmp_path, "inference", text, SERVED, "table.txt")[1]
+    assert found == pytest.approx({"line 1:tpot": 0.011, "line 2:tpot": 0.012})
+
+
+def test_a_table_that_pandas_printed(tmp_path):
+    """Triton's benchmarks: a title, a header and rows counted from 0. 2 x 4096^3 FLOP at 610 TFLOP/s."""
+    text = "matmul-fp16:\n        M       N       K  TFLOPS\n0  4096.0  4096.0  4096.0   610.0\n"
+    found = scored(tmp_path, "kernels", text, ("chip=h100", "dtype=fp16"), "table.txt")[1]
+    assert found == pytest.approx({"line 1": 2 * 4096**3 / 610e12})
+    for text in ("hello\n", "a few words\nof no table\n\n"):
+        with pytest.raises(SpecError, match=r"no column|no line"):
+            scored(tmp_path, "kernels", text, name="table.txt")
+
+
+def test_a_unit_of_a_whole_file_is_given(tmp_path):
+    """vLLM's benchmark of latency writes seconds without saying so."""
+    text = json.dumps({"avg_latency": 2.9, "latencies": [2.9], "percentiles": {"50": 2.9}})
+    said = (*SERVED, "isl=1024", "osl=128", "batch=8")
+    assert "--given unit=ms" in scored(tmp_path, "inference", text, said, "a.json")[2]["line 1:latency"]
+    assert scored(tmp_path, "inference", text, (*said, "unit=s"), "a.json")[1] == {"line 1:latency": 2.9}

@@ -74,10 +74,16 @@ def points_apart(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(point_id=rows["point_id"].where(~shared, pd.Series(names, index=rows.index)))
 
 
+UNREAD = (".xlsx", ".xls", ".ods", ".yaml", ".yml", ".toml", ".html", ".pdf", ".sqlite", ".nsys-rep")
+"""Endings of files that are read as no table."""
+
+
 def _as_written(path: Path, kind: str) -> pd.DataFrame:
     """The table of a file, by its ending."""
     if path.suffix == ".parquet":
         return pd.read_parquet(path)
+    if path.suffix.lower() in UNREAD:
+        raise ValueError(f"a file ending in {path.suffix} is not read")
     return read_objects(path, kind) if path.suffix in JSON else read_text(path, kind)
 
 

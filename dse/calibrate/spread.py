@@ -13,6 +13,7 @@ import pandas as pd
 from .columns import column_of
 from .digits import COLUMNS
 from .published import preset_for
+from .published_models import named_model
 from .spelling import METRICS, parted_metric
 
 Cells = tuple[tuple[str, str | float], ...]
@@ -21,6 +22,11 @@ BETWEEN = re.compile(r"[\s_,;:@|(\[-]+")
 """What may stand between a cell and the metric in a header."""
 NUMBERED = r"([a-z#][a-z_ ]*?)[\s=:_-]*(\d+)|(\d+)[\s_-]*([a-z][a-z_ ]*)"
 """A column's name with a number, in either order, as "bs8" or "8 GPUs"."""
+WORDS = {
+    "precision": r"(?:nv|mx)?fp(?:4|8|16|32)|bf16|tf32|int[48]|w[48]a(?:4|8|16)",
+    "framework": r"vllm|sglang|(?:tensorrt|trt)[-_ ]?llm|lmdeploy|tgi|megatron(?:-lm)?|nemo|torchtitan|maxtext|fsdp2?",
+}
+"""Words that are cells wherever they stand."""
 NEVER = ("value", "params_B")
 """Columns of numbers that no header holds a cell of."""
 PASSES = r"(f(or)?wa?r?d)?(\s*\+\s*)?(b(ack)?wa?r?d)?"
@@ -33,8 +39,7 @@ def gathered(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
     ValueError where two headers hold the same.
     """
     told = {c: found for c in map(str, rows.columns) if (found := _held(c, rows, kind))}
-    told = {c: (cells, metric) for c, (cells, metric) in told.items() if cells}
-    if not told:
+    if not any(cells for cells, _ in told.values()):
         return rows
     names = rows["point_id"] if "point_id" in rows else pd.Series([f"line {i + 1}" for i in range(len(rows))])
     parts = []
@@ -46,13 +51,13 @@ def gathered(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
         part = pd.DataFrame(part.loc[part[list(here)].notna().any(axis=1)]).rename(columns=here)
         if twice := next((m for m in here.values() if list(here.values()).count(m) > 1), None):
             raise ValueError(f"two columns hold {twice} of {said}; keep one")
-        parts.append(part.assign(point_id=[f"{name} {said}" for name in part["point_id"]]))
+        parts.append(part.assign(point_id=[f"{name} {said}".strip() for name in part["point_id"]]))
     return pd.DataFrame(pd.concat(parts)).sort_index(kind="stable").reset_index(drop=True)
 
 
 def _held(header: str, rows: pd.DataFrame, kind: str) -> tuple[Cells, str] | None:
     """Cells that a header holds and the metric that is left of it; None for a header that is neither."""
-    if _is_metric(header, rows):
+    if _is_metric(header, kind, rows):
         return (), header
     if column_of(header, kind) or header in rows.columns.intersection(list(UPRIGHT)):
         return None
@@ -67,12 +72,13 @@ def _held(header: str, rows: pd.DataFrame, kind: str) -> tuple[Cells, str] | Non
 UPRIGHT = ("metric", "value", "unit")
 
 
-def _is_metric(header: str, rows: pd.DataFrame) -> bool:
+def _is_metric(header: str, kind: str, rows: pd.DataFrame) -> bool:
     """Whether a header is a metric; of nothing left, whether a column tells the metric."""
     if header == "value":
         return "metric" in rows and "value" not in rows
     name, _, unit = parted_metric(header)
-    return (bool(unit) and preset_for(unit) is None) or name in METRICS.values()
+    # of "tok/s (H100)" what stands in brackets is no unit
+    return (bool(unit) or name in METRICS.values()) and not (unit and _cell(unit, kind, rows))
 
 
 def _halves(header: str) -> Iterator[tuple[str, str]]:
@@ -90,11 +96,22 @@ def _cell(said: str, kind: str, rows: pd.DataFrame) -> tuple[str, str | float] |
     if kind == "kernels" and "head_dim" in rows and low and re.fullmatch(PASSES, low):
         return "op", f"attention {low}"
     # "B200" before a batch of 200
-    found = None if preset_for(said) else re.fullmatch(NUMBERED, low)
+    if preset_for(said):
+        return "chip", said
+    found = re.fullmatch(NUMBERED, low)
     if found is None:
-        return ("chip", said) if preset_for(said) else None
+        return _word(said, low, kind)
     word, number = found[1] or found[4], found[2] or found[3]
     # of "8 GPUs" the word counts; of "GPU 8" it may be a name
     column = column_of(f"# {word}", kind) if found[4] else None
     column = column or column_of(word, kind)
-    return (column, float(number)) if column in COLUMNS and column not in NEVER and float(number) > 0 else None
+    fits = column in COLUMNS and column not in NEVER and float(number) > 0
+    return (str(column), float(number)) if fits else _word(said, low, kind)
+
+
+def _word(said: str, low: str, kind: str) -> tuple[str, str] | None:
+    """Column and cell of a word for a format, a stack or a known model; None for another."""
+    named = next((name for name, words in WORDS.items() if re.fullmatch(words, low)), None)
+    named = named or ("model" if named_model(said) else None)
+    column = column_of(named, kind) if named else None
+    return (column, said) if column else None

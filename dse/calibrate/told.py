@@ -67,7 +67,7 @@ def in_bytes(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(message_bytes=numbers(rows, name) * scale).drop(columns=name)
 
 
-SHAPE = r"\s*(\d+)\s*[x,*\u00d7]\s*(\d+)\s*[x,*\u00d7]\s*(\d+)\s*"
+SHAPE = r"\s*[(\[]?\s*(\d+)\s*[x,*\u00d7]\s*(\d+)\s*[x,*\u00d7]\s*(\d+)\s*[)\]]?\s*"
 """A product's shape in one cell, as MxNxK."""
 
 

@@ -197,3 +197,32 @@ def test_a_unit_of_a_whole_file_is_given(tmp_path):
     said = (*SERVED, "isl=1024", "osl=128", "batch=8")
     assert "--given unit=ms" in scored(tmp_path, "inference", text, said, "a.json")[2]["line 1:latency"]
     assert scored(tmp_path, "inference", text, (*said, "unit=s"), "a.json")[1] == {"line 1:latency": 2.9}
+
+
+def test_a_column_for_each_format_stack_or_model(tmp_path):
+    """128 tokens at 160 and 80 tokens/s take 0.8 and 1.6 s; before, no column with a metric."""
+    told = "Batch,FP8 tok/s,BF16 tok/s\n1,160,80\n", "Batch,tok/s (SGLang),tok/s (vLLM)\n1,160,80\n"
+    for text, given, names in (
+        (told[0], ("chip=h100", "tp=8", "model=llama-3.1-70b"), ("FP8", "BF16")),
+        (told[1], SERVED, ("SGLang", "vLLM")),
+        ("Batch,Llama-3.1-8B tok/s,Llama-3.1-70B tok/s\n1,160,80\n", ("chip=h100", "tp=8", "precision=fp8"),
+         ("Llama-3.1-8B", "Llama-3.1-70B")),
+    ):  # fmt: skip
+        _, found, _ = scored(tmp_path, "inference", text, (*given, "isl=1024", "osl=128"))
+        assert found == pytest.approx(dict(zip((f"line 1 {n}:throughput" for n in names), (0.8, 1.6), strict=True)))
+    gemm = "M,N,K,FP8 TFLOPS,BF16 TFLOPS\n4096,4096,4096,1100,610\n"
+    rows, found, _ = scored(tmp_path, "kernels", gemm, ("chip=h100",))
+    assert list(rows["dtype"]) == ["FP8", "BF16"]
+    assert found == pytest.approx({"line 1 FP8": 2 * 4096**3 / 1100e12, "line 1 BF16": 2 * 4096**3 / 610e12})
+
+
+def test_a_metric_beside_those_of_chips_is_of_none_of_them(tmp_path):
+    text = "Batch,TPOT (ms),H100 TPOT (ms)\n1,20,11\n"
+    said = ("tp=8", "model=llama-3.1-70b", "precision=fp8", "isl=1024", "osl=128")
+    _, found, why = scored(tmp_path, "inference", text, said)
+    assert found == pytest.approx({"line 1 H100:tpot": 0.011}) and "no preset for chip" in why["line 1:tpot"]
+
+
+def test_files_of_no_table_are_refused_by_their_ending(tmp_path):
+    with pytest.raises(SpecError, match=r"ending in \.yaml is not read\); give CSV"):
+        scored(tmp_path, "inference", "chip: h100\n", name="a.yaml")

@@ -226,3 +226,12 @@ def test_a_metric_beside_those_of_chips_is_of_none_of_them(tmp_path):
 def test_files_of_no_table_are_refused_by_their_ending(tmp_path):
     with pytest.raises(SpecError, match=r"ending in \.yaml is not read\); give CSV"):
         scored(tmp_path, "inference", "chip: h100\n", name="a.yaml")
+
+
+def test_a_machine_in_place_of_its_chip(tmp_path):
+    """Before: no preset for chip 'p5.48xlarge'. Beside it a chip stays one."""
+    text = "System,TP,Model,Precision,Batch,ISL,OSL,TPOT (ms)\n{},8,llama-3.1-70b,fp8,8,1024,256,{}\n"
+    lines = text.format("p5.48xlarge", 12) + text.format("H200", 11).splitlines()[1] + "\n"
+    rows, found, _ = scored(tmp_path, "inference", lines)
+    assert found == pytest.approx({"line 1:tpot": 0.012, "line 2:tpot": 0.011}) and set(rows.num_chips) == {8}
+    assert list(rows.chip) == ["h100", "H200"]

@@ -70,7 +70,7 @@ def _thing(multiple: str, word: str) -> tuple[str, float] | None:
     return None
 
 
-FLOWS = r"(?:throughput|tput)"
+FLOWS = r"(?:throughput|tput|speed)"
 """What rates of tokens are called."""
 EACH_ONE = r"(?:per_)?(?:gpu|chip|device|accelerator)"
 FLOW_NAMES: tuple[tuple[str, str, str], ...] = (

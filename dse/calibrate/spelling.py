@@ -106,7 +106,7 @@ def parted_metric(said: str) -> tuple[str, str, str]:
     stat = next((x for x in inside if re.fullmatch(STATISTIC, x.lower())), "")
     unit = next((x for x in inside if x != stat), "")
     # with the time of the prompt in it a rate of a user is no inverse of a time per token
-    if any("ctx" in x for x in inside):
+    if any("ctx" in x and not x.startswith("w/o") for x in inside):
         return metric_word(said), "", ""
     if told := _flow(name):
         return told[0], told[1] or plain_word(stat), unit_word(unit) if unit and told[0] != "interactivity" else told[2]

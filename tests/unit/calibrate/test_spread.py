@@ -135,6 +135,7 @@ def test_clients_that_were_asked_for_count_before_those_measured(tmp_path):
 
 def test_rates_of_a_user_and_units_behind_names():
     assert parted_metric("Per User Output Throughput (tps/user)") == ("interactivity", "", "tok/s/user")
+    assert parted_metric("Per User Output Speed [w/o ctx] (tps/user)") == ("interactivity", "", "tok/s/user")
     # with the prompt's time in it the rate is no inverse of a time per token
     assert parted_metric("Per User Output Throughput [w/ ctx] (tps/user)")[2] == ""
     assert parted_metric("Median TTFT in ms") == ("ttft", "median", "ms")

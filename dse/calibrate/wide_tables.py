@@ -107,8 +107,9 @@ def _with_headers(row: dict[str, Any]) -> dict[str, Any]:
 def as_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of a table that has neither metrics nor values as columns, with one for each metric that a header names."""
     if "metric" in rows or "value" in rows:
+        told = {"metric", "value"} <= set(rows) and "unit" not in rows
         # of names such as "TPOT (ms)" the unit is told
-        return rows.assign(unit=None) if {"metric", "value"} <= set(rows) and "unit" not in rows else rows
+        return rows.assign(unit=None) if told and any(parted_metric(str(m))[2] for m in rows["metric"]) else rows
     told = _once([c for c in map(str, rows.columns) if is_metric(c)])
     if not told:
         return rows

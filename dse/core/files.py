@@ -105,7 +105,7 @@ def read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(MOST_FILE_B + 1)  # a device has no size to ask for
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")  # editors may put a byte-order mark first, which is no text
     except OSError as error:
         raise SpecError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:

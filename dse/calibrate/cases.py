@@ -123,7 +123,9 @@ def _said(point: pd.DataFrame) -> str:
     return ", ".join(dict.fromkeys(f"{m} in {u}" for m, u in zip(point.metric, units, strict=True)))
 
 
-TPS = "tps, of which stacks do not agree whether all chips' or one's: write tok/s or tok/s/gpu"
+TPS = (
+    "tps, of which stacks do not agree whether all chips' or one's: write tok/s or tok/s/gpu, or --given unit=tok/s/gpu"
+)
 
 
 def printed_twice(point: pd.DataFrame) -> str | None:

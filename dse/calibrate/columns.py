@@ -32,6 +32,8 @@ class Column:
     """Whether other columns may tell what it would say."""
     also: tuple[str, ...] = ()
     """Other names, in small letters joined by underscores."""
+    above: tuple[str, ...] = ()
+    """Those of them that count before the column's own name: what was asked for, beside what came of it."""
     example: str = ""
 
 
@@ -41,7 +43,8 @@ def _all() -> tuple[Column, ...]:
     return tuple(
         Column(
             name, said["says"], tuple(said.get("kinds", KINDS)), tuple(said.get("needs", ())),
-            said.get("filled", False), tuple(said.get("also", ())), said.get("example", ""),
+            said.get("filled", False), tuple(said.get("also", ())), tuple(said.get("above", ())),
+            said.get("example", ""),
         )
         for name, said in tomllib.loads(text).items()
     )  # fmt: skip
@@ -64,10 +67,15 @@ def needed(kind: str) -> tuple[str, ...]:
 def renamed(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
     """Rows whose columns have the usual names; a column keeps its own where another has the usual one already.
 
-    Of two columns that mean one, that whose name stands first in `Column.also` counts, wherever it stands in the table.
+    Of two columns that mean one, that whose name stands first in `Column.also` counts, wherever it stands in the table;
+    names in `Column.above` count even before the column's own.
     """
     found = {str(c): str(c).strip() for c in rows.columns}
     for column in columns(kind):
+        asked = next((c for c in found if _rank(c, column.above) is not None and any(map(pd.notna, rows[c]))), None)
+        if asked and column.name in rows:
+            found |= {column.name: f"measured {column.name}", asked: column.name}
+            continue
         names = [column.name, column.name.lower(), *column.also]
         ranks = {c: rank for c in found if (rank := _rank(c, names)) is not None}
         best = min(ranks, key=lambda c: ranks[c], default=column.name)
@@ -76,9 +84,15 @@ def renamed(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
     return rows.rename(columns={c: n for c, n in found.items() if c in rows})
 
 
+def column_of(header: str, kind: str) -> str | None:
+    """The column of a kind that a header names; None for another header."""
+    names = ((c.name, _rank(header, [c.name, c.name.lower(), *c.also])) for c in columns(kind))
+    return next((name for name, rank in names if rank is not None), None)
+
+
 def is_column(header: str, kind: str) -> bool:
     """Whether a header names a column of a kind."""
-    return any(_rank(header, [c.name, c.name.lower(), *c.also]) is not None for c in columns(kind))
+    return column_of(header, kind) is not None
 
 
 COUNTS = r"^(#|(no|nr)\.?( of)?[\s_]|number of\s|num[\s_]|n[\s_])[\s_-]*"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtri, stdtrit
 
 from ..core.errors import SpecError
 from ..physics.calibration import Calibration
@@ -56,7 +57,14 @@ def _errors(pooled: Pooled, left: np.ndarray, posterior: Posterior, seen: set[st
     t, _ = pooled.design.evaluate(posterior.effects(pooled.n_units), left)
     novelty = [novelty_of(kins[i], seen) for i in np.flatnonzero(left)]
     part = f.loc[left, ["point_id", "source", "chip", "kind", "counts"]]
-    return part.assign(error=(t - f.log_s.to_numpy())[left], novelty=novelty)
+    # where nothing is new, sources are what differs
+    named = zip(np.flatnonzero(left), novelty, part.source, strict=True)
+    new = [kins[i].units[NEW_UNIT[n]] if n in NEW_UNIT else source for i, n, source in named]
+    return part.assign(error=(t - f.log_s.to_numpy())[left], novelty=novelty, new=new)
+
+
+NEW_UNIT = {"stack": 5, "family": 2, "vendor": 1}
+"""Which of the units of a chip and stack is new, by novelty, as `novelty_of` asks for them."""
 
 
 SHRINK = {STEPS: 1.0, ALONE: 0.5}
@@ -71,7 +79,7 @@ def half_width(errors: pd.DataFrame, shrink_frac: float = 1.0) -> float:
 
     A row weighs n^-shrink_frac, with n the rows of its source: at 1 every source weighs the same.
     Source: [vovk2005] chapter 2 for quantiles of held-out errors as bands, without its correction for few examples,
-    which asks for the largest error of all. Coverage is scored with each source's own errors left out instead.
+    which asks for the largest error of all; `student_over_normal_frac` is in its place.
     """
     weight = errors.groupby("source").error.transform("size").to_numpy() ** -shrink_frac
     size = errors.error.abs().to_numpy()
@@ -81,8 +89,23 @@ def half_width(errors: pd.DataFrame, shrink_frac: float = 1.0) -> float:
     return float(size[order][min(at, len(size) - 1)])
 
 
+def student_over_normal_frac(n_draws: int) -> float:
+    """How much wider than the quantile of `n_draws` independent errors the band of the next one is.
+
+        t_n / z,  quantiles of Student's distribution with n degrees of freedom and of the normal one
+    whose two tails leave `COVERED` between them: n draws tell the spread of all only to 1 / sqrt(2 n), so that the next
+    one, in units of the spread that they tell, has Student's law and not a normal one.
+    Source: [student1908] for the law. Assumes: errors have no mean, else it would take a degree of freedom.
+    """
+    tail = (1.0 + COVERED) / 2.0
+    return float(stdtrit(n_draws, tail) / ndtri(tail))
+
+
 def bands_of(errors: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Half widths by kind and novelty, never narrower for what is newer; of all that is newer where few sources are."""
+    """Half widths by kind and novelty, never narrower for what is newer; of all that is newer where few sources are.
+
+    Draws are sources, or what was new to the fit where that is fewer: all rows of one new family have its error.
+    """
     found: dict[str, dict[str, float]] = {}
     for kind, rows in errors[errors.counts].groupby("kind"):
         width, least = {}, 0.0
@@ -92,7 +115,8 @@ def bands_of(errors: pd.DataFrame) -> dict[str, dict[str, float]]:
                 newer: Any = rows[rows.novelty.isin(NOVELTIES[i:])]
                 mine = newer if newer.source.nunique() >= FEWEST else rows
             # what is newer is known less well, whatever few lucky sources of it say
-            least = max(least, half_width(mine, SHRINK[pool_of(str(kind))]))
+            wider = student_over_normal_frac(min(mine.source.nunique(), mine.new.nunique()))
+            least = max(least, wider * half_width(mine, SHRINK[pool_of(str(kind))]))
             width[novelty] = round(least, 4)
         found[str(kind)] = width
     return found

@@ -25,7 +25,7 @@ from ..workload.transformer import Decode, Prefill, Serving
 from . import loops
 from .cases import Case
 from .measurements import SECONDS
-from .published import devices_per_chip, per_device, preset_for, system_of
+from .published import per_device, preset_for, system_of
 from .published_models import unnamed
 from .rates import rate
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text, without_unit
@@ -35,6 +35,7 @@ from .request_rows import (
     lengths,
     otherwise,
     padded_heads,
+    ranks_per_chip,
     row_cache,
     row_plan,
     row_stack,
@@ -163,10 +164,8 @@ def _lowered(
     # a program compiled for one batch runs all of it, whoever is there
     batch = sequences or int(clients) if stack in FIXED_SHAPES else int(clients) or sequences
     plan = row_plan(row, batch)
-    n_chips, size, usual = row_number(row, "num_chips"), plan.tp * plan.pp * plan.dp, system_of(chip_name, system_name)
-    per_chip = devices_per_chip(usual.chip, size, n_chips)
-    if not per_chip:
-        raise PlanError(f"tp*pp*dp = {size} is not the {n_chips:g} chips or their cores")
+    size, usual = plan.tp * plan.pp * plan.dp, system_of(chip_name, system_name)
+    per_chip = ranks_per_chip(row, usual.chip, size)
     system = per_device(usual, per_chip, size)
     model = padded_heads(served_model(row), plan.tp)
     prompt, context = lengths(row, stack)
@@ -176,13 +175,14 @@ def _lowered(
     alone = dataclasses.replace(plan, micro_batch=1) if clients else plan
     prompts = Prefill(model, plan.dp if clients else batch, prompt, storage, cache, product_precision=products)
     token = Decode(model, batch, context, storage, cache, product_precision=products)
-    if clients and stack not in FIXED_SHAPES:
+    if stack not in FIXED_SHAPES:  # what finds no room for its cache waits, from a client or of a batch
         plan = dataclasses.replace(plan, micro_batch=loops.n_running(plan, token, system.chip))
         token = dataclasses.replace(token, batch=plan.micro_batch * plan.dp)
     _holds(system.chip, plan, token, size)
     both: list[tuple[Serving, Plan]] = [(prompts, alone), (token, plan)]
     # at the prior, whatever fit will serve the row: a demand must stay put while a fit moves
-    ref = on_stack(chip_reference(system.chip, prior_calibration(chip_name)), stack)
+    speeds = chip_reference(system.chip, prior_calibration(chip_name))
+    ref = dataclasses.replace(on_stack(speeds, stack), ranks_are_cores=per_chip > 1)
     array = array_shape(system.chip.core.tensor)
     return system, [(w, p, pass_demand(w, p, system, array, ref)) for w, p in both]
 

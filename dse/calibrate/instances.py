@@ -46,9 +46,14 @@ def machine(said: object) -> tuple[str, int] | None:
 
 
 def with_machines(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose column `instance` names a machine have its chip, and its count where nodes are counted or one."""
+    """Rows whose column `instance` names a machine have its chip, and its count where nodes are counted or one.
+
+    Without that column a machine may stand where the chip should.
+    """
     if "instance" not in rows:
-        return rows
+        if "chip" not in rows or not any(map(machine, rows["chip"].unique())):
+            return rows
+        rows = rows.rename(columns={"chip": "instance"})
     found = [machine(cell) for cell in rows["instance"]]
     told: dict[str, Any] = {
         "chip": [m[0] if m else str(cell) for m, cell in zip(found, rows["instance"], strict=True)],

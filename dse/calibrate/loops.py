@@ -1,4 +1,4 @@
-"""Rows of closed loops: clients that send a request each, wait for it and send the next."""
+"""Requests that run together or wait: clients of closed loops, and batches larger than the memory."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def n_running(plan: Plan, token: Decode, chip: Chip) -> int:
 def n_passes(row: Any, kind: str, plan: Plan, n_out: float) -> tuple[float, float]:
     """Passes over prompts and tokens that a row's time holds, for requests that write `n_out` tokens.
 
-    In a closed loop every other client's prompt is read once while a request writes. Of c clients, data ranks have c /
+    A static batch has its prompts read in one pass, and as many turns of tokens as it takes for all to have run. In a
+    closed loop every other client's prompt is read once while a request writes. Of c clients, data ranks have c /
     dp each, and read a prompt each in the pass that reads one. b of them run at once, the others wait their turn:
 
         t_request = c prompts + c/b (out - 1) tokens
@@ -64,7 +65,7 @@ def n_passes(row: Any, kind: str, plan: Plan, n_out: float) -> tuple[float, floa
     Source: [kleinrock1975].
     """
     own = n_clients(row) / plan.dp
-    turns = max(own / plan.micro_batch, 1.0)
+    turns = max((own or row_number(row, "batch") // plan.dp) / plan.micro_batch, 1.0)
     if kind == "ttft":
         return 1.0, 0.0
     if kind == "tpot":

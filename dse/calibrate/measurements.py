@@ -14,8 +14,10 @@ import pandas as pd
 from ..core.errors import DseError, SpecError
 from .cell_units import with_cell_units
 from .columns import given, needed, renamed
+from .published_models import SIZES
 from .rates import WHOSE, rate
-from .spelling import SIZES, tidied
+from .spelling import tidied
+from .spread import gathered
 from .told import completed
 from .wide_tables import JSON, as_rows, read_objects, read_text
 
@@ -32,7 +34,7 @@ def read(kind: str, path: str | Path | None = None, said: Sequence[str] = ()) ->
     try:
         rows = _as_written(path, kind)
         if own:
-            rows = given(renamed(rows, kind), said, kind)
+            rows = gathered(given(renamed(rows, kind), said, kind), kind)
             rows = points_apart(tidied(with_cell_units(as_rows(completed(rows, kind, path.stem)))))
     except DseError as error:
         raise SpecError(f"{path}: {error}") from None
@@ -72,11 +74,17 @@ def points_apart(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(point_id=rows["point_id"].where(~shared, pd.Series(names, index=rows.index)))
 
 
+UNREAD = (".xlsx", ".xls", ".ods", ".yaml", ".yml", ".toml", ".html", ".pdf", ".sqlite", ".nsys-rep")
+"""Endings of files that are read as no table."""
+
+
 def _as_written(path: Path, kind: str) -> pd.DataFrame:
     """The table of a file, by its ending."""
     if path.suffix == ".parquet":
         return pd.read_parquet(path)
-    return read_objects(path) if path.suffix in JSON else read_text(path, kind)
+    if path.suffix.lower() in UNREAD:
+        raise ValueError(f"a file ending in {path.suffix} is not read")
+    return read_objects(path, kind) if path.suffix in JSON else read_text(path, kind)
 
 
 def complete(rows: pd.DataFrame) -> pd.DataFrame:

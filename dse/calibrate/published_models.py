@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ..core.files import is_there
 from ..workload.counts import shortened
 from ..workload.model_names import CONFIG, NARROW, model_alias, model_names
@@ -47,3 +49,37 @@ def known_model(published: str, layers: float, n_hidden: float) -> Model | None:
     if n == model.n_layers or n < 1:
         return model
     return shortened(model, n)
+
+
+SIZES = ("layers", "hidden", "heads")
+"""Columns that are filled together, where all of them are blank."""
+
+
+def sizes_of(published: object) -> dict[str, float]:
+    """What a row would print of a model of that name; nothing where no preset or file has it."""
+    m = named_model(published) if isinstance(published, str) else None
+    if m is None or m.attention is None:
+        return {}
+    few = {"experts": m.experts.n_experts, "active_experts": m.experts.per_token} if m.experts else {}
+    sizes = {
+        "layers": m.n_layers, "hidden": m.hidden, "heads": m.attention.n_heads, "kv_heads": m.attention.n_kv_heads,
+        "head_dim": m.attention.head_dim, "ffn_hidden": max(f.ffn for f, _ in m.feeds), "vocab": m.vocab,
+    }  # fmt: skip
+    return {k: float(v) for k, v in (sizes | few).items()}
+
+
+def with_sizes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows that name a known model and print none of its sizes get them, and say so in `dims_from`."""
+    if "model" not in rows or not set(SIZES) <= set(rows.columns):
+        return rows
+    blank: Any = rows[list(SIZES)].map(lambda x: pd.isna(x) or not str(x).strip()).all(axis=1)
+    found = {name: sizes for name in rows.loc[blank, "model"].dropna().unique() if (sizes := sizes_of(name))}
+    at: Any = blank & rows["model"].isin(list(found))
+    if not bool(at.any()):
+        return rows
+    columns = list(dict.fromkeys(k for sizes in found.values() for k in sizes))
+    filled = rows.astype({c: object for c in (*columns, "dims_from") if c in rows})
+    for column in columns:
+        filled.loc[at, column] = [found[name].get(column) for name in rows.loc[at, "model"]]
+    filled.loc[at, "dims_from"] = [f"preset {model_alias(name)}" for name in rows.loc[at, "model"]]
+    return filled

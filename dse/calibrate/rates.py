@@ -70,7 +70,7 @@ def _thing(multiple: str, word: str) -> tuple[str, float] | None:
     return None
 
 
-FLOWS = r"(?:throughput|tput)"
+FLOWS = r"(?:throughput|tput|speed)"
 """What rates of tokens are called."""
 EACH_ONE = r"(?:per_)?(?:gpu|chip|device|accelerator)"
 FLOW_NAMES: tuple[tuple[str, str, str], ...] = (
@@ -81,7 +81,7 @@ FLOW_NAMES: tuple[tuple[str, str, str], ...] = (
     (rf"(?:{EACH_ONE}_(?:output_)?(?:tokens?_)?{FLOWS}|output_(?:tokens?_)?{FLOWS}_{EACH_ONE})",
      "throughput_per_chip", "tok/s"),
     (rf"(?:total|system|overall)_output_(?:tokens?_)?{FLOWS}", "output_throughput", "tok/s"),
-    (rf"(?:(?:output_)?(?:tokens?_)?{FLOWS}_per_user|interactivity|intvty"
+    (rf"(?:(?:output_)?(?:tokens?_)?{FLOWS}_per_user|per_user_(?:output_)?(?:tokens?_)?{FLOWS}|interactivity|intvty"
      r"|(?:output_)?(?:tps|tok(?:en)?s?(?:/s|/sec|/second|_per_s|_per_sec|_per_second))(?:/|_per_|_)(?:user|request))",
      "interactivity", "tok/s/user"),
 )  # fmt: skip

@@ -50,13 +50,19 @@ def row_text(row: Any, name: str) -> str:
     return "" if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)) else str(value)
 
 
+THOUSANDS = r"(\d+(?:\.\d+)?)\s?k"
+"""A number in thousands, which of tokens are 1000 or 1024."""
+
+
 def odd_cell(row: Any, columns: Sequence[str]) -> str | None:
     """Which of `columns` holds something else than a number that is not negative, in words; None if none does."""
     for name in columns:
         said = row_text(row, name).strip()
         # -1 stands for what is no number; "not >=" catches NaN, which compares false either way
         if said and not row_number(row, name, -1.0) >= 0:
-            return f"{name} = '{said}' is not a number from 0 up; write digits alone"
+            thousands = re.fullmatch(THOUSANDS, said, re.IGNORECASE)
+            remedy = ", or say what a k is: --given k_tokens=1024" if thousands else ""
+            return f"{name} = '{said}' is not a number from 0 up; write digits alone{remedy}"
     return None
 
 
@@ -67,7 +73,7 @@ NO = ("no", "n", "none", "false", "off", "0", "0.0")
 
 def without_unit(metric: str, such_as: str) -> str:
     """Why a value without a unit tells nothing, and what would help."""
-    return f"'{metric}' has no unit; write it into the header: {metric} ({such_as})"
+    return f"'{metric}' has no unit; write it into the header: {metric} ({such_as}), or --given unit={such_as}"
 
 
 def row_switch(row: Any, name: str, usual: bool) -> bool:

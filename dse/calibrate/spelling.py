@@ -10,9 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..workload.model_names import model_alias
 from .digits import with_plain_numbers
-from .published_models import named_model
+from .published_models import with_sizes
 from .rates import named_flow, rate
 
 METRICS = {
@@ -20,7 +19,7 @@ METRICS = {
     "inter_token_latency": "tpot", "e2e_latency": "request_latency", "end_to_end_latency": "request_latency",
     "e2e": "request_latency", "e2el": "request_latency", "total_latency": "request_latency", "tbt": "tpot",
     "iteration_time": "step_time", "step_latency": "step_time", "time_per_step": "step_time",
-    "elapsed_time_per_iteration": "step_time",
+    "elapsed_time_per_iteration": "step_time", "train_step_timing": "step_time",
     "tps": "throughput", "request_throughput": "throughput", "output_token_throughput": "output_throughput",
     "throughput_per_gpu": "throughput_per_chip", "throughput_per_device": "throughput_per_chip",
     "bus_bandwidth": "busbw", "bus_bw": "busbw", "algorithm_bandwidth": "algbw", "alg_bw": "algbw",
@@ -68,6 +67,8 @@ def metric_word(said: str) -> str:
 STATISTIC = r"mean|median|avg|average|p\d{2}"
 PARTED = rf"(?:({STATISTIC})_)?(.+?)(?:_({STATISTIC}))?(?:_(ms|us|s|sec|seconds|gb/s))?"
 """A metric with its statistic before or behind it and its unit last, as benchmarks of serving stacks name columns."""
+IN_UNIT = r"[\s_]in[\s_](ms|s|sec|seconds|milliseconds|us)$"
+"""A unit behind a name in words, as "TTFT in ms"."""
 BRACKETS = r"(.+?)[\s_]*[(\[]([^()\[\]]+)[)\]]"
 """A name with its unit or statistic in brackets."""
 
@@ -99,12 +100,13 @@ def parted_metric(said: str) -> tuple[str, str, str]:
     A name may be a rate, as "tokens/s/GPU" or "tokens_per_second".
     """
     name, inside = re.sub(EACH, "tok/s/", said.strip(), flags=re.IGNORECASE), []
+    name = re.sub(IN_UNIT, r" (\1)", name)
     while apart := re.fullmatch(BRACKETS, name):
         name, inside = apart[1], [*inside, apart[2]]
     stat = next((x for x in inside if re.fullmatch(STATISTIC, x.lower())), "")
     unit = next((x for x in inside if x != stat), "")
     # with the time of the prompt in it a rate of a user is no inverse of a time per token
-    if any("ctx" in x for x in inside):
+    if any("ctx" in x and not x.startswith("w/o") for x in inside):
         return metric_word(said), "", ""
     if told := _flow(name):
         return told[0], told[1] or plain_word(stat), unit_word(unit) if unit and told[0] != "interactivity" else told[2]
@@ -119,6 +121,12 @@ def parted_metric(said: str) -> tuple[str, str, str]:
         word, unit = "total_throughput", re.sub(TOTAL, "", unit, flags=re.IGNORECASE)
     each = word == "latency" and re.search(PER_TOKEN, unit, re.IGNORECASE)
     return "tpot" if each else word, plain_word(found[1] or found[3] or stat), unit_word(unit)
+
+
+def is_metric(header: str) -> bool:
+    """Whether a header names a metric, or tells a unit."""
+    name, _, unit = parted_metric(header)
+    return bool(unit) or name in METRICS.values()
 
 
 PER_TOKEN = r"(/|\bper\b)\s*(output )?tok(en)?$"
@@ -214,37 +222,3 @@ def tidied(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _is_text(column: Any) -> bool:
     return all(isinstance(x, str) for x in column.dropna())
-
-
-SIZES = ("layers", "hidden", "heads")
-"""Columns that are filled together, where all of them are blank."""
-
-
-def sizes_of(published: object) -> dict[str, float]:
-    """What a row would print of a model of that name; nothing where no preset or file has it."""
-    m = named_model(published) if isinstance(published, str) else None
-    if m is None or m.attention is None:
-        return {}
-    few = {"experts": m.experts.n_experts, "active_experts": m.experts.per_token} if m.experts else {}
-    sizes = {
-        "layers": m.n_layers, "hidden": m.hidden, "heads": m.attention.n_heads, "kv_heads": m.attention.n_kv_heads,
-        "head_dim": m.attention.head_dim, "ffn_hidden": max(f.ffn for f, _ in m.feeds), "vocab": m.vocab,
-    }  # fmt: skip
-    return {k: float(v) for k, v in (sizes | few).items()}
-
-
-def with_sizes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows that name a known model and print none of its sizes get them, and say so in `dims_from`."""
-    if "model" not in rows or not set(SIZES) <= set(rows.columns):
-        return rows
-    blank: Any = rows[list(SIZES)].map(lambda x: pd.isna(x) or not str(x).strip()).all(axis=1)
-    found = {name: sizes for name in rows.loc[blank, "model"].dropna().unique() if (sizes := sizes_of(name))}
-    at: Any = blank & rows["model"].isin(list(found))
-    if not bool(at.any()):
-        return rows
-    columns = list(dict.fromkeys(k for sizes in found.values() for k in sizes))
-    filled = rows.astype({c: object for c in (*columns, "dims_from") if c in rows})
-    for column in columns:
-        filled.loc[at, column] = [found[name].get(column) for name in rows.loc[at, "model"]]
-    filled.loc[at, "dims_from"] = [f"preset {model_alias(name)}" for name in rows.loc[at, "model"]]
-    return filled

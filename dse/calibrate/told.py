@@ -10,6 +10,7 @@ import pandas as pd
 
 from .columns import columns
 from .instances import with_machines
+from .lengths import in_tokens, in_two
 from .published import may_be_several
 from .ranks import numbers, staged, with_tensor_ranks
 
@@ -20,7 +21,7 @@ def completed(rows: pd.DataFrame, kind: str, source: str) -> pd.DataFrame:
     A point without a name gets that of its line, a table without a source that of its file, and a product its operator.
     A cell stays blank where nothing tells it.
     """
-    rows = with_machines(_in_words(rows, kind))
+    rows = in_tokens(in_two(with_machines(_in_words(rows, kind))))
     told: dict[str, Any] = {"point_id": [f"line {i + 1}" for i in range(len(rows))], "source": source}
     n_chips = _n_chips(rows, kind)
     if {"tp", "pp", "dp", "chips_per_node"} & set(rows.columns) or bool(n_chips.notna().any()):
@@ -42,7 +43,6 @@ def _of_kind(rows: pd.DataFrame, kind: str, told_chips: Any) -> tuple[pd.DataFra
         rows = staged(with_tensor_ranks(rows))
         return rows, _batches(rows, told_chips)
     if kind == "inference":
-        rows = in_two(rows)
         return rows, _requests(rows)
     if kind == "collectives":
         return in_bytes(rows), {"num_ranks": rows.get("num_chips", told_chips)}
@@ -67,7 +67,7 @@ def in_bytes(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(message_bytes=numbers(rows, name) * scale).drop(columns=name)
 
 
-SHAPE = r"\s*(\d+)\s*[x,*\u00d7]\s*(\d+)\s*[x,*\u00d7]\s*(\d+)\s*"
+SHAPE = r"\s*[(\[]?\s*(\d+)\s*[x,*\u00d7]\s*(\d+)\s*[x,*\u00d7]\s*(\d+)\s*[)\]]?\s*"
 """A product's shape in one cell, as MxNxK."""
 
 
@@ -79,19 +79,6 @@ def _in_three(rows: pd.DataFrame) -> pd.DataFrame:
     if not any(parts):
         return rows
     return rows.assign(**{n: [float(p[i]) if p else math.nan for p in parts] for i, n in enumerate("MNK", start=1)})
-
-
-PAIR = r"\s*(\d+)\s*[/:,|x\u00d7]\s*(\d+)\s*"
-"""Tokens of a prompt and of its answer in one cell; "1k/8k" may be thousands or 1024s, and is none."""
-
-
-def in_two(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose lengths stand in one cell have both in columns of their own, where no column has them."""
-    if "in_out_len" not in rows or {"in_len", "out_len"} & set(rows.columns):
-        return rows
-    parts = [re.fullmatch(PAIR, str(cell)) for cell in rows["in_out_len"]]
-    both = {n: [float(p[i]) if p else math.nan for p in parts] for i, n in enumerate(("in_len", "out_len"), start=1)}
-    return rows.assign(**both)
 
 
 PLAN = {

@@ -15,23 +15,26 @@ from typing import Any
 import pandas as pd
 
 from .collective_logs import is_log, read_log
-from .columns import renamed
+from .columns import is_column, renamed
 from .digits import has_decimal_commas
+from .marks import with_tabs
 from .reading import ODD_NUMBER, UNREADABLE
-from .spelling import METRICS, MIDDLE, middle_rank, parted_metric
+from .run_logs import read_run
+from .spelling import MIDDLE, is_metric, middle_rank, parted_metric
 from .upright import read_report, upright
 
 JSON = (".json", ".jsonl", ".ndjson")
 """Endings of files that hold objects, in a list or one a line."""
 
 
-def read_objects(path: Path) -> pd.DataFrame:
+def read_objects(path: Path, kind: str) -> pd.DataFrame:
     """The objects of a JSON file as rows, keys of inner objects behind a dot. ValueError for anything else.
 
-    An object with a unit is a metric with its statistics, as GenAI-Perf writes them.
+    An object with a unit is a metric with its statistics, as GenAI-Perf writes them. Objects that only group a run's
+    settings or results leave no trace in the names of what they hold.
     """
     try:
-        found = _parsed(path.read_text(encoding="utf-8-sig"))
+        found = _by_columns(_parsed(path.read_text(encoding="utf-8-sig")))
         rows = found if isinstance(found, list) else _inner(found)
         if not all(isinstance(row, dict) for row in rows):
             raise ValueError("expected an object, or a list or lines of them")
@@ -40,7 +43,39 @@ def read_objects(path: Path) -> pd.DataFrame:
         raise ValueError(str(error) or "nested too deeply") from None
     if table.empty:
         raise ValueError("no object")
-    return table.map(lambda x: str(x) if isinstance(x, bool | list) else x)
+    return _ungrouped(table, kind).map(lambda x: str(x) if isinstance(x, bool | list) else x)
+
+
+GROUPS = (
+    "config", "configuration", "args", "arguments", "settings", "setup", "params", "parameters", "meta", "metadata",
+    "hardware", "environment", "workload", "run", "benchmark", "summary", "result", "results", "metrics", "performance",
+)  # fmt: skip
+"""Names of objects that say nothing of what they hold."""
+
+
+def _ungrouped(table: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """A table whose columns inside such objects have their own names, where no other column has them."""
+    ends = [str(c).rpartition(".") for c in table.columns]
+    leaves = [leaf for _, _, leaf in ends]
+    told = {
+        f"{outer}.{leaf}": leaf
+        for outer, _, leaf in ends
+        if outer and set(outer.lower().split(".")) <= set(GROUPS) and leaves.count(leaf) == 1
+        and (is_column(leaf, kind) or is_metric(leaf))
+    }  # fmt: skip
+    return table.rename(columns=told)
+
+
+def _by_columns(found: Any) -> Any:
+    """Rows of an object with a list for each column, or with names and lines as pandas splits them; else as it is."""
+    if not isinstance(found, dict) or not found:
+        return found
+    if {"columns", "data"} <= set(found) <= {"columns", "data", "index"}:
+        return [dict(zip(found["columns"], line, strict=True)) for line in found["data"]]
+    lists = list(found.values())
+    if not all(isinstance(x, list) and x and len(x) == len(lists[0]) for x in lists) or isinstance(lists[0][0], dict):
+        return found
+    return [dict(zip(found, line, strict=True)) for line in zip(*lists, strict=True)]
 
 
 def _parsed(text: str) -> Any:
@@ -72,8 +107,10 @@ def _with_headers(row: dict[str, Any]) -> dict[str, Any]:
 def as_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of a table that has neither metrics nor values as columns, with one for each metric that a header names."""
     if "metric" in rows or "value" in rows:
-        return rows
-    told = _once([c for c in map(str, rows.columns) if _is_metric(c)])
+        told = {"metric", "value"} <= set(rows) and "unit" not in rows
+        # of names such as "TPOT (ms)" the unit is told
+        return rows.assign(unit=None) if told and any(parted_metric(str(m))[2] for m in rows["metric"]) else rows
+    told = _once([c for c in map(str, rows.columns) if is_metric(c)])
     if not told:
         return rows
     rows = rows if "unit" in rows else rows.assign(unit=None)
@@ -99,11 +136,6 @@ def _rank(header: str) -> tuple[bool, int]:
     return name not in header.lower(), middle_rank(stat)
 
 
-def _is_metric(header: str) -> bool:
-    name, _, unit = parted_metric(header)
-    return bool(unit) or name in METRICS.values()
-
-
 def read_text(path: Path, kind: str) -> pd.DataFrame:
     """A CSV, its columns parted by comma, semicolon, tab or bar, as the header shows; lines above it are titles.
 
@@ -113,18 +145,9 @@ def read_text(path: Path, kind: str) -> pd.DataFrame:
     text = path.read_text(encoding="utf-8-sig")
     if is_log(text):
         return read_log(text)
-    if (report := read_report(text, kind)) is not None:
+    if (report := read_report(text, kind)) is not None or (report := read_run(text, kind)) is not None:
         return report
-    try:
-        # a title has few cells, and its commas must not decide what parts the table
-        first = next((line for line in text.splitlines() if _n_cells(line) > TITLE), "")
-        mark = max(MARKS, key=lambda m: _n_cells(first, m))
-        lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=mark) if any(line)]
-    except csv.Error as error:
-        raise ValueError(f"{error}; is it text?") from None
-    lines = [_unbarred(line) for line in lines] if mark == "|" else lines
-    lines = upright(lines[next((i for i, line in enumerate(lines) if len(line) > TITLE), 0) :], kind)
-    lines = [line for line in lines if not all(re.fullmatch(RULE, cell) for cell in line)]
+    lines = _lines(with_tabs(text), kind)
     if not lines:
         raise ValueError("no line; give a header and rows")
     _checked(lines[0])
@@ -134,6 +157,20 @@ def read_text(path: Path, kind: str) -> pd.DataFrame:
     if has_decimal_commas(rows):
         rows = renamed(pd.read_csv(io.StringIO(text), dtype=str), kind)
     return rows.assign(**{ODD_NUMBER: why}) if any(why) else rows
+
+
+def _lines(text: str, kind: str) -> list[list[str]]:
+    """Cells of each line of a table, its header first; ValueError for what is no text."""
+    try:
+        # a title has few cells, and its commas must not decide what parts the table
+        first = next((line for line in text.splitlines() if _n_cells(line) > TITLE), "")
+        mark = max(MARKS, key=lambda m: _n_cells(first, m))
+        lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=mark) if any(line)]
+    except csv.Error as error:
+        raise ValueError(f"{error}; is it text?") from None
+    lines = [_unbarred(line) for line in lines] if mark == "|" else lines
+    lines = upright(lines[next((i for i, line in enumerate(lines) if len(line) > TITLE), 0) :], kind)
+    return [line for line in lines if not all(re.fullmatch(RULE, cell) for cell in line)]
 
 
 RULE = r"\s*:?-*:?\s*"

@@ -16,7 +16,7 @@ from .flags import check_above_zero, counted, length_of, promise_of, rents_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..serving.comparison import Asked
+    from ..serving.served import Asked
     from ..workload.transformer import Training
 
 WEEK_s = 7 * 24 * 3600.0
@@ -102,7 +102,8 @@ class Cost:
         show(self.json, lambda: found, lambda _: against_view(self.chip, other, precision, answers, asked), f"{path}")
 
     def _asked(self, precision: str) -> Asked:
-        from ..serving.comparison import MODEL, Asked
+        from ..serving.comparison import MODEL
+        from ..serving.served import Asked
         from ..workload.presets import model
         from ..workload.requests import Requests
 

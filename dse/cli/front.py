@@ -77,7 +77,7 @@ class FrontCommand:
         """The front, with what an earlier run left in `folder` where asked; every batch is kept there."""
         from ..explore.front import front
         from ..explore.points import PointStore, buildable, fingerprint
-        from ..explore.proved import proved
+        from ..explore.proved import prepare_proofs, proved
         from ..explore.ray import Rays
 
         store, rays = PointStore(folder, fingerprint(study, names)), Rays(study, names, deadline=deadline)
@@ -87,6 +87,8 @@ class FrontCommand:
             else:
                 store.clear()
             rays.tell = store.append
+            if self.prove:
+                prepare_proofs(rays)
             found = front(study, names, self.points, rays=rays, progress=tell)
             found = buildable(found) if self.whole or self.prove else found
             return proved(found, tell) if self.prove else found

@@ -46,6 +46,10 @@ PART = 3
 """Least length of a part of a name that is matched inside longer names."""
 
 
+WRITTEN, FOREIGN = ("chip", "system"), r"\.(json|ya?ml|ini|cfg|csv)$"
+"""Things that users describe in TOML, and how names of files in other forms end."""
+
+
 class UnknownNameError(DseError):
     """An unknown name of a chip, model, node, metric or key; the message suggests `same`, else near matches."""
 
@@ -60,4 +64,7 @@ class UnknownNameError(DseError):
         found = [same] if same else alike
         near = found[:3]
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"
+        # another tool's file of a chip resembles the name of a preset, and means none
+        if what in WRITTEN and re.search(FOREIGN, name.lower()):
+            hint = f"{what}s of your own are TOML files with keys of their own (`dse new chip mine` writes one)"
         super().__init__(f"unknown {what} '{name}'; {hint}")

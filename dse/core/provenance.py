@@ -94,7 +94,7 @@ def read_receipts(path: Path) -> dict[str, Receipts]:
     things: dict[str, Receipts] = {}
     for thing, facts in raw.items():
         if not isinstance(facts, dict):
-            raise ReceiptError(f"{path}: {thing} = {spelled(facts)} stands alone; expected a table such as [{thing}]")
+            raise ReceiptError(f"{path}: {thing} = {spelled(facts)} stands in no table; write [{path.stem}] above it")
         pairs = [_fact(n, r, f"{path.name}:{thing}") for n, r in facts.items() if isinstance(r, dict)]
         names = [p.name for p in pairs]
         if twice := next((n for n in names if names.count(n) > 1), None):
@@ -201,7 +201,7 @@ def _plain_fact(key: str, value: Any, known: Receipts, what: str, file: str) -> 
     unit = unit_of(full)  # a number without one could be in any: only ratios and counts may be bare
     bare = not isinstance(value, str) or re.fullmatch(r"[-+0-9.eE]*", value.strip())  # "mm2" ends in a digit as well
     if bare and unit not in ("", "frac") and key == stems[full]:
-        raise SpecError(f"{key} = {spelled(value)}: no unit; write it as a text, or name it {full}")
+        raise SpecError(f"{key} = {spelled(value)}: no unit; write it with one in quotes, or name it {full}")
     try:
         number = quantity(value, unit) if key in (full, stems[full]) else canonical(key, float(value))[1]
     except ValueError as error:

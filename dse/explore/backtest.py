@@ -15,14 +15,13 @@ import numpy as np
 
 from ..core.errors import SpecError
 from ..core.free import Free
-from ..core.program import meanwhile
 from ..core.types import as_float
 from ..evaluation.assembly import fastest, lowered
 from ..evaluation.host import evaluated
 from ..hardware.chip import Chip
 from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import chip_receipts
-from ..optimize.around import near, prepare_near
+from ..optimize.around import near
 from ..optimize.deadline import Deadline
 from ..optimize.search import Search, search_of
 from ..optimize.solution import Near, Solution
@@ -73,14 +72,12 @@ def backtest(
     over designs within `SHARE_FRAC` of the optimum, until `deadline`. SpecError as `check_study`.
     """
     check_study(study)
-    space = space_of(study)
-    if ranges:
-        meanwhile(lambda: prepare_near(space))
+    space, built = space_of(study), preset_chip(study.built)
+    # before there is a design, since the solver is still being compiled
+    speedups = built_speedups(space, built)
     solution = answer(study, progress, search := search_of(space))
     if solution.chip is None or solution.choice is None:
         return solution
-    built = preset_chip(study.built)
-    speedups = built_speedups(space, built)
     flat = near(study, solution.goal, SHARE_FRAC, search, progress, deadline) if ranges else ()
     named = (
         ("node", solution.choice.node, built.node),

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.apart import Done
 from ..core.errors import SpecError
-from ..optimize.descent import swapped
+from ..optimize.descent import local_search
 from ..optimize.pricing import SAME, Plans
 from ..optimize.space import leanest
 from ..study.metrics import DELIVERED, SPEEDUPS
@@ -66,15 +66,17 @@ def anchors_of(rays: Rays, progress: Callable[[str], None]) -> np.ndarray:
 
 def _end(rays: Rays, best: Point) -> tuple[float, ...]:
     """Metrics at one end: other plans tried in place of the best, then the other metrics made as small as they get."""
-    row, choice = (best.choice_index, best.caps, best.weights), best.choice_index
-    while not rays.deadline.over(LATE):
-        improve(rays, [(row, plans) for _, plans in swapped(rays.space, choice, best.plan_index)])
-        if not rays.solved[row].slack < best.slack - SAME:
-            break
-        best = rays.solved[row]
+    row = best.choice_index, best.caps, best.weights
+
+    def solve(_: Point, near: list[tuple[int, Plans]]) -> Point:
+        if not rays.deadline.over(LATE):
+            improve(rays, [(row, plans) for _, plans in near])
+        return rays.solved[row]
+
+    best = local_search(rays.space, best, solve, lambda p: p.slack)
     # the least of a metric is met by many designs where some number does not matter to it: the solver ends among them
     caps = tuple(v * math.exp(INSET) if w else v for v, w in zip(best.values, best.weights, strict=True))
-    lean = (choice, caps, tuple(1.0 - w for w in best.weights))
+    lean = (best.choice_index, caps, tuple(1.0 - w for w in best.weights))
     least = [p for p in rays.solve([lean], {lean: best}) if math.isfinite(p.slack)]
     if not least:  # time is up
         return best.values

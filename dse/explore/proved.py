@@ -10,19 +10,20 @@ import equinox as eqx
 import numpy as np
 
 from ..core.apart import Done
+from ..core.program import meanwhile
 from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum
 from ..optimize.regions import Region, roots
 from ..optimize.search import Candidate, search_of
 from ..optimize.solve import GAP_FRAC
-from ..optimize.space import at_limits, relative, with_plans
+from ..optimize.space import at_limits, prepare_solver, relative, with_plans
 from ..optimize.tables import Tables, tables_of
 from ..optimize.tree import Proof, Tree
 from ..study.convex import rows_of_limit
 from ..study.metrics import HEAT, HOTTEST, PER_WORKLOAD, POWER
 from .front import Front, front_of
 from .points import solved_with_counts
-from .ray import FREE_CAP, TOUCH, Point, Rays
+from .ray import FREE_CAP, TOUCH, Point, Rays, asked
 
 UNPROVED = "proofs of points that there was no time to finish"
 BEATEN_WHOLE = "beaten by what a proof found for another point, or hardly better"
@@ -125,9 +126,19 @@ class Grove:
         return math.inf if bound == -math.inf else max(math.expm1(math.log(p.values[self.least]) - bound), 0.0)
 
 
+def prepare_proofs(rays: Rays) -> None:
+    """Make the program that bounds regions, while the front is found."""
+    goal = rays.metrics[_least(rays)]
+    meanwhile(lambda: prepare_solver(dataclasses.replace(asked(rays), goal=goal)))
+
+
+def _least(rays: Rays) -> int:
+    return next(j for j, m in enumerate(rays.metrics) if m not in PER_WORKLOAD)
+
+
 def grove_of(rays: Rays) -> Grove:
     """A tree that nothing is proved in yet."""
-    least = next(j for j, m in enumerate(rays.metrics) if m not in PER_WORKLOAD)
+    least = _least(rays)
     space = relative(rays.space, dataclasses.replace(rays.space.study, goal=rays.metrics[least]))
     tables = tables_of(search_of(space))
     core, n = tables.search.core, len(rays.metrics)

@@ -10,25 +10,22 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TypeAlias
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..core.types import FloatLike
-from ..optimize.batch import solve_batch
-from ..optimize.blank import blank_mm2
+from ..core.program import meanwhile
+from ..optimize.batch import prepare_batch, solve_batch
+from ..optimize.blank import blanks_mm2
 from ..optimize.box import bounds
 from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum
 from ..optimize.pricing import SAME, Plans, alternate, fastest_plans
-from ..optimize.space import Space, batch_of, element, own_plans, space_of
-from ..study.convex import ConvexCore, Data, allowed_frac, core_logs, named_numbers, ratio_rows, rows_of_limit
-from ..study.design import with_free
+from ..optimize.space import Space, batch_of, element, form_of, own_plans, prepare_prices, space_of
+from ..study.convex import ConvexCore, Data, allowed_frac, coordinates, core_logs, ratio_rows, rows_of_limit
 from ..study.metrics import DELIVERED, OWNED, Limit
 from ..study.resolved import owner_of
 from ..study.study import Study
@@ -84,6 +81,12 @@ def along_ray(core: ConvexCore, z: Array, ray: RayData) -> tuple[Array, Array]:
     return z[-1], g - ray.weights * z[-1]
 
 
+def _prepare(study: Study) -> None:
+    core = study.core()
+    ray = RayData(form_of(study), np.zeros(len(ratio_rows(core))))
+    prepare_batch(eqx.Partial(along_ray, core), ray, len(coordinates(core)) + 1)
+
+
 @dataclasses.dataclass
 class Rays:
     """Problems of a front: a study with rays over several metrics in place of its goal."""
@@ -99,18 +102,10 @@ class Rays:
 
     @cached_property
     def space(self) -> Space:
-        """The study with one limit per metric behind its own limits, lowered."""
-        # an upper limit on an axis is where the front ends (`widest`): two rows on one metric would split its price
-        own = tuple(x for x in self.study.limits if x.metric not in self.metrics or x.sense != "at_most")
-        extra = tuple(Limit(m, "at_most", FREE_CAP) for m in self.metrics)
-        # a ray leads beyond what is allowed, and so do whole counts; with room, so that a cap there has the price alone
-        each = zip(self.metrics, self.widest, strict=True)
-        own += tuple(Limit(m, "at_most", most * (1 + TOUCH)) for m, most in each if most < FREE_CAP)
-        owner = self.study.owner
-        if owner is None and any(m in OWNED for m in self.metrics):
-            # cost of ownership needs somebody who pays for power and halls; a study without one gets the default
-            owner = owner_of(self.study.baseline)
-        return space_of(dataclasses.replace(self.study, limits=(*own, *extra), owner=owner))
+        """The study of `asked`, lowered."""
+        space = space_of(asked(self), _prepare)
+        meanwhile(lambda: prepare_prices(space, space.demands))
+        return space
 
     @cached_property
     def widest(self) -> tuple[float, ...]:
@@ -202,6 +197,21 @@ class Rays:
         return fastest_plans(self.core, z, data, structures, self.space.demands, plans)
 
 
+def asked(rays: Rays) -> Study:
+    """The study with one limit per metric behind its own limits."""
+    # an upper limit on an axis is where the front ends (`widest`): two rows on one metric would split its price
+    own = tuple(x for x in rays.study.limits if x.metric not in rays.metrics or x.sense != "at_most")
+    extra = tuple(Limit(m, "at_most", FREE_CAP) for m in rays.metrics)
+    # a ray leads beyond what is allowed, and so do whole counts; with room, so that a cap there has the price alone
+    each = zip(rays.metrics, rays.widest, strict=True)
+    own += tuple(Limit(m, "at_most", most * (1 + TOUCH)) for m, most in each if most < FREE_CAP)
+    owner = rays.study.owner
+    if owner is None and any(m in OWNED for m in rays.metrics):
+        # cost of ownership needs somebody who pays for power and halls; a study without one gets the default
+        owner = owner_of(rays.study.baseline)
+    return dataclasses.replace(rays.study, limits=(*own, *extra), owner=owner)
+
+
 def improve(rays: Rays, tries: Sequence[tuple[Row, Plans]]) -> None:
     """Solve problems under given plans, and keep what is better than the point that there is; until time is up."""
     middle = (rays.box[0] + rays.box[1]) / 2
@@ -229,13 +239,4 @@ def blank_of_points(rays: Rays, points: Sequence[Point]) -> np.ndarray:
         return np.zeros(0)
     rows = [(p.choice_index, p.values, p.weights) for p in points]
     data = rays.data(rows, [p.plan_index for p in points]).data
-    return np.asarray(_blank_mm2(rays.core, np.stack([p.optimum.z[:-1] for p in points]), data))
-
-
-@partial(jax.jit, static_argnums=0)
-def _blank_mm2(core: ConvexCore, z: FloatLike, data: Data) -> FloatLike:
-    def of_one(at: FloatLike, one: Data) -> FloatLike:
-        x = named_numbers(core, at)
-        return blank_mm2(core.limits, one.limits, with_free(one.chip, {n: x[n] for n in core.free}), one.tech)
-
-    return jax.vmap(of_one)(jnp.asarray(z), data)
+    return np.asarray(blanks_mm2(rays.core, np.stack([p.optimum.z[:-1] for p in points]), data))

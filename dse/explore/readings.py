@@ -20,20 +20,20 @@ from jaxtyping import Array
 from ..core.errors import SpecError
 from ..core.program import compiled
 from ..core.types import FloatLike
-from ..optimize.batch import in_batches, solve_batch
+from ..optimize.batch import in_batches
 from ..optimize.deadline import Deadline
 from ..optimize.descent import first_plans
 from ..optimize.pricing import Plans, alternate
-from ..optimize.search import Candidate, Search, price_plans, search_of
-from ..optimize.space import Space, batch_of, element, space_of
-from ..study.convex import ConvexCore, Data, chip_at, coordinates, model_of, named_numbers
+from ..optimize.search import Candidate, Search, price_plans, search_of, solved
+from ..optimize.space import Space, batch_of, space_of
+from ..study.convex import ConvexCore, Data, chip_at, coordinates, named_numbers
 from ..study.design import with_free
 from ..study.metrics import (
     METRICS,
 )
 from ..study.study import Study
 from .reading_limits import check_speeds, limits_of, opened
-from .samples import CHUNK, SETTINGS
+from .samples import CHUNK
 from .varied import varied
 
 WORDS = {
@@ -69,20 +69,13 @@ class Answer:
 
 def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
     """Best chip of every problem, plans and chip in turn, all in batches of one compiled shape."""
-    space, core = search.space, search.core
-    masks, limits = [space.classes[p.orders] for p in problems], np.asarray([p.limits for p in problems])
+    masks, limits = [search.space.classes[p.orders] for p in problems], np.asarray([p.limits for p in problems])
     lower, upper = _boxes(search, problems)
 
-    def data_of(rows: Sequence[int], plans: Sequence[Plans]) -> Data:
-        batch = batch_of(space, [problems[i].choice_index for i in rows], list(plans))
-        return dataclasses.replace(batch, limits=limits[list(rows)])
-
-    def solve(active: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
-        low, high = lower[active], upper[active]
-        args = (model_of(core), data_of(active, plans), low, high, (low + high) / 2)
-        batch = solve_batch(*args, settings=SETTINGS, size=CHUNK)
-        pairs = enumerate(zip(active, plans, strict=True))
-        return [Candidate(problems[i].choice_index, p, element(batch, k)) for k, (i, p) in pairs]
+    def solve(active: list[int], plans: list[Plans], best: dict[int, Candidate]) -> list[Candidate]:
+        points = [(problems[i].choice_index, p) for i, p in zip(active, plans, strict=True)]
+        known = np.asarray([best[i].log_goal if i in best else np.inf for i in active])
+        return solved(search, points, known, limits=limits[active], box=(lower[active], upper[active]))
 
     price = partial(price_plans, search, among=masks, limits=limits)
     starts = [first_plans(search, p.choice_index, p.orders) for p in problems]

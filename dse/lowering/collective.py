@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from ..workload.blocks import Experts
 from .groups import Group
 
 
@@ -62,6 +63,14 @@ class Reference:
     """Whether the stack has direct-exchange kernels; if not, only the rings and trees of a library."""
     fixed_shapes: bool = False
     """Whether the stack compiles fixed shapes, independent of which experts are chosen."""
+    ranks_are_cores: bool = False
+    """Whether a rank is a (logical) core, which fetches rows of its weights itself; else a chip, of several cores."""
+
+    @property
+    def fetches_rows(self) -> bool:
+        """Whether a rank's program fetches weights row by row, as `pieces` has it."""
+        # how a chip's cores divide the columns of a rank between them is their program's, and nowhere published
+        return self.fixed_shapes and self.ranks_are_cores
 
     def time_s(self, t: Traffic) -> float:
         """Alpha-beta time of `t` at this reference [s]."""
@@ -207,14 +216,33 @@ def all_to_all(g: Group, n_out: int, volume_B: float) -> Traffic:
     return near + Traffic(out_B=volume_B * (n - g.size) / n, out_hops=1.0, upper_s=g.size * n_out * g.rank_s)
 
 
-def forwarded(g: Group, n_out: int, token_B: float, n_visits: float) -> Traffic:
-    """Tokens of `token_B` per rank to `n_visits` ranks each, one copy per domain, where chips pass them on.
+def n_copies(e: Experts, n_ranks: int) -> float:
+    """Expected ranks of `n_ranks` that have an expert which a token visits; each of them gets it once.
 
-        outside:  V (d - 1) (1 - (1 - 1/d)^k), the expected number of other domains    inside:  k V, as `all_to_all`
-    with V `token_B`, k `n_visits` and d `n_out` domains. What comes back is added up in the domain and sent once.
-    Source: [deepseek2025deepep] kernels with forwarding, for training and prompts.
-    Assumes: independent visits, spread evenly; no group of experts is preferred.
+        n (1 - C(E - E/n, k) / C(E, k))
+    with k different experts of E, E/n of them on each of n ranks.
+    Source: [deepseek2025deepep] dispatch layout: a token goes to ranks, which know what experts it is for; the
+    expectation is elementary.
+    Assumes: experts equally popular; no group of them is preferred.
     """
-    away = (n_out - 1) * (1.0 - (1.0 - 1.0 / n_out) ** n_visits)
-    inside = all_to_all(g, 1, token_B * n_visits)
-    return inside + Traffic(out_B=token_B * away, out_hops=1.0, upper_s=g.size * n_out * g.rank_s)
+    each = e.n_experts / n_ranks
+    missed = math.prod(max(1.0 - each / (e.n_experts - i), 0.0) for i in range(e.per_token))
+    return n_ranks * (1.0 - missed)
+
+
+def forwarded(g: Group, n_out: int, token_B: float, e: Experts) -> Traffic:
+    """Tokens of `token_B` per rank to their experts, one copy per domain, where chips pass them on.
+
+        outside:  V (d - 1)/d times `n_copies` of d domains    inside:  V times `n_copies` of all ranks, as `all_to_all`
+    with V `token_B` and d `n_out`. What comes back is added up in the domain and sent once.
+    Source: [deepseek2025deepep] kernels with forwarding, for training and prompts.
+    """
+    inside = all_to_all(g, 1, token_B * n_copies(e, g.size * n_out))
+    away_B = token_B * n_copies(e, n_out) * (n_out - 1) / n_out
+    return inside + Traffic(out_B=away_B, out_hops=1.0, upper_s=g.size * n_out * g.rank_s)
+
+
+def to_experts(g: Group, n_out: int, token_B: float, e: Experts, ref: Reference) -> Traffic:
+    """Tokens to the ranks of their experts, once to each: straight there, or `forwarded` where that is faster."""
+    straight = all_to_all(g, n_out, token_B * n_copies(e, g.size * n_out))
+    return straight if n_out == 1 else min(straight, forwarded(g, n_out, token_B, e), key=ref.time_s)

@@ -37,6 +37,8 @@ class Linear:
     share: float = 1.0
     part: str = "attention"
     """Part of the model that it belongs to, one of `storage.PARTS`."""
+    beside: float = 1.0
+    """Its columns over those of its first weight, where several with rows of their own stand side by side."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +97,8 @@ def _attention_linears(mixer: Attention, hidden: int, tp: int, tokens: float) ->
     own = 0.0 if mixer.cross or not mixer.own_kv else kv_heads
     values = own * (0 if mixer.values_are_keys else mixer.value_dim)
     qkv = heads * mixer.head_dim + own * mixer.head_dim + values + mixer.gate_width / tp
-    found = [Linear("qkv", tokens, hidden, qkv), Linear("out", tokens, heads * mixer.value_dim, hidden)]
+    beside = qkv / (heads * mixer.head_dim)
+    found = [Linear("qkv", tokens, hidden, qkv, beside=beside), Linear("out", tokens, heads * mixer.value_dim, hidden)]
     if mixer.indexer and mixer.indexer.n_projected:
         found.append(Linear("index", tokens, hidden, mixer.indexer.n_projected))
     return found
@@ -137,7 +140,7 @@ def _mlp_linears(hidden: float, ffn: float, n_matrices: int, up: Linear) -> list
     """An MLP of inner width `ffn` on one rank; names, tokens, kind, count, share and part as in `up`."""
     wide = ffn * (n_matrices - 1)
     down = dataclasses.replace(up, name=f"{up.name}down", inputs=ffn, outputs=hidden)
-    return [dataclasses.replace(up, name=f"{up.name}up", inputs=hidden, outputs=wide), down]
+    return [dataclasses.replace(up, name=f"{up.name}up", inputs=hidden, outputs=wide, beside=n_matrices - 1.0), down]
 
 
 def _feed_linears(feed: Feed, hidden: int, s: Shard, tokens: float, share: float) -> list[Linear]:

@@ -11,7 +11,6 @@ from ..hardware.system import System
 from ..workload.storage import stored_B
 from ..workload.transformer import (
     Decode,
-    Prefill,
     Serving,
     forward_FLOP_per_token,
     moe_share,
@@ -20,7 +19,7 @@ from ..workload.transformer import (
     products_of,
 )
 from .activations import ACTIVATION_B, input_B
-from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, forwarded
+from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, to_experts
 from .groups import spread
 from .memory import memory_B
 from .mixer_ops import result_width, ring_width
@@ -37,10 +36,10 @@ PARTIAL_B = 4.0
 
 @cache
 def _rank(
-    workload: Serving, plan: Plan, array: ArrayShape, lanes: float, fixed: bool, n_each: int
+    workload: Serving, plan: Plan, array: ArrayShape, lanes: float, fixed: bool, n_each: int, rows: bool
 ) -> tuple[RankOps, np.ndarray, np.ndarray, Stream | None]:
     """Operators of a pass on a rank, tiled, whether each belongs to the head, its share, and their stream."""
-    placed, stream = serving_ops(workload, plan, lanes, fixed, n_each), None
+    placed, stream = serving_ops(workload, plan, lanes, fixed, n_each, rows), None
     if plan.order == "stream":
         placed, stream = streamed(placed, training=False)
     head = np.asarray([p.phase == "head" for p in placed])
@@ -71,7 +70,7 @@ def _tensor_traffic(workload: Serving, plan: Plan, p: Pass, system: System, laye
 def _expert_traffic(workload: Serving, plan: Plan, tokens: float, system: System, ref: Reference) -> Traffic:
     """Traffic of a block whose ranks send `tokens` to their experts, as narrow as these multiply, and back in 16 bit.
 
-    In a prompt a domain gets a token once where that is faster; decode waits for no second hop.
+    In a prompt a rank gets a token once, and a domain where that is faster; decode waits for no layout nor second hop.
     Source: [lepikhin2020gshard] for the two exchanges; [deepseek2024v3] section 3.3.3 for widths (8 bit at least), with
     [deepseek2025deepep] for the two kinds of kernels.
     """
@@ -80,10 +79,8 @@ def _expert_traffic(workload: Serving, plan: Plan, tokens: float, system: System
     total = Traffic()
     for width_B in (max(input_B(products_of(workload, "experts")), 1.0), float(ACTIVATION_B)):
         each_B = tokens * e.routed_width(workload.model.hidden) * width_B
-        ways = [all_to_all(*where, each_B * e.per_token)]
-        if isinstance(workload, Prefill) and where[1] > 1:
-            ways.append(forwarded(*where, each_B, e.per_token))
-        total += min(ways, key=ref.time_s)
+        waits = isinstance(workload, Decode)
+        total += all_to_all(*where, each_B * e.per_token) if waits else to_experts(*where, each_B, e, ref)
     return total
 
 
@@ -129,7 +126,8 @@ def pass_demand(
     workload = as_run(workload, array)
     model, p = workload.model, rank_pass(workload, plan, n_each)
     layers, decode = float(layers_per_stage(plan, model)), isinstance(workload, Decode)
-    ops, head, shares, stream = _rank(workload, plan, array, n_lanes(system, array), ref.fixed_shapes, n_each)
+    how = (n_lanes(system, array), ref.fixed_shapes, n_each, ref.fetches_rows)
+    ops, head, shares, stream = _rank(workload, plan, array, *how)
     # the last stage sets the pace: a head besides its layers, which are taken to be those of the fullest
     runs = np.where(head, 1.0, layers) * shares
     macs = runs @ ops.macs

@@ -13,6 +13,7 @@ from ..workload.storage import format_of, n_element_bits, stored_B
 from ..workload.transformer import Decode, Serving, n_outputs, products_of, state_B
 from .linears import Linear, Shard, block_linears, by_index, of_fixed_shape
 from .mixer_ops import absorbed_width, heads_of, index_op, recurrence_op, recurrence_step_op
+from .pieces import starting_B
 from .plan import Plan
 from .tiling import padded
 from .training_ops import Placed, block_elementwise
@@ -58,7 +59,7 @@ def rank_pass(workload: Serving, plan: Plan, n_each: int = 1) -> Pass:
     return Pass(sequences, queries, workload.cached + (workload.prompt - queries) / 2)
 
 
-def linears(workload: Serving, plan: Plan, p: Pass, fixed: bool) -> list[Placed]:
+def linears(workload: Serving, plan: Plan, p: Pass, fixed: bool, rows: bool = False) -> list[Placed]:
     """Linear layers of a block; a latent is expanded for the context, which decode absorbs [deepseek2024v2]."""
     model = workload.model
     placed = []
@@ -72,19 +73,24 @@ def linears(workload: Serving, plan: Plan, p: Pass, fixed: bool) -> list[Placed]
                 x = by_index(x, model.experts, tokens)
         elif x.kind is Kind.EXPANSION and p.queries > 1:
             x = dataclasses.replace(x, tokens=p.sequences * p.n_context)
-        placed.append(Placed(_stored(workload, x, n_moves), "forward", x.share))
+        placed.append(Placed(_stored(workload, x, rows, n_moves), "forward", x.share))
     return placed
 
 
-def _stored(workload: Serving, x: Linear, n_moves: float = 1.0) -> Op:
-    """A linear layer on weights as they are stored, which are converted where the products are wider."""
+def _stored(workload: Serving, x: Linear, rows: bool, n_moves: float = 1.0) -> Op:
+    """A linear layer on weights as they are stored, which are converted where the products are wider.
+
+    `rows`: weights are fetched row by row, as `pieces` has it.
+    """
     stored = format_of(workload.weight_precision, x.part)
-    op = linear(x.name, x.tokens, x.inputs, x.outputs, products_of(workload, x.part), stored_B(stored), x.count, x.kind)
+    each_B, n_weights = stored_B(stored), x.inputs * x.outputs * x.count
+    op = linear(x.name, x.tokens, x.inputs, x.outputs, products_of(workload, x.part), each_B, x.count, x.kind)
     # few rows: memories split the weight and exchange the rest; many rows are split themselves and exchange nothing
     thin = isinstance(workload, Decode) and x.kind is Kind.LINEAR
     return dataclasses.replace(
-        op, stored_elements=x.inputs * x.outputs * x.count, stored_bits=n_element_bits(stored),
-        hbm_B=op.hbm_B + (n_moves - 1.0) * stored_B(stored) * x.inputs * x.outputs * x.count,
+        op, stored_elements=n_weights, stored_bits=n_element_bits(stored),
+        hbm_B=op.hbm_B + (n_moves - 1.0) * each_B * n_weights,
+        starting_B=starting_B(each_B * n_weights, x.outputs / x.beside, each_B) if rows else 0.0,
         spread_B=spread_B(x.tokens, x.inputs, x.outputs) if thin else 0.0,
     )  # fmt: skip
 
@@ -147,12 +153,12 @@ def _mixer(mixer: AbstractMixer, workload: Serving, plan: Plan, p: Pass, lanes: 
 
 
 def serving_ops(
-    workload: Serving, plan: Plan, lanes: float = 1.0, fixed: bool = False, n_each: int = 1
+    workload: Serving, plan: Plan, lanes: float = 1.0, fixed: bool = False, n_each: int = 1, rows: bool = False
 ) -> list[Placed]:
     """Operators of block and head for one pass on one rank, with the share of blocks or passes that have them.
 
     The head runs on the last token of each sequence. `lanes` of a vector engine take a row of scores each (1: rows are
-    split over threads); `fixed` as in `linears.of_fixed_shape`, `n_each` as in `rank_pass`.
+    split over threads); `fixed` as in `linears.of_fixed_shape`, `n_each` as in `rank_pass`, `rows` as in `pieces`.
     Source: [shoeybi2019] section 3: without sequence parallelism tensor ranks keep norms and residuals whole.
     """
     model, p = workload.model, rank_pass(workload, plan, n_each)
@@ -160,7 +166,7 @@ def serving_ops(
     # latents of all ranks go around, so each rank expands the whole context: what is not its own counts as cached
     own = tokens / p.sequences
     split = dataclasses.replace(p, queries=own, cached=p.n_context - own)
-    placed = linears(workload, plan, split, fixed)
+    placed = linears(workload, plan, split, fixed, rows)
     for mixer, share in model.working_mixers:
         placed += [Placed(op, "forward", share) for op in _mixer(mixer, workload, plan, p, lanes)]
     shard = Shard(plan.tp, ep=plan.ep, sequence_parallel=False)
@@ -169,6 +175,6 @@ def serving_ops(
     # a prompt needs logits of its last token alone, and so in its last chunk
     last = 1.0 if isinstance(workload, Decode) else 1.0 / workload.n_chunks
     vocab = n_outputs(model) / plan.tp
-    head = _stored(workload, Linear("head", p.sequences, model.hidden, vocab, part="head"))
+    head = _stored(workload, Linear("head", p.sequences, model.hidden, vocab, part="head"), rows)
     draw = elementwise("sample", p.sequences * vocab, passes()["sample"], moved=2.0)
     return [*placed, Placed(head, "head", last), Placed(draw, "head", last)]

@@ -55,7 +55,8 @@ def streamed(placed: list[Placed], training: bool) -> tuple[list[Placed], Stream
 def _without_traffic(op: Op) -> Op:
     # what stays in SRAM runs inside the kernels beside it
     launches = 0.0 if op.kind is Kind.ELEMENTWISE else op.n_launches
-    return dataclasses.replace(op, hbm_B=0.0, reuse_B=0.0, n_launches=launches)
+    # weights that are read ahead are laid out for it, in pieces as long as the scratchpad allows
+    return dataclasses.replace(op, hbm_B=0.0, reuse_B=0.0, starting_B=0.0, n_launches=launches)
 
 
 def _traffic(p: Placed, training: bool) -> tuple[float, float, float, float]:

@@ -86,6 +86,8 @@ class OpDemand(eqx.Module):
     vector_elements: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     spread_B: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Bytes between n tile memories that share an operator, over sqrt(n)."""
+    starting_B: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
+    """What DMA engines could move in the time that they take to start short pieces of a weight."""
     n_launches: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     runs: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """How often the operator runs per micro batch on the slowest stage."""
@@ -135,7 +137,7 @@ class RankOps:
 
     names: tuple[str, ...]
     columns: np.ndarray
-    """The fields of `OpDemand` but `runs`, shape (10, n_ops)."""
+    """The fields of `OpDemand` but `runs`, shape (11, n_ops)."""
     macs: np.ndarray
     """MACs by executed precision, shape (n_ops, 4)."""
 
@@ -155,7 +157,19 @@ def rank_ops(ops: list[Op], array: ArrayShape) -> RankOps:
         split = [cycles * (column == k) for k in range(3)]
         wider = op.stored_elements and PRECISION_BITS[PRECISIONS[executed]] > op.stored_bits
         converted = passes()["dequantise"] * op.stored_elements if wider else 0.0
-        rows.append((*split, tile, op.hbm_B, half, one, op.vector_elements + converted, op.spread_B, op.n_launches))
+        rows.append(
+            (
+                *split,
+                tile,
+                op.hbm_B,
+                half,
+                one,
+                op.vector_elements + converted,
+                op.spread_B,
+                op.starting_B,
+                op.n_launches,
+            )
+        )
         macs[i, executed] = op.macs
     return RankOps(tuple(op.name for op in ops), np.asarray(rows, dtype=float).T, macs)
 

@@ -12,24 +12,21 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from ..core.free import Free
 from ..core.text import percent
-from ..core.types import FloatLike, Scalar, Vector
-from ..study.convex import TIMES, ConvexCore, Data, Kind, coordinates, core_logs
+from ..study.convex import TIMES, ConvexCore, Kind, all_strict, coordinates, model_of
 from ..study.metrics import Limit
 from ..study.study import Study
-from .batch import ON_CORE, WIDTH, prepare_batch, solve_batch
+from .aim import Aim
+from .batch import ON_CORE, WIDTH, solve_batch
 from .deadline import Deadline
 from .descent import run_search
 from .search import Candidate, Search, data_of_each, search_from, search_of, solve_points
 from .solution import LimitReport, Near, Solution, WhatIf
-from .space import Space, data_of, relative, space_of
+from .space import Space, relative, space_of
 
 MOVED = 1.1
 """A limit is moved by this factor, to the side that loosens it."""
@@ -119,16 +116,6 @@ def widened(study: Study, bound: LimitReport) -> Study:
 
 PRODUCTS = {"sram_B": ("n_cores", "scratchpad_B"), "vector_lanes_per_chip": ("n_cores", "vector_lanes")}
 """Numbers of the chip that are products of free ones, and so as straight in logs as they are."""
-End: TypeAlias = tuple[Data, Vector, Scalar]
-"""One end of one number: a choice, weights of the coordinates in what is minimised, and the largest log goal."""
-
-
-def end_logs(core: ConvexCore, z: FloatLike, end: End) -> tuple[Array, Array]:
-    """Log of one number, and all log limits with the goal among them."""
-    data, direction, most = end
-    goal, limits = core_logs(core, z, data)
-    # a product of numbers is a straight line in logs: convex both ways, so that either end of its range has a proof
-    return jnp.dot(direction, z), jnp.append(limits, goal - most)
 
 
 def near(
@@ -172,13 +159,6 @@ def _within(search: Search, most: float) -> list[Candidate]:
     return sorted((c for c in search.seen.values() if c.log_goal <= most), key=lambda c: c.log_goal)
 
 
-def prepare_near(space: Space) -> None:
-    """Make the program that finds ranges in a study's space."""
-    core, data = space.study.core(), data_of(space, 0, tuple(0 for _ in space.plans))
-    n = len(coordinates(core))
-    prepare_batch(eqx.Partial(end_logs, core), (data, np.zeros(n), np.zeros(())), n)
-
-
 def directions_of(core: ConvexCore) -> dict[str, np.ndarray]:
     """Weights of the coordinates in the log of each number."""
     names = coordinates(core)
@@ -211,13 +191,17 @@ def _reached(
     search: Search, points: Sequence[Candidate], ways: Sequence[np.ndarray], most: float, known: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """As `_ends`, each point left as it is once proved to have no number below the `known` of its way."""
-    # way by way: what ends early is solved side by side
+    # way by way: what ends early is solved side by side; a product of numbers is a straight line in logs, too, convex
+    # both ways, so that either end of its range has a proof
     pairs = list(itertools.product(ways, points))
-    batch = (data_of_each(search, [c for _, c in pairs]), np.stack([w for w, _ in pairs]), np.full(len(pairs), most))
+    data, aim = (
+        data_of_each(search, [c for _, c in pairs]),
+        Aim(np.stack([w for w, _ in pairs]), np.full(len(pairs), most)),
+    )
     # the optimum is in the set: every end is sought from a design that meets everything
-    starts = np.stack([c.optimum.z for _, c in pairs])
-    model, too_much = eqx.Partial(end_logs, search.core), np.repeat(known, len(points))
-    o = jax.device_get(solve_batch(model, batch, *search.box, starts, too_much=too_much, size=WIDTH))
+    starts, strict = np.stack([c.optimum.z for _, c in pairs]), all_strict(search.core)
+    args, too_much = (model_of(search.core), data, *search.box, starts), np.repeat(known, len(points))
+    o = jax.device_get(solve_batch(*args, loose=strict, too_much=too_much, aim=aim, size=WIDTH))
     value = np.where(o.feasible, o.objective, np.inf).reshape(len(ways), -1)
     # a point that is proved to reach no such goal bounds nothing; of the others the loosest bound holds for all
     least = np.where(o.impossible, np.inf, o.lower_bound).reshape(len(ways), -1)

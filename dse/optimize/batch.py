@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float
 
 from ..core.errors import SpecError
 from ..core.program import compiled
+from .aim import Aim, no_aim
 from .interior import DEFAULTS, Optimum, Settings, solve_convex
 from .newton import Model
 
@@ -56,14 +57,15 @@ def _solve_chunk(
     boxes: list[Array | np.ndarray],
     too_much: Array | np.ndarray,
     loose: Array | np.ndarray | None,
+    aim: Aim | None,
     settings: Settings,
 ) -> Optimum:
 
-    def one(data: Any, box: list[Array | np.ndarray], most: Array) -> Optimum:
+    def one(data: Any, box: list[Array | np.ndarray], most: Array, aim: Aim | None) -> Optimum:
         lower, upper, start = box
-        return solve_convex(fun, data, lower, upper, start, loose, most, settings=settings)
+        return solve_convex(fun, data, lower, upper, start, loose, most, aim, settings=settings)
 
-    return eqx.filter_vmap(one, in_axes=(eqx.if_array(0), 0, 0))(data, boxes, too_much)
+    return eqx.filter_vmap(one, in_axes=(eqx.if_array(0), 0, 0, 0))(data, boxes, too_much, aim)
 
 
 def solve_batch(
@@ -75,16 +77,18 @@ def solve_batch(
     *,
     loose: Bool[Array | np.ndarray, " m"] | None = None,
     too_much: Float[Array | np.ndarray, " b"] | float = np.inf,
+    aim: Aim | None = None,
     settings: Settings = DEFAULTS,
     size: int | None = None,
 ) -> Optimum:
     """Many optima of one model, `solve_convex` over the leading axis of every array in `data`, as host arrays.
 
     Bounds and `start` are shared `(n,)` or per problem `(b, n)`, and so is `too_much`, `()` or `(b,)`. `loose` is
-    shared; all False is the same program, None another. `fun` that compares equal (as of `model_of`) compiles once.
+    shared; all False is the same program, None another. Where it is given, `aim` may be, with a leading axis, too: the
+    same program with it and without. `fun` that compares equal (as of `model_of`) compiles once.
     `size` problems are solved side by side, by default the batch's next power of two, at most `WIDEST`; processors
     solve `ON_CORE` of them at a time.
-    SpecError: no argument has a batch axis, or the axes differ.
+    SpecError: no argument has a batch axis, or the axes differ; an aim without `loose`.
     """
     arrays, shared = eqx.partition(data, lambda x: isinstance(x, (jax.Array, np.ndarray)))
     boxes = [np.asarray(x, dtype=float) for x in (lower, upper, start)]
@@ -95,13 +99,16 @@ def solve_batch(
     ((n_batch,),) = axes
     boxes = [np.broadcast_to(x, (n_batch, x.shape[-1])) for x in boxes]
     most = np.broadcast_to(np.asarray(too_much, dtype=float), (n_batch,))
+    if loose is None and aim is not None:
+        raise SpecError("an aim needs loose limits, which may all be False: it is a number of that program")
+    aim = no_aim(n_batch, boxes[0].shape[-1]) if aim is None and loose is not None else aim
 
-    def solve(some: Any, box: list[Array | np.ndarray], most: np.ndarray) -> Optimum:
-        return _solve_chunk(fun, eqx.combine(some, shared), box, most, loose, settings)
+    def solve(some: Any, box: list[Array | np.ndarray], most: np.ndarray, aim: Aim | None) -> Optimum:
+        return _solve_chunk(fun, eqx.combine(some, shared), box, most, loose, aim, settings)
 
     # powers of two: few sizes are compiled, and less than half of a call is padding
     size = size or min(WIDEST, 2 ** (n_batch - 1).bit_length())
-    return in_batches(solve, (arrays, boxes, most), _at_once(size))
+    return in_batches(solve, (arrays, boxes, most, aim), _at_once(size))
 
 
 def _at_once(size: int) -> int:
@@ -116,4 +123,5 @@ def prepare_batch(
     rows = _at_once(WIDTH)
     # a program depends on shapes alone, so that one row stands for all
     batch = jax.tree.map(lambda x: np.broadcast_to(x, (rows, *np.shape(x))), data)
-    _solve_chunk.prepare(fun, batch, [np.zeros((rows, n))] * 3, np.zeros(rows), loose, settings)
+    aim = None if loose is None else no_aim(rows, n)
+    _solve_chunk.prepare(fun, batch, [np.zeros((rows, n))] * 3, np.zeros(rows), loose, aim, settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import TypeAlias
 
 import jax
@@ -15,6 +16,8 @@ from ..core.program import compiled
 from ..core.types import FloatLike, Vector, unnamed
 from ..hardware.chip import Chip
 from ..physics.area import total_area_mm2
+from ..study.convex import ConvexCore, Data, named_numbers
+from ..study.design import with_free
 from ..study.metrics import HEAT, METRICS, ON_A_DIE, State, chip_state
 from ..study.study import Study
 from ..technology.presets import Technology
@@ -68,3 +71,14 @@ def spread_mm2(forms: Forms, values: Vector, s: State) -> FloatLike:
 @compiled
 def _compiled(forms: Forms, values: Vector, chip: Chip, tech: Technology) -> FloatLike:
     return blank_mm2(forms, values, chip, tech)
+
+
+@partial(jax.jit, static_argnums=0)
+def blanks_mm2(core: ConvexCore, z: FloatLike, data: Data) -> FloatLike:
+    """`blank_mm2` of designs at log coordinates `z`, shape (designs, n), and their coefficients [mm2]."""
+
+    def of_one(at: FloatLike, one: Data) -> FloatLike:
+        x = named_numbers(core, at)
+        return blank_mm2(core.limits, one.limits, with_free(one.chip, {n: x[n] for n in core.free}), one.tech)
+
+    return jax.vmap(of_one)(jnp.asarray(z), data)

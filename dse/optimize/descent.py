@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
+from collections.abc import Callable
 from functools import partial
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -15,7 +18,7 @@ from ..study.convex import chip_at, named_numbers
 from ..study.design import with_free
 from ..study.metrics import OF_WORKLOADS, SPEEDUPS, metric_of
 from .hull import least_demand
-from .pricing import SAME, Plans, alternate, prepare_pricing
+from .pricing import SAME, Plans, alternate
 from .search import (
     Candidate,
     Search,
@@ -28,13 +31,31 @@ from .search import (
     price_plans,
     solve_points,
 )
-from .space import Space, data_of, leanest, own_plans, valid_in
+from .space import Space, data_of, leanest, own_plans, prepare_prices, valid_in
+
+
+@runtime_checkable
+class Solved(Protocol):
+    """A design that was solved for a choice under plans."""
+
+    @property
+    def choice_index(self) -> int:
+        """Position among the study's choices."""
+        ...
+
+    @property
+    def plan_index(self) -> Plans:
+        """Plan of each workload."""
+        ...
+
+
+T = TypeVar("T", bound=Solved)
 
 
 def run_search(search: Search) -> list[Candidate]:
     """Best candidate of every choice, best choice first, by the baseline's best plans and any that won."""
     _check_own(search)
-    meanwhile(lambda: _prepare_pricing(search))
+    meanwhile(lambda: prepare_prices(search.space, search.space.demands))
     able = _able(search)
     _in_turn(search, able)
     _cross(search, able)
@@ -99,24 +120,39 @@ def wants_less(search: Search) -> bool:
 
 
 def _vary_plans(search: Search, able: list[int]) -> None:
-    """Other plans of one workload at a time on a chip made for them, in place of the best design's, until none wins.
+    """`local_search` from the best design of all; plans that win are tried under every choice, as a way out for it."""
 
-    The fastest plan at a chip that was made for another may be that other still.
-    """
-    best = min(leaders(search), key=lambda c: c.log_goal)
-    while best.log_goal < np.inf:
-        tries = [p for p in swapped(search.space, best.choice_index, best.plan_index) if p not in search.seen]
-        if not tries or search.deadline.over(f"{len(tries)} plans in place of the best were not tried"):
-            return
-        solve_points(search, tries, goals_of(search, tries))
-        found = min(leaders(search), key=lambda c: c.log_goal)
-        if not found.log_goal < best.log_goal - SAME:
-            return
-        # what won for one choice is a way out for others
-        again = [(i, found.plan_index) for i in able if (i, found.plan_index) not in search.seen]
+    def leader() -> Candidate:
+        return min(leaders(search), key=lambda c: c.log_goal)
+
+    def solve(best: Candidate, near: list[tuple[int, Plans]]) -> Candidate:
+        fresh = [p for p in near if p not in search.seen]
+        if not fresh or search.deadline.over(f"{len(fresh)} plans in place of the best were not tried"):
+            return best
+        solve_points(search, fresh, goals_of(search, fresh))
+        won = leader().plan_index
+        again = [(i, won) for i in able if (i, won) not in search.seen]
         solve_points(search, again, goals_of(search, again))
-        best = min(leaders(search), key=lambda c: c.log_goal)
-        search.progress(f"{len(tries)} plans in place of the best: best {best_goal(search):.5g}")
+        search.progress(f"{len(fresh)} plans in place of the best: best {best_goal(search):.5g}")
+        return leader()
+
+    local_search(search.space, leader(), solve, lambda c: c.log_goal)
+
+
+def local_search(
+    space: Space, best: T, solve: Callable[[T, list[tuple[int, Plans]]], T], goal: Callable[[T], float]
+) -> T:
+    """Best-improvement local search over plans: one workload's is swapped at a time, until no swap lowers the goal.
+
+    `solve` gives the best of a design and its neighbours, a choice and plans each, every one with a chip of its own:
+    the fastest plan at a chip that was made for another may be that other still.
+    """
+    while goal(best) < math.inf:
+        found = solve(best, swapped(space, best.choice_index, best.plan_index))
+        if not goal(found) < goal(best) - SAME:
+            break
+        best = found
+    return best
 
 
 def swapped(space: Space, choice: int, plans: Plans) -> list[tuple[int, Plans]]:
@@ -124,11 +160,6 @@ def swapped(space: Space, choice: int, plans: Plans) -> list[tuple[int, Plans]]:
     valid = [np.flatnonzero(valid_in(space, w, kept, choice)) for w, kept in enumerate(space.plans)]
     each = ((*plans[:w], int(k), *plans[w + 1 :]) for w, of_one in enumerate(valid) for k in of_one)
     return [(choice, other) for other in each if other != plans]
-
-
-def _prepare_pricing(search: Search) -> None:
-    data = data_of(search.space, 0, tuple(0 for _ in search.space.plans))
-    prepare_pricing(search.core, data, search.space.demands, len(search.box[0]))
 
 
 def _check_own(search: Search) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from ..core.types import FloatLike, Scalar, Vector
+from .aim import Aim, proving
 from .newton import (
     DEFAULTS,
     ROUNDING,
@@ -133,14 +134,13 @@ def _judge(problem: Problem, it: Iterate, at: Local, settings: Settings) -> tupl
     finished = (finished & jnp.all((at.g <= ROUNDING) | problem.loose)) | jnp.isinf(error)
     # where the box is proved to miss its limits, going on would only raise the price of the excess
     proved = _bounds(problem, it, at)
-    finished = finished | (~problem.relaxes & (proved.violation > settings.margin))
-    finished = finished | (proved.objective >= problem.too_much)
+    finished |= (~problem.relaxes & (proved.violation > settings.margin)) | (proved.objective >= problem.too_much)
     return eqx.tree_at(lambda x: x.mu, it, jnp.where(solved & ~finished, lower, it.mu)), finished
 
 
 def _bounds(problem: Problem, it: Iterate, at: Local):
-    width = problem.width
-    return bounds_from(at.f, at.g, at.slope_f, at.slope_g, it.lam, -width * it.unit, width * (1.0 - it.unit))
+    width, lam = problem.width, proving(problem.aim, it.lam)
+    return bounds_from(at.f, at.g, at.slope_f, at.slope_g, lam, -width * it.unit, width * (1.0 - it.unit))
 
 
 def _aim(problem: Problem, c: _Search, it: Iterate, at: Local, settings: Settings) -> _Search:
@@ -184,6 +184,7 @@ def solve_convex(
     start: Vector,
     loose: Bool[Array | np.ndarray, " m"] | None = None,
     too_much: Scalar | float = np.inf,
+    aim: Aim | None = None,
     *,
     settings: Settings = DEFAULTS,
 ) -> Optimum:
@@ -195,15 +196,17 @@ def solve_convex(
     miss each other by less than about 1 % may need `cheapest_relaxations`. `fun` gives log objective and log limits at
     `(z, data)`. Where limits are `loose` the sum of their excesses is minimised instead of `f`, by the same program.
     Once no point is proved to have an objective below `too_much` the solve ends as it is, its bound at least that.
+    With an `aim` a straight line is minimised in place of `f`, which has a limit then, by the same program as without.
     Source: [nocedal2006] chapter 19 (algorithm 19.2) and eq. 17.26; [boyd2007tutorial] for models in log variables.
     Assumes: `fun` is smooth and finite in the box; convex, for the bounds and for global optimality.
     Valid for: `jax.vmap` over any argument but `fun`; not differentiable (use the multipliers instead).
     """
     limits = jax.eval_shape(lambda z: fun(z, data)[1], start)
     loose = jnp.zeros(limits.shape, dtype=bool) if loose is None else jnp.asarray(loose)
+    loose = loose if aim is None else jnp.append(loose, False)
     # at a price of 1 an excess is its own cost, and the goal is left out: the same program minimises their sum
     settings = eqx.tree_at(lambda s: s.penalty, settings, jnp.where(loose, 1.0, settings.penalty))
-    problem = Problem(fun, data, lower, upper, loose, too_much)
+    problem = Problem(fun, data, lower, upper, loose, too_much, aim)
     # a fixed coordinate (no width) has gradient zero per unit box and stays where its bounds are
     width = problem.width
     unit = jnp.clip((start - lower) / jnp.where(width > 0.0, width, 1.0), INSET, 1.0 - INSET)
@@ -241,7 +244,7 @@ def _report(problem: Problem, end: _Search, settings: Settings) -> Optimum:
     # the objective of a relaxation is what the limits are exceeded by at the point itself, not the slack variables' sum
     excess = jnp.sum(jnp.where(problem.loose, jnp.maximum(at.g, 0.0), 0.0))
     objective, feasible = at.f + excess, jnp.all((at.g <= ROUNDING) | problem.loose)
-    close = objective - bounds.objective <= settings.gap_tolerance
-    converged = feasible & close & (residual <= settings.tolerance)
-    answer = (objective, at.g, bounds.objective, bounds.violation, residual, end.n_iterations, converged, feasible)
-    return Optimum(problem.place(it.unit), it.lam, low, high, *answer)
+    converged = feasible & (objective - bounds.objective <= settings.gap_tolerance) & (residual <= settings.tolerance)
+    own = slice(at.g.shape[0] - (problem.aim is not None))
+    answer = (objective, at.g[own], bounds.objective, bounds.violation, residual, end.n_iterations, converged, feasible)
+    return Optimum(problem.place(it.unit), it.lam[own], low, high, *answer)

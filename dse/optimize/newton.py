@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..core.types import Scalar, Vector
+from .aim import Aim, aimed_slope_of
 
 Limits: TypeAlias = Float[Array | np.ndarray, " m"]
 Model: TypeAlias = Callable[[Array, Any], tuple[Array, Array]]
@@ -30,16 +31,6 @@ class DualBounds(eqx.Module):
     """No point has a smaller largest limit; positive proves that the limits cannot all be met."""
     slope: Vector
     """Gradient of the Lagrangian at the point, per unit of `z`."""
-
-
-def slope_of(
-    fun: Callable[[Array], tuple[Array, Array]], z: Array, counts: Array, lam: Array
-) -> tuple[tuple[Array, Array], Array]:
-    """Objective and limits at z, and the gradient of `counts` times the objective plus `lam . limits`."""
-    # one reverse pass for any number of limits: their gradients are wanted as this sum only
-    (f, g), pull = jax.vjp(fun, z)
-    (slope,) = pull((counts * jnp.ones_like(f), lam))
-    return (f, g), slope
 
 
 def bounds_from(
@@ -103,6 +94,8 @@ class Problem(eqx.Module):
     """Limits that may be exceeded; if there are any, the goal does not count."""
     too_much: Scalar | float = np.inf
     """Objective from which on no more than the proof that there is none below is wanted."""
+    aim: Aim | None = None
+    """Where given there is one limit more; it has room and proves nothing where the model's objective is asked for."""
 
     @property
     def relaxes(self) -> Bool[Array, ""]:
@@ -147,15 +140,14 @@ class Local(eqx.Module):
 def local(problem: Problem, unit: Array, lam: Array) -> Local:
     """Value, slopes, limits' Jacobian and Lagrangian Hessian: the only place where a solve evaluates the model."""
     z, width = problem.place(unit), problem.width
-    counts = jnp.where(problem.relaxes, 0.0, 1.0)
+    fun, counts = lambda x: problem.fun(x, problem.data), jnp.where(problem.relaxes, 0.0, 1.0)
     # one slope per evaluation: of the goal alone, then of the whole Lagrangian, there and around. Curvature only
     # steers the steps, so that differences do; bounds take the exact gradients.
     steps = jnp.concatenate([jnp.zeros((2, unit.shape[0])), NUDGE * jnp.diag(width)])
     is_whole = jnp.arange(len(steps)) > 0
 
     def one(step: Array, whole: Array) -> tuple[Array, Array, Array, Array]:
-        weights = jnp.where(whole, lam, 0.0)
-        (f, g), slope = slope_of(lambda x: problem.fun(x, problem.data), z + step, counts, weights)
+        (f, g), slope = aimed_slope_of(problem.aim, fun, z + step, counts, jnp.where(whole, lam, 0.0))
         return jnp.where(problem.relaxes, 0.0, f), g, slope, width * slope
 
     f, g, slope, per_unit = jax.vmap(one)(steps, is_whole)

@@ -103,25 +103,39 @@ def solve_points(
     works.update((c.choice_index, True) for c in search.seen.values() if c.log_goal < np.inf)
     new = {i: k for k, (i, _) in reversed(list(enumerate(points))) if i not in works}
     first = sorted(new.values())
-    found = dict(zip(first, _solved(search, [points[k] for k in first], most[first]), strict=True))
+    found = dict(zip(first, solved(search, [points[k] for k in first], most[first]), strict=True))
     works.update((c.choice_index, c.log_goal < np.inf) for c in found.values())
     rest = sorted((k for k in range(len(points)) if k not in found), key=lambda k: not works[points[k][0]])
-    found.update(zip(rest, _solved(search, [points[k] for k in rest], most[rest]), strict=True))
+    found.update(zip(rest, solved(search, [points[k] for k in rest], most[rest]), strict=True))
     in_order = [found[k] for k in range(len(points))]
     search.seen.update({(c.choice_index, c.plan_index): c for c in in_order})
     return in_order
 
 
-def _solved(search: Search, points: Sequence[tuple[int, Plans]], too_much: np.ndarray) -> list[Candidate]:
+def solved(
+    search: Search, points: Sequence[tuple[int, Plans]], too_much: np.ndarray, *, limits: np.ndarray | None = None,
+    box: tuple[np.ndarray, np.ndarray] | None = None,
+) -> list[Candidate]:  # fmt: skip
+    """Choices under plans, each as far as it may be below its `too_much`, shape (points,).
+
+    Points may have `limits` and a `box` of their own, shapes (points, limits) and twice (points, coordinates).
+    """
     if not points:
         return []
-    batch = optima(search, batch_of(search.space, [i for i, _ in points], [p for _, p in points]), too_much)
+    data = batch_of(search.space, [i for i, _ in points], [p for _, p in points])
+    data = data if limits is None else dataclasses.replace(data, limits=limits)
+    batch = optima(search, data, too_much, box)
     return [Candidate(i, p, element(batch, k)) for k, (i, p) in enumerate(points)]
 
 
-def optima(search: Search, data: Data, too_much: np.ndarray) -> Optimum:
-    """Optima in the box of a search, as far as they may be below `too_much`, leading axis over problems."""
-    lower, upper = search.box
+def optima(
+    search: Search, data: Data, too_much: np.ndarray, box: tuple[np.ndarray, np.ndarray] | None = None
+) -> Optimum:
+    """Optima in the box of a search or in boxes of their own, as far as they may be below `too_much`.
+
+    Leading axis over problems.
+    """
+    lower, upper = search.box if box is None else box
     middle, strict = (lower + upper) / 2, all_strict(search.core)  # far from every bound, where barriers are steep
     return solve_batch(model_of(search.core), data, lower, upper, middle, loose=strict, too_much=too_much, size=WIDTH)
 

@@ -53,7 +53,16 @@ from .solution import (
     WorkloadReport,
     rack_report,
 )
-from .space import Space, data_of, economy_around, every_coefficient, jobs_of, space_of, with_plans
+from .space import (
+    Space,
+    data_of,
+    economy_around,
+    every_coefficient,
+    jobs_of,
+    prepare_prices,
+    space_of,
+    with_plans,
+)
 from .tables import Tables, prepare_hulls, tables_of
 from .tree import Proof, Tree, n_designs, progress_text
 
@@ -82,12 +91,13 @@ def solve(
     """
     check_stop(gap_frac, limit_s)
     search = search_from(space or space_of(study), progress, Deadline(max(limit_s, LIMIT_S)))
-    # compiled in a thread while the search below keeps the host busy
+    # compiled in threads; until the solver is, nothing can be searched, and the host lowers what the proof needs
     meanwhile(lambda: prepare_hulls(search))
-    candidates = run_search(search)
-    chips = [c for c in candidates if c.log_goal < np.inf]
     # of all plans, not of those kept: a proof must cover what the search never looked at
     tables = tables_of(search)
+    meanwhile(lambda: prepare_prices(search.space, tables.every))
+    candidates = run_search(search)
+    chips = [c for c in candidates if c.log_goal < np.inf]
     tree = Tree(tables, gap_frac, Deadline(limit_s), lambda p: progress(progress_text(p, limit_s)), may_stop=may_stop)
     proof = tree.run(chips)
     if proof.best is None:

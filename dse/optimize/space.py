@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -29,7 +29,7 @@ from ..technology.presets import Technology
 from ..workload.requests import given_batch
 from .batch import prepare_batch
 from .ground import Ground, Structure, ground_of, likeness_of, on_structures, systems_of, valid_plans
-from .pricing import classes_of, distinct, kept_plans
+from .pricing import classes_of, distinct, kept_plans, prepare_pricing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,23 +51,33 @@ class Space:
     """Coefficients of every choice but the demands: leading axis over choices."""
 
 
-def space_of(study: Study) -> Space:
-    """A study, lowered; the program that solves it is made meanwhile, where programs are kept."""
-    meanwhile(lambda: prepare_solver(study))
+def prepare_solver(study: Study) -> None:
+    """Make the program of a study's solver."""
+    core = study.core()
+    prepare_batch(model_of(core), form_of(study), len(coordinates(core)), loose=all_strict(core))
+
+
+def space_of(study: Study, prepare: Callable[[Study], None] = prepare_solver) -> Space:
+    """A study, lowered; what solves it is made meanwhile by `prepare`, where programs are kept."""
+    meanwhile(lambda: prepare(study))
     ground = ground_of(study)
     return _space(study, ground, kept_plans(study, ground))
 
 
-def prepare_solver(study: Study) -> None:
-    """Make the program of a study's solver, whose form one plan of each workload and one choice tell."""
-    ground, core, choice = likeness_of(study), study.core(), study.choices[0]
+def form_of(study: Study) -> Data:
+    """Coefficients of one choice under one plan of each workload: a form that those of all others have."""
+    ground, choice = likeness_of(study), study.choices[0]
     chip, tech = template(choice, study.baseline.chip, study.scaleout_Bps), choice_technology(choice, study.package)
     at = Structure(array_shape(chip.core.tensor), choice.system)
-    # shapes and structure are all that compiling needs: any plan and any choice have those of the others
     demands = [row_of(d, (0, 0)) for d in demands_on(ground, [at], [[plan] for plan, _ in ground.baselines])]
     data = element(stack([coefficients(study, ground, chip, tech, choice.system)]), 0)
-    data = dataclasses.replace(data, demands=tuple(demands))
-    prepare_batch(model_of(core), data, len(coordinates(core)), loose=all_strict(core))
+    return dataclasses.replace(data, demands=tuple(demands))
+
+
+def prepare_prices(space: Space, every: tuple[StepDemand, ...]) -> None:
+    """Make the program that prices plans, the demands of all of them given."""
+    core, one = space.study.core(), data_of(space, 0, tuple(0 for _ in space.plans))
+    prepare_pricing(core, one, every, len(coordinates(core)))
 
 
 def _space(study: Study, ground: Ground, plans: list[list[Plan]]) -> Space:

@@ -96,7 +96,7 @@ def op_times(ops: OpDemand, chip: Chip, c: Calibration, cooled_s: FloatLike | No
         tile,  # a product of one tile takes as long on a thousand cores as on one
         hbm,
         ops.vector_elements / vector_rate,
-        dma + ops.spread_B * jnp.sqrt(n_pools) / (chip.n_cores * core.dma_bandwidth_Bps),
+        dma + (ops.spread_B * jnp.sqrt(n_pools) + ops.starting_B) / (chip.n_cores * core.dma_bandwidth_Bps),
     )
     bounds = parts if cooled_s is None else (*parts, cooled_s)  # one more lower bound, and a posynomial as well
     # launches come on top: until the last kernel has drained, the next reads and multiplies nothing

@@ -17,7 +17,8 @@ from ..economy.curves import DAY_s
 from ..economy.fleet_run import Run
 from ..economy.owning import Purchase, published_die
 from ..hardware.presets import chip
-from ..serving.comparison import MODEL, Answer, Asked, training
+from ..serving.comparison import MODEL, Answer, training
+from ..serving.served import Asked
 from ..workload.presets import model as preset_model
 from .evaluated import stand_in_text
 from .layout import Table, beside, table_of

@@ -14,16 +14,15 @@ from ..core.types import FloatLike, stack_records
 from ..evaluation.assembly import chip_reference
 from ..hardware.system import System
 from ..lowering import engines as make
-from ..lowering.collective import Reference
-from ..lowering.engines import CHUNKS, PROMPT_LOADS, SCHEDULERS, Policy, Reader, Shape, Writer
+from ..lowering.engines import SCHEDULERS, Policy, Reader, Shape, Writer
 from ..lowering.headroom import usable_B
-from ..lowering.memory import memory_B
 from ..lowering.plan import plan_text
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import Calibration, calibration_for
 from ..physics.evaluate import check_rest, chip_technology, silicon
 from ..technology.presets import Technology
 from ..workload.requests import Requests
+from .menu import Menu, menu_of
 from .steady import Engine, Passes, ServingPoint, n_accepted_tokens, pass_costs, steady_state
 
 STEADY_s = 3600.0
@@ -59,20 +58,6 @@ class Serving:
     def chip_tokens_per_s(self) -> float:
         """Tokens out per second and chip."""
         return float(self.point.chip_tokens_per_s)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Menu:
-    """Every engine to be priced, as positions and numbers: leading axis over engines where arrays."""
-
-    writers: list[Writer]
-    readers: list[Reader]
-    writer_index: np.ndarray
-    reader_index: np.ndarray
-    scheduler_index: np.ndarray
-    prompt_load_frac: np.ndarray
-    """Load of engines that only read prompts."""
-    transfer_s: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -159,8 +144,8 @@ def serving_curve(
     writers = make.writers(requests, shapes, policy, promise.quantile_frac, ref)
     if not writers:
         raise PlanError(_misfit(system, requests, shapes, promise.quantile_frac, policy.n_drafted))
-    menu = _menu(requests, writers, shapes, policy, ref)
-    costs = batched_costs(_demands(menu), system, tech, c)
+    menu = menu_of(requests, writers, shapes, policy, ref)
+    costs = batched_costs(menu.demands, system, tech, c)
     engine = _engines(menu, requests, policy, float(c.request_s))
     points = _steady_states(menu, engine, costs, static_W, tech, promise.quantile_frac)
     return Curve(system, requests, promise, policy, c, menu, costs, points)
@@ -180,61 +165,6 @@ def _misfit(system: System, requests: Requests, shapes: list[Shape], quantile_fr
         f"{m.weights_B / 2**30:.1f}, KV cache {m.kv_B / 2**30:.1f}) and may use {have / 2**30:.1f} GiB, a shortfall of "
         f"{(m.total - have) / 2**30:.1f} GiB; use more chips, narrower weights or KV, or less context"
     )
-
-
-def _menu(
-    requests: Requests, writers: list[Writer], shapes: list[Shape], policy: Policy, ref: Reference
-) -> Menu:  # fmt: skip
-    """Every writer with every way to read prompts: its own, whole or in chunks, and any engine apart at any load."""
-    whole = [make.reader(requests, s, ref) for s in shapes if _reads(requests, s)]
-    position = {r.shape: i for i, r in enumerate(whole)}
-    # a row: writer, reader, scheduler, load and transfer; shared chips have the load that follows, and move no cache
-    readers, rows = list(whole), []
-    for i, w in enumerate(writers):
-        if w.shape in position:
-            rows.append((i, position[w.shape], 0, 0.0, 0.0))
-        for chunk in _chunks(requests):
-            ride = make.chunked_reader(requests, w, chunk, ref, policy.n_drafted)
-            if ride is not None:
-                rows.append((i, len(readers), 1, 0.0, 0.0))
-                readers.append(ride)
-    # both ends hold the cache over all of their chips, so the end with fewer of them takes longest
-    held = {s: cache_B(requests, s) for s in {w.shape for w in writers} | set(position)}
-    apart = [
-        (i, j, 2, load, max(held[w.shape], held[r.shape]) / ref.out_Bps + ref.out_hop_s)
-        for i, w in enumerate(writers)
-        for j, r in enumerate(whole)
-        for load in PROMPT_LOADS
-    ]
-    allowed = [x for x in rows + apart if SCHEDULERS[int(x[2])] in policy.schedulers]
-    if not allowed:
-        raise PlanError(f"no engine of {requests.model.name} can run {' or '.join(policy.schedulers)}; allow another")
-    table = np.asarray(allowed, dtype=float).T
-    writer_index, reader_index, scheduler_index = table[:3].astype(int)
-    return Menu(writers, readers, writer_index, reader_index, scheduler_index, table[3], table[4])
-
-
-def _demands(menu: Menu) -> list[StepDemand]:
-    return [*(w.demand for w in menu.writers), *(d for r in menu.readers for d in r.demands)]
-
-
-def _chunks(requests: Requests) -> tuple[int, ...]:
-    """Chunk sizes worth a try: those shorter than the longest prompt, and one that holds it."""
-    longest = max(x.prompt for x in requests.lengths)
-    # a chunk beyond the longest prompt reads it whole: one of them is enough
-    shorter = tuple(c for c in CHUNKS if c < longest)
-    return (*shorter, *CHUNKS[len(shorter) : len(shorter) + 1])
-
-
-def _reads(requests: Requests, shape: Shape) -> bool:
-    prefills = make.prefills(requests, shape, 0)
-    return all(memory_B(shape.plan, p).total <= float(usable_B(shape.system.chip)) for p in prefills)
-
-
-def cache_B(requests: Requests, shape: Shape) -> float:
-    """Cache of a mean prompt on one chip, which moves over the chip's share of the network [patel2024splitwise]."""
-    decode, plan = make.decode_of(requests, shape, 1, round(requests.n_prompt))
-    return memory_B(plan, decode).kv_B
 
 
 def batched_costs(demands: list[StepDemand], system: System, tech: Technology, c: Calibration) -> Passes:
@@ -274,7 +204,7 @@ def _steady_states(
 ) -> ServingPoint:  # fmt: skip
     n, kinds = len(menu.writer_index), engine.share_frac.shape[-1]
     fill = np.arange(n_padded(n)) % n  # engines over again up to a power of two, so that few sizes are compiled
-    # costs stand in the order of `_demands`: a row per writer, then one per reader and kind of request
+    # costs stand in the order of the menu's demands: a row per writer, then one per reader and kind of request
     prompt_at = len(menu.writers) + menu.reader_index[:, None] * kinds + np.arange(kinds)
     parts = ((engine, fill), (costs, menu.writer_index[fill]), (costs, prompt_at[fill]))
     e, decode, prompt = (jax.tree.map(lambda x, at=at: x[at], tree) for tree, at in parts)

@@ -32,7 +32,8 @@ def read(path: Path) -> Config:
     except OSError as e:
         raise SpecError(f"{path}: cannot be read ({e.strerror}); give the path of a Hugging Face config.json") from None
     except json.JSONDecodeError as e:
-        raise SpecError(f"{path}: not valid JSON at line {e.lineno}: {e.msg}; is the file truncated?") from None
+        remedy = "is the file truncated?" if path.suffix == ".json" else "give the path of a Hugging Face config.json"
+        raise SpecError(f"{path}: not valid JSON at line {e.lineno}: {e.msg}; {remedy}") from None
     except UnicodeDecodeError:
         raise SpecError(f"{path}: not UTF-8 text; give the path of a Hugging Face config.json") from None
     except RecursionError:

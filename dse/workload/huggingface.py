@@ -90,6 +90,9 @@ OTHERS = {
     "general.architecture": "the keys are GGUF's",
     "ssm_cfg": "the keys are those of mamba_ssm",
     "ffn_hidden_size": "the keys are Megatron's or NeMo's",
+    "num_query_groups": "the keys are Megatron's or NeMo's",
+    "base_emb_dim": "the keys are MaxText's",
+    "weight_map": "the file says where weights lie, not what model they make",
     "_class_name": "the keys are those of diffusers, whose models of images are not supported",
     "peft_type": "the file describes an adapter, not a model",
 }

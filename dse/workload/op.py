@@ -80,6 +80,8 @@ class Op:
     """Coefficient of the extra traffic that falls with SRAM: as SRAM^-1 for attention [B^2], else SRAM^-1/2 [B^1.5]."""
     spread_B: float = 0.0
     """Bytes between n tile memories that share the operator, over sqrt(n)."""
+    starting_B: float = 0.0
+    """What DMA engines could move in the time that they take to start short pieces of the weight."""
     n_launches: float = 1.0
     """Kernels or instruction streams started."""
     stored_elements: float = 0.0
@@ -150,6 +152,7 @@ def repeated(op: Op, times: float) -> Op:
     return dataclasses.replace(
         op, products=products, hbm_B=op.hbm_B * times, vector_elements=op.vector_elements * times,
         reuse_B=op.reuse_B * times, spread_B=op.spread_B * times,
+        starting_B=op.starting_B * times,
     )  # fmt: skip
 
 

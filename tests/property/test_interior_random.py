@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from dse.optimize.aim import slope_of
 from dse.optimize.interior import solve_convex
-from dse.optimize.newton import bounds_from, slope_of
+from dse.optimize.newton import bounds_from
 
 N, M, TERMS = 4, 3, 3
 LOWER, UPPER = jnp.full(N, -3.0), jnp.full(N, 3.0)

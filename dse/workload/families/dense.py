@@ -319,7 +319,6 @@ DENSE: dict[str, Builder] = {
     "apertus": partial(gated, matrices=2),
     "arcee": partial(gated, matrices=2),
     "ernie4_5": partial(gated, kv=2, head_dim=128, tied=True),
-    "hunyuan_v1_dense": gated,
     "internlm3": partial(gated, kv=2, head_dim=128),
     "helium": partial(gated, kv=20, head_dim=128),
     "cwm": partial(gated, kv=8, head_dim=128, windows=partial(first_of, period=4, width=8192)),

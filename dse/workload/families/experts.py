@@ -40,7 +40,7 @@ from .feeds import (
     sparse_steps,
     with_shared,
 )
-from .hunyuan import hunyuan
+from .hunyuan import hunyuan, hunyuan_dense
 
 
 def in_every(
@@ -218,6 +218,7 @@ EXPERTS: dict[str, Builder] = {
     "arctic": arctic,
     "grok-1": grok1,
     "dbrx": dbrx,
+    "hunyuan_v1_dense": hunyuan_dense,
     "hunyuan_v1_moe": hunyuan,
     "hunyuan": hunyuan,
     "mimo_v2_flash": partial(mimo, width=129),

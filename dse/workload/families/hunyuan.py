@@ -6,6 +6,7 @@ import dataclasses
 
 from ..config_file import Fields
 from .common import Body, blocks_of, body, experts, grouped, n_layers
+from .dense import gated
 from .feeds import WIDTH, mixed_feeds
 
 
@@ -33,6 +34,15 @@ def hunyuan(f: Fields) -> Body:
     skip = f.whole("moe_layer_num_skipped", default=0, least=0)
     feeds = mixed_feeds(f, [i >= skip and moe is not None and moe.n_experts > 1 for i in range(n)], moe)
     return body(f, blocks_of(mixers, feeds), tied=False)
+
+
+def hunyuan_dense(f: Fields) -> Body:
+    """Hunyuan's dense models, whose files have the keys of the same code's mixtures."""
+    for key, alone in (("num_experts", 1), ("use_cla", False), ("use_mla", False)):
+        f.fixed(key, alone)
+    # of one expert the shared one is the MLP
+    f.skip(*HUNYUAN, "num_shared_expert", "moe_topk")
+    return gated(f)
 
 
 HUNYUAN = (

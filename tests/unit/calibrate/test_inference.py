@@ -221,3 +221,22 @@ def test_a_request_whose_passes_write_several_tokens_is_no_row_of_plain_decode()
     cases, rest = inference_cases(pd.concat([request, request.assign(metric="round_latency", value=9.4)]))
     assert not cases
     assert any("several tokens" in u.why for u in rest)
+
+
+def test_a_batch_larger_than_the_memory_runs_in_turns(tmp_path):
+    """64 sequences with 3072 tokens at the middle of their answers, and one card of 40 GB.
+
+    Llama 2 7B keeps 2 x 32 x 4096 x 2 B = 0.52 MB a token, so 1.6 GB a sequence. Of 40 GiB serving stacks use 0.9 to
+    0.95 (vLLM 0.9), and 13.5 GB hold weights: (0.9 to 0.95 x 42.9 - 13.5) / 1.61 = 15.6 to 17.
+    """
+    said = dict(
+        source="nobody", chip="NVIDIA A100 40GB SXM", num_chips=1.0, model="Llama-2-7B", tp=1.0,
+        in_len=2048.0, out_len=2048.0, precision="BF16", framework="vLLM", metric="request_latency",
+        value=316.0, unit="s",
+    )  # fmt: skip
+    pd.DataFrame([{**said, "batch": 64}, {**said, "batch": 8}]).to_csv(tmp_path / "turns.csv", index=False)
+    (many, few), _ = inference_cases(read("inference", tmp_path / "turns.csv"))
+    assert float(few.demand.n_decode) == 2047
+    at_once = 64 * 2047 / float(many.demand.n_decode)
+    assert 15 <= at_once <= 16 and at_once == float(many.demand.decode.tokens)
+    assert float(many.demand.prefill.tokens) == 64 * 2048

@@ -166,7 +166,7 @@ def test_bands_are_never_narrower_for_what_is_newer():
     rng = np.random.default_rng(0)
     errors = pd.DataFrame(
         {"source": rng.choice(list("abcdef"), 60), "error": rng.normal(size=60), "kind": "training",
-         "novelty": rng.choice(NOVELTIES, 60), "counts": True}
+         "novelty": rng.choice(NOVELTIES, 60), "new": rng.choice(list("uvw"), 60), "counts": True}
     )  # fmt: skip
     width = bands_of(errors)["training"]
     assert sorted(width.values()) == [width[n] for n in NOVELTIES]

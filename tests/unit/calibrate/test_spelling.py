@@ -8,9 +8,10 @@ import pytest
 from dse.calibrate.cases import printed_twice
 from dse.calibrate.measurements import read
 from dse.calibrate.published import preset_for
+from dse.calibrate.published_models import sizes_of
 from dse.calibrate.rates import rated_s
 from dse.calibrate.reading import impossible, weights_only
-from dse.calibrate.spelling import collective_word, metric_word, parted_metric, sizes_of, unit_word
+from dse.calibrate.spelling import collective_word, metric_word, parted_metric, unit_word
 from dse.calibrate.training_rows import row_precision, row_recompute
 from dse.core.errors import SpecError
 

@@ -65,3 +65,9 @@ def test_answers_have_a_version_and_no_python():
     assert plain({1: 2}) == {"1": 2}
     with pytest.raises(TypeError):
         json_text({"x": object()})
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    """Before: "Invalid statement (at line 1, column 1)"."""
+    (tmp_path / "mine.toml").write_bytes(b'\xef\xbb\xbf[mine]\nbase = "h100"\n')
+    assert read_toml(tmp_path / "mine.toml") == {"mine": {"base": "h100"}}

@@ -15,7 +15,7 @@ from dse.lowering.step_demand import StepDemand, StreamDemand, TrafficDemand, tr
 from dse.lowering.tiling import OpDemand
 
 ZERO = TrafficDemand(*Traffic().parts())
-OPS = OpDemand(*np.arange(36.0).reshape(12, 3), macs=np.ones((3, 4)))
+OPS = OpDemand(*np.arange(39.0).reshape(13, 3), macs=np.ones((3, 4)))
 SINGLE = {f.name: 2.0 for f in dataclasses.fields(StepDemand) if f.default is dataclasses.MISSING}
 STEP = SINGLE | {"ops": OPS, "macs": np.ones(4)} | dict.fromkeys(("tensor", "pipeline", "shard", "data"), ZERO)
 

@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import math
 
+import jax
 import numpy as np
 import pytest
 
@@ -262,3 +263,24 @@ def test_a_front_is_not_beaten_by_a_single_solve(tiny):
     found = front(study, ("full_load_fp8", "package_cost"), 4)
     alone = solve_continuous(study.changed(minimise="full_load_fp8"))
     assert found.values[:, 0].min() <= alone.goal * (1 + 1e-6)
+
+
+def test_the_program_made_beside_lowering_is_the_one_of_the_rays(tiny, monkeypatch):
+    """It was the search's, which no ray uses: six seconds of a processor, while that of the rays was waited for."""
+    forms = []
+
+    class Recorded:
+        def prepare(self, *args):
+            arrays, form = jax.tree.flatten(args)
+            forms.append((form, [(np.shape(x), getattr(x, "dtype", x)) for x in arrays]))
+
+        def __call__(self, *args):
+            self.prepare(*args)
+            raise InterruptedError
+
+    monkeypatch.setattr("dse.optimize.batch._solve_chunk", Recorded())
+    monkeypatch.setattr("dse.optimize.space.meanwhile", lambda prepare: prepare())
+    rays = Rays(tiny, METRICS)
+    with pytest.raises(InterruptedError):
+        rays.solve([(0, rays.widest, (1.0, 0.0))])
+    assert len(forms) == 2 and forms[0] == forms[1]

@@ -302,3 +302,20 @@ def test_memory_that_no_stacks_of_its_kind_give(own):
         dse.chip(own(*sram, base="mtia-v2"))
     # a card with the faster kind of its memory: 84 GB/s of each device, where GDDR6 gives 72
     assert dse.chip(own('hbm_bandwidth = "1008 GB/s"', base="l40s"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        # before: "expected a table such as [base]", and "did you mean a100-80, a100-40, a10?"
+        ("mine.toml", 'base = "h100"\n', "base = 'h100' stands in no table; write [mine] above it"),
+        ("a100.json", '{"device": {"frequency_Hz": 1.41e9}}', "chips of your own are TOML files"),
+        ("mine.yaml", "base: h100\n", "`dse new chip mine` writes one"),
+        ("mine.toml", '[mine]\nbase = "h100"\nhbm_bandwidth = "8000"\n', "no unit; write it with one in quotes"),
+    ],
+)
+def test_files_in_another_form_say_what_to_write(tmp_path, monkeypatch, capsys, name, text, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text(text)
+    assert main(["chips", name]) != 0
+    assert said in capsys.readouterr().err

@@ -13,9 +13,12 @@ from dse.lowering.collective import (
     all_gather,
     all_reduce,
     all_to_all,
+    n_copies,
     send,
+    to_experts,
 )
 from dse.lowering.groups import group, spread, stage_way
+from dse.workload.blocks import Experts
 
 SWITCH = Fabric("switched", (8,), (1.0,))
 SHARP = Fabric("switched", (8,), (1.0,), in_network_reduction=True)
@@ -258,3 +261,22 @@ def test_each_rank_adds_what_a_run_measured_to_rings_between_domains():
     assert across_gather(*spread(slow, 8, 8), 1e6, REF).upper_s == pytest.approx(8 * 3e-4)  # one chip of each node
     assert across_all_reduce(*spread(slow, 1, 64), 1e6, REF).upper_s == pytest.approx(0.0, abs=1e-12)
     assert all_to_all(*spread(slow, 1, 64), 1e6).upper_s == pytest.approx(64 * 3e-4)
+
+
+def test_a_rank_gets_a_token_once_however_many_of_its_experts_it_visits():
+    """2 of 8 experts, one on each of 8 ranks: 2 ranks. All on one: 1. 8 of 128 on 2 ranks: 2 but for C(64,8)/C(128,8).
+
+    Before, two ranks of 128 experts exchanged each token 8 times.
+    """
+    mixtral, qwen = Experts(8, 2, 14336), Experts(128, 8, 768)
+    assert (n_copies(mixtral, 8), n_copies(mixtral, 1)) == (pytest.approx(2.0), 1.0)
+    assert n_copies(qwen, 2) == pytest.approx(2 * (1 - 4426165368 / 1429702652400))
+    sent = to_experts(group(SWITCH, 1, 2), 1, 1e6, qwen, REF)
+    assert sent.sent_B == pytest.approx(1e6 * n_copies(qwen, 2) / 2)
+
+
+def test_copies_grow_with_ranks_up_to_visits():
+    qwen = Experts(128, 8, 768)
+    found = [n_copies(qwen, 2**i) for i in range(8)]
+    assert found == sorted(found) and found[-1] == pytest.approx(8.0)
+    assert all(n <= min(8, 2**i) for i, n in enumerate(found[:-1]))

@@ -1,5 +1,7 @@
 """Coefficients and times of prefill and decode against hand calculations."""
 
+import math
+
 import pytest
 
 from dse.evaluation.assembly import chip_reference, evaluate
@@ -34,12 +36,17 @@ def test_tensor_ranks_all_reduce_the_prompt():
 
 
 def test_tokens_travel_to_experts_as_narrow_as_the_experts_are():
-    """Nemotron 3 Super projects 4096 to 1024 before its 22 of 512 experts: 7/8 of 22 x 1024 x 2 B of a token leave."""
+    """Nemotron 3 Super projects 4096 to 1024 before its 22 of 512 experts, 64 on each of 8 ranks.
+
+    A rank has one that a token visits in all but C(448, 22) of C(512, 22) cases, and gets its 1024 x 2 B once (before:
+    for each of 22 visits).
+    """
     m = model("nemotron-3-super-120b-a12b")
     plans_ = (Plan(dp=8, ep=8), Plan(dp=8))
     far, near = (demand(Prefill(m, 8, 1000), plan, ON, REF).tensor.sent_B for plan in plans_)
     n_moe = sum(run.n for run in m.runs if isinstance(run.block.feed, Experts))
-    assert float(far - near) == pytest.approx(2 * n_moe * 1000 * 22 * 1024 * 2 * 7 / 8)
+    met = 1 - math.comb(448, 22) / math.comb(512, 22)
+    assert float(far - near) == pytest.approx(2 * n_moe * 1000 * 1024 * 2 * 7 * met)
 
 
 @pytest.mark.parametrize(("stored", "cached_B"), [("bf16", 2), ("fp8", 1)])
@@ -86,15 +93,16 @@ def test_tokens_travel_to_8_bit_experts_in_8_bit_and_back_in_16():
 
 
 def test_a_domain_gets_a_token_of_a_prompt_once():
-    """32 ranks in 4 nodes: of 8 visits 8 x 24/32 = 6 go to other nodes, which are 3 (1 - (3/4)^8) = 2.70 nodes.
+    """32 ranks in 4 nodes: 8 of 256 experts leave one node out in C(192, 8) of C(256, 8) cases: 2.71 of 3 others.
 
-    Nodes pass them on: 8 visits x 7/8 inside. Decode sends every visit by itself.
+    Nodes pass tokens on to ranks of 8 experts, once to each, 7/8 of them inside. Decode sends every visit by itself.
     """
     on = system("dgx-h100", 32)
     plan, each_B = Plan(dp=32, ep=32), 58 * 7168 * (1 + 2)
     d = demand(Prefill(model("deepseek-v3"), 32, 4096, "fp8"), plan, on, REF)
-    assert float(d.tensor.out_B) == pytest.approx(4096 * each_B * 3 * (1 - 0.75**8))
-    assert float(d.tensor.up_B) == pytest.approx(4096 * each_B * 8 * 7 / 8)
+    nodes, ranks = (n * (1 - math.comb(256 - 256 // n, 8) / math.comb(256, 8)) for n in (4, 32))
+    assert float(d.tensor.out_B) == pytest.approx(4096 * each_B * nodes * 3 / 4)
+    assert float(d.tensor.up_B) == pytest.approx(4096 * each_B * ranks * 7 / 8)
     d = demand(Decode(model("deepseek-v3"), 32, 4096, "fp8"), plan, on, REF)
     assert float(d.tensor.out_B) == pytest.approx(each_B * 8 * 24 / 32)
 

@@ -9,6 +9,7 @@ import pytest
 
 from dse.core.errors import SpecError
 from dse.core.program import Program
+from dse.optimize.aim import Aim
 from dse.optimize.batch import CORES, in_batches, solve_batch
 
 
@@ -59,6 +60,25 @@ def test_optima_are_those_of_closed_form_whatever_the_size(size):
     assert found.objective == pytest.approx(np.log(2.0) + log_c / 2, abs=1e-7)
     assert found.z == pytest.approx(np.stack([log_c / 2] * 2, axis=1), abs=1e-4)
     assert found.multipliers[:, 0] == pytest.approx(np.full(11, 0.5), abs=1e-6)
+
+
+def test_with_an_aim_a_straight_line_is_minimised_within_the_objective_and_without_one_nothing_changes():
+    """With x y >= c and x + y <= 3 sqrt(c), x is least where both bind: x^2 - 3 sqrt(c) x + c = 0."""
+    log_c, far, none = np.linspace(-2.0, 2.0, 9), np.full(2, np.log(100.0)), np.zeros(1, dtype=bool)
+    most = np.log(3.0) + log_c / 2
+    aim = Aim(np.tile([1.0, 0.0], (9, 1)), most)
+    least = solve_batch(least_sum, log_c, -far, far, np.zeros(2), loose=none, aim=aim)
+    assert least.converged.all() and least.limits.shape == least.multipliers.shape == (9, 1)
+    assert least.objective == pytest.approx(np.log((3.0 - np.sqrt(5.0)) / 2.0) + log_c / 2, abs=1e-6)
+    assert np.all(least.lower_bound <= least.objective) and np.all(least.gap < 1e-6)
+    # less than 2 sqrt(c) is the sum of no two such numbers
+    never = solve_batch(least_sum, log_c, -far, far, np.zeros(2), loose=none, aim=Aim(aim.direction, most - 0.5))
+    assert never.impossible.all() and not never.feasible.any()
+    own, plain = (solve_batch(least_sum, log_c, -far, far, np.zeros(2), loose=x) for x in (none, None))
+    assert own.objective == pytest.approx(plain.objective, abs=1e-9)
+    assert own.lower_bound == pytest.approx(plain.lower_bound, abs=1e-9)
+    with pytest.raises(SpecError, match="an aim needs loose"):
+        solve_batch(least_sum, log_c, -far, far, np.zeros(2), aim=aim)
 
 
 def test_a_problem_has_the_same_bits_whichever_its_neighbours_are():

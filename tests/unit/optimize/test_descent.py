@@ -1,13 +1,14 @@
 """What a search leaves out: choices that no plan works for, plans that are others by name alone, solves that lose."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
 from dse.core.files import read_toml
-from dse.optimize.descent import run_search
+from dse.optimize.descent import local_search, run_search
 from dse.optimize.hull import least_demand
 from dse.optimize.search import leaders, search_of, solve_points
 from dse.optimize.space import space_of
@@ -75,3 +76,25 @@ def test_plans_that_ask_for_the_same_are_one():
     rows = np.concatenate(leaves, axis=1)
     assert len(np.unique(rows, axis=0)) == len(plans)
     assert space.ground.baselines[0][0] in plans
+
+
+def test_local_search_takes_the_best_swap_while_it_gains(half):
+    """Goals by position of the plan: of 0.5, 0.2 and 0.9 the least wins, and what gains less than rounding does not."""
+    plans = half.space.plans[0]
+    assert len(plans) > 4
+    goals, asked = {0: 0.5, 1: 0.2, 2: 0.9, 3: 0.2 - 1e-12}, []
+
+    def at(k):
+        return SimpleNamespace(choice_index=0, plan_index=(k,), goal=goals.get(k, 1.0))
+
+    def solve(best, near):
+        asked.append((best.plan_index[0], {p[0] for _, p in near}))
+        return min([best, *(at(p[0]) for _, p in near if p != (3,) or best.plan_index == (1,))], key=lambda x: x.goal)
+
+    found = local_search(half.space, at(0), solve, lambda x: x.goal)
+    assert found.plan_index == (1,)
+    # each round has all plans but its own
+    everything = set(range(len(plans)))
+    assert asked == [(0, everything - {0}), (1, everything - {1})]
+    stuck = SimpleNamespace(choice_index=0, plan_index=(0,), goal=np.inf)
+    assert local_search(half.space, stuck, solve, lambda x: x.goal) is stuck and len(asked) == 2

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from dse.core.errors import SpecError
+from dse.optimize.aim import slope_of
 from dse.optimize.batch import solve_batch
 from dse.optimize.interior import Settings, solve_convex
-from dse.optimize.newton import bounds_from, slope_of
+from dse.optimize.newton import bounds_from
 
 compiled = eqx.filter_jit(solve_convex)
 FAR = jnp.full(2, jnp.log(100.0))

@@ -11,10 +11,10 @@ from dse.cli.flags import rents_of
 from dse.core.errors import SpecError
 from dse.economy.owning import chip_hour, deal
 from dse.hardware.presets import chip_system
-from dse.serving.comparison import Asked, served
 from dse.serving.curve import Promise
 from dse.serving.phases import phase_ranking, timed
 from dse.serving.ranking import ranking
+from dse.serving.served import Asked, served
 from dse.workload.requests import Length, Requests
 from dse.workload.transformer import Training
 

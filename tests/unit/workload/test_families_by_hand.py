@@ -124,6 +124,15 @@ def test_hunyuan_takes_a_number_or_the_same_for_every_layer(listed):
     assert [isinstance(b.feed, Experts) for b in blocks(m)] == [False, True, True, True]
 
 
+def test_hunyuan_dense_has_the_keys_of_its_mixtures():
+    """Published files of the 7B have them; before, refused for `add_classification_head`."""
+    keys = {"num_experts": 1, "num_shared_expert": 1, "use_cla": False, "cla_share_factor": 2, "class_num": 0}
+    m = read("hunyuan_v1_dense", add_classification_head=False, dense_list=[64, 0], pool_type="last", **keys)
+    assert total_parameters(m) == 4 * LAYER + 64 + 2 * 6400
+    with pytest.raises(SpecError, match="num_experts = 8"):
+        read("hunyuan_v1_dense", num_experts=8)
+
+
 def test_hunyuan_refuses_layers_of_different_sizes():
     with pytest.raises(SpecError, match="moe_intermediate_size"):
         read("hunyuan_v1_moe", num_experts=8, moe_topk=2, moe_intermediate_size=[32, 32, 64, 64])

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from ..core.errors import SpecError
-from ..core.files import results_folder
+from ..core.files import answer_roots, check_place, results_folder
 from ..report.terminal import progress, show, start_jax
 from .flags import FLAG, JSON, RESULTS
 
@@ -55,7 +55,7 @@ class Validate:
         from ..calibrate.validate import validate
         from ..report.validation import validation_json, validation_view, write_validation
 
-        results_folder(self.results, "validation")  # for its error alone, before minutes of predictions
+        check_place(answer_roots(self.results)[0] / "validation")
         with progress("reading the measurements") as tell:
             found = validate(self.kind, self.data, self.all_rows, self._held_out, tell, self.given)
         with progress("drawing"):

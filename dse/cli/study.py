@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..core.errors import SpecError
-from ..core.files import made_folder, read_text, results_folder
+from ..core.files import check_place, read_text, results_folder
 from ..core.shipped import shipped
 from ..report.terminal import progress, show, start_jax
 from . import INTERRUPTED
@@ -223,7 +223,7 @@ class ForecastCommand:
         from ..report.forecast import forecast_json, forecast_view, next_version, write_forecast
 
         deadline, path = Deadline(self.seconds), shipped(self.what[0])
-        made_folder(Path(self.results))  # for its error alone, before minutes of draws
+        check_place(Path(self.results))
         with progress() as tell:
             found = forecast(load_forecast(path), self.draws, self.seed, tell, deadline)
         text, study_text = (read_text(p) for p in (path, study_path(path)))

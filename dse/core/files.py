@@ -88,11 +88,17 @@ def made_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SpecError(f"{folder}: cannot be made ({error.strerror}); choose another --results") from error
-    if not os.access(
-        folder, os.W_OK | os.X_OK
-    ):  # told now: answers take minutes, and are lost where they find no place
-        raise SpecError(f"{folder}: cannot be written; choose another --results")
+    check_place(folder)
     return folder
+
+
+def check_place(folder: Path) -> None:
+    """SpecError where `folder` cannot be made or written, told before an answer's minutes; nothing is made."""
+    there = next(p for p in (folder, *folder.absolute().parents) if is_there(p))
+    if not there.is_dir():
+        raise SpecError(f"{folder}: cannot be made ({there} is no folder); choose another --results")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise SpecError(f"{folder}: cannot be written; choose another --results")
 
 
 def is_there(path: Path) -> bool:

@@ -67,6 +67,7 @@ class Pages:
             *(Route(f"/{what}", self.told(lambda _, found=found: found(self.answers))) for what, found in LEFT.items()),
             Route("/search/{kind}", self.search),
             Route("/plotly.js", plotly),
+            # last, since the first route that fits answers, and this one fits any name
             Route("/{name}", file),
         ]
         return Starlette(routes=routes, exception_handlers={DseError: _refused})

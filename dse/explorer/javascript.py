@@ -111,8 +111,10 @@ def _operation(em: Emitter, name: str, params: dict[str, Any], ins: list[Value],
         made = CONVERTED.get(np.dtype(params["new_dtype"]).kind)
         return em.each(shape, ins, made) if made else Value(shape, name=ins[0].name)
     if name == "select_n":
+        # `select_n` takes its first case where the condition is 0, `?:` where it is not
         return em.each(shape, ins, "({0}?{2}:{1})")
     if name == "clamp":
+        # its operands are least, value, most
         return em.each(shape, ins, "Math.min(Math.max({1},{0}),{2})")
     if name in REDUCE or name in ("argmax", "argmin"):
         return _reduced(em, name, params["axes"], ins[0], shape)

@@ -143,6 +143,7 @@ class Guard:
 
     def refusal(self, headers: Headers, path: str) -> str:
         """Why a request is refused; empty where it is not."""
+        # by DNS rebinding a foreign name may lead here, and is same-origin to a browser: the header gives it away
         hosts = [f"{name}:{self.port}" for name in NAMES]
         if headers.getlist("host") not in [[h] for h in hosts]:
             return "another host"

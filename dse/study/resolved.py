@@ -87,6 +87,7 @@ def _check_own(own: Own) -> None:
 def _as_written(spec: StudyFile, baseline: System) -> dict[str, Any]:
     """Fields that stand in the file as they are."""
     head, share = spec.study, spec.study.scaleout_per_dir
+    # training has neither: nobody waits for one of its steps
     longest_s = {n: getattr(w, "tpot", getattr(w, "ttft", None)) for n, w in spec.workloads.items()}
     return {
         "name": head.name,

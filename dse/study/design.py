@@ -240,7 +240,7 @@ def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
     chip = eqx.tree_at(lambda c: [FREE[n](c) for n in names], chip, [as_float(values[n]) for n in names])
     if "hbm_capacity_B" not in values:
         chip = eqx.tree_at(lambda c: c.hbm_capacity_B, chip, stack * chip.n_stacks)
-    # not `if`: in the solver's program both sides of `common` are traced
+    # not `if`: in the program of a solver `common` is traced, and has no value yet
     pool = where(common, pool_frac * chip.n_cores, chip.cores_per_pool)
     moved = crossing_B(chip.hbm_bandwidth_Bps, chip), n_spare / chip.n_cores, pool
     return eqx.tree_at(lambda c: (c.die_to_die_bandwidth_Bps, c.spare_frac, c.cores_per_pool), chip, moved)

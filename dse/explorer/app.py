@@ -157,7 +157,7 @@ class Pages:
 async def file(request: Request) -> Response:
     """A file of the page."""
     path = PAGE / request.path_params.get("name", "index.html")
-    # a name may hold encoded slashes and dots, and must not lead out of the folder
+    # a name from outside, which must not lead out of the folder
     if path.parent != PAGE or path.suffix not in TYPES or not path.is_file():
         return Response("no such page\n", 404)
     return Response(path.read_text(encoding="utf-8"), media_type=TYPES[path.suffix])

@@ -38,6 +38,7 @@ def read_log(text: str) -> pd.DataFrame:
     ranks, test = RANK.findall(text), STARTS.search(text)
     said = {"num_ranks": len(ranks), "num_nodes": len({host for host, _ in ranks})} if ranks else {}
     chips = {chip for _, chip in ranks}
+    # of two kinds of chip in one run no system is modelled
     if len(chips) == 1:
         said["chip"] = chips.pop()
     return rows.assign(**said, **({"collective": test[1]} if test else {}))

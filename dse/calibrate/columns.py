@@ -81,6 +81,7 @@ def renamed(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
         best = min(ranks, key=lambda c: ranks[c], default=column.name)
         if column.name not in found.values():
             found[best] = column.name
+    # `best` is no column of the table where no header fits
     return rows.rename(columns={c: n for c, n in found.items() if c in rows})
 
 
@@ -148,6 +149,7 @@ def _number(cell: str) -> str | float:
 
 
 def _same(a: object, b: str) -> bool:
+    # 8 and "8.0" are one, "bf16" and "BF16" too
     return str(a).strip().lower() == b.lower() or _number(str(a)) == _number(b)
 
 

@@ -73,6 +73,7 @@ def with_plain_numbers(rows: pd.DataFrame) -> pd.DataFrame:
         why = why.where(why != "", odd)
         plain = pd.Series([cell for cell, _ in cells], index=rows.index, dtype=object)
         numbers: Any = pd.to_numeric(plain, errors="coerce")
+        # with one cell that is no number the column stays text, so that its row can quote it
         changed[name] = numbers if bool((numbers.notna() | plain.isna()).all()) else plain
     rows = rows.assign(**changed)
     return rows.assign(**{ODD_NUMBER: why}) if bool((why != "").any()) else rows

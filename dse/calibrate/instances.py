@@ -41,6 +41,7 @@ MACHINES: tuple[tuple[str, str, int], ...] = (
 def machine(said: object) -> tuple[str, int] | None:
     """Chip of a machine and how many it holds; None for an unknown name, or for two machines that are not alike."""
     names = [part for part in re.split(r"\s*[/,]\s*|\s+or\s+", str(said).strip().lower()) if part]
+    # SageMaker's "ml." is the same machine; None stays in the set, so that an unknown name tells nothing
     found = {next(((c, n) for p, c, n in MACHINES if re.fullmatch(p, re.sub(r"^ml\.", "", x))), None) for x in names}
     return next(iter(found)) if len(found) == 1 else None
 
@@ -60,4 +61,5 @@ def with_machines(rows: pd.DataFrame) -> pd.DataFrame:
         "chips_per_node": [m[1] if m else None for m in found],
         "num_nodes": 1.0 if "num_chips" not in rows else None,
     }
+    # what the table says itself counts before what its machine usually holds
     return rows.assign(**{c: cells for c, cells in told.items() if c not in rows})

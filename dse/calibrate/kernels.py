@@ -98,7 +98,9 @@ def _points(rows: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, bool]]:
     Of a point that times several operators each has a name of its own; those behind the first test the fits.
     """
     told = [c for c in TELLING if c in rows]
+    # in the order of the table: fits learn from the first operator of a point
     for name, point in rows.groupby("point_id", sort=False):
+        # pandas leaves out rows with a blank among these columns unless it is told not to
         each = [x for _, x in point.groupby(told, sort=False, dropna=False)]
         for i, one in enumerate(each):
             yield one.assign(point_id=f"{name}:{_told(one, i)}") if len(each) > 1 else one, i == 0

@@ -50,6 +50,7 @@ def n_running(plan: Plan, token: Decode, chip: Chip) -> int:
     # weights and activations stay whatever runs; only caches give way
     held = memory_B(plan, token)
     room = float(usable_B(chip)) - (held.total - held.kv_B)
+    # a model of recurrences alone has no cache, and waits for no room
     return max(math.floor(plan.micro_batch * min(room / held.kv_B, 1.0)), 1) if held.kv_B else plan.micro_batch
 
 

@@ -19,9 +19,11 @@ def with_tabs(text: str) -> str:
     if LATEX.search(text):
         lines = (line for line in text.splitlines() if "&" in line)
         return "\n".join("\t".join(map(_bare, re.sub(RULES, "", line).split("&"))) for line in lines)
+    # with another mark between cells, spaces are part of them
     if re.search("[,;\t|]", text):
         return text
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # two spaces first: cells such as "Llama 3" have one inside
     for apart in (r"\s{2,}", r"\s+"):
         rows = [re.split(apart, line) for line in lines]
         rows = _counted(rows[next((i for i, row in enumerate(rows) if len(row) >= FEWEST), len(rows)) :])

@@ -72,6 +72,7 @@ def with_sizes(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows that name a known model and print none of its sizes get them, and say so in `dims_from`."""
     if "model" not in rows or not set(SIZES) <= set(rows.columns):
         return rows
+    # all or none: some sizes printed and the rest of a preset could make a model that nobody ran
     blank: Any = rows[list(SIZES)].map(lambda x: pd.isna(x) or not str(x).strip()).all(axis=1)
     found = {name: sizes for name in rows.loc[blank, "model"].dropna().unique() if (sizes := sizes_of(name))}
     at: Any = blank & rows["model"].isin(list(found))

@@ -36,6 +36,7 @@ def with_tensor_ranks(rows: pd.DataFrame) -> pd.DataFrame:
         return rows
     said: Any = rows[ODD_NUMBER] if ODD_NUMBER in rows else pd.Series("", index=rows.index)
     why = f"model_ranks: more than {MOST_TENSOR} are tensor times pipeline ranks; give tp and pp"
+    # a row that cannot be told already keeps its first reason
     return rows.assign(**{ODD_NUMBER: said.where((said != "") | ~parted, why)})
 
 
@@ -51,4 +52,5 @@ def staged(rows: pd.DataFrame) -> pd.DataFrame:
     digit: Any = said.str.extract(r"(?i)^(?:zero|stage|deepspeed|[-_ ])*(\d)$", expand=False)
     told: Any = pd.to_numeric(digit)
     stage = told.fillna(said.str.upper().map(STRATEGIES))
+    # other words stay as they are, so that they are refused as they were written
     return rows.assign(zero_stage=rows["zero_stage"].astype(object).where(stage.isna(), stage))

@@ -104,6 +104,7 @@ RATES = {
 """Size per second of a published unit."""
 
 WIRE = {
+    # a ring sends (n - 1) / n of the message to sum it, and once more to tell the sum
     "all_reduce": lambda n: 2 * (n - 1) / n,
     **dict.fromkeys(("all_gather", "reduce_scatter", "all_to_all"), lambda n: (n - 1) / n),
     "send_recv": lambda n: 1.0,

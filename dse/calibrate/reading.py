@@ -41,6 +41,7 @@ def row_number(row: Any, name: str, default: float = math.nan) -> float:
         number = float(value)
     except (TypeError, ValueError):
         return default
+    # "inf" and "nan" are words that Python takes for numbers
     return number if math.isfinite(number) else default
 
 

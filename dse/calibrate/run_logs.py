@@ -13,6 +13,7 @@ from .spelling import is_metric
 
 PAIR = re.compile(
     r"([A-Za-z][^:=|,;\[\]{}\"']*?)\s*[:=]\s*"
+    # the end keeps out times of day and versions, whose digits go on
     r"(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)([KMBT]\b)?(?![\d.:])"
 )
 """A name, a colon or an equals sign, and a number with a letter for thousands."""

@@ -101,6 +101,7 @@ def parted_metric(said: str) -> tuple[str, str, str]:
     """
     name, inside = re.sub(EACH, "tok/s/", said.strip(), flags=re.IGNORECASE), []
     name = re.sub(IN_UNIT, r" (\1)", name)
+    # unit and statistic may stand in brackets of their own, in either order
     while apart := re.fullmatch(BRACKETS, name):
         name, inside = apart[1], [*inside, apart[2]]
     stat = next((x for x in inside if re.fullmatch(STATISTIC, x.lower())), "")
@@ -165,6 +166,7 @@ TIME_UNITS = ("us", "ms", "ns", "usec", "msec")
 
 def unit_word(said: str) -> str:
     """A unit without spaces around it, times and rates of FLOP under their usual names."""
+    # the Greek letter and the micro sign look alike and are two characters
     plain = re.sub(PER_SECOND, "/s", said.strip().replace("\u03bc", "\u00b5"), flags=re.IGNORECASE)
     plain = re.sub(EACH, "tok/s/", plain, flags=re.IGNORECASE)
     time = re.sub(PER_ONE, "", plain, flags=re.IGNORECASE)
@@ -200,6 +202,7 @@ def year_word(said: str) -> str:
 
 def plain_word(said: str) -> str:
     """A word in small letters, a mean by that name."""
+    # "95th" is p95
     word = said.strip().lower().removesuffix("th")
     return STATISTICS.get(word, f"p{word}" if re.fullmatch(r"\d\d(\.\d+)?", word) else word)
 
@@ -214,6 +217,7 @@ WORDS = {
 def tidied(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows under the usual columns with the numbers, words and model sizes that the shipped tables have."""
     rows = with_parted_metrics(with_plain_numbers(rows))
+    # a column of 50, 95 and 99 comes as numbers, perhaps with fractions
     if "stat" in rows and pd.api.types.is_numeric_dtype(rows["stat"]):
         rows = rows.assign(stat=rows["stat"].map("{:g}".format, na_action="ignore"))
     words = {c: rows[c].map(w, na_action="ignore") for c, w in WORDS.items() if c in rows and _is_text(rows[c])}

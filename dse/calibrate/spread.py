@@ -52,6 +52,7 @@ def gathered(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
         if twice := next((m for m in here.values() if list(here.values()).count(m) > 1), None):
             raise ValueError(f"two columns hold {twice} of {said}; keep one")
         parts.append(part.assign(point_id=[f"{name} {said}".strip() for name in part["point_id"]]))
+    # stable: rows of one line keep the order of their columns
     return pd.DataFrame(pd.concat(parts)).sort_index(kind="stable").reset_index(drop=True)
 
 
@@ -65,6 +66,7 @@ def _held(header: str, rows: pd.DataFrame, kind: str) -> tuple[Cells, str] | Non
         found = _cell(cell, kind, rows)
         inner = _held(rest, rows, kind) if found and found[0] not in rows else None
         if found and inner and found[0] not in dict(inner[0]):
+            # sorted, so that "H100 bs8" and "bs8 H100" are one
             return tuple(sorted((found, *inner[0]))), inner[1]
     return None
 

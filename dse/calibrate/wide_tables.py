@@ -81,6 +81,7 @@ def _by_columns(found: Any) -> Any:
 def _parsed(text: str) -> Any:
     """What a text says as one JSON value, or as one for each line."""
     try:
+        # as a whole first: lines of an indented object are no objects
         return json.loads(text)
     except json.JSONDecodeError:
         return [json.loads(line) for line in text.splitlines() if line.strip()]
@@ -152,6 +153,7 @@ def read_text(path: Path, kind: str) -> pd.DataFrame:
         raise ValueError("no line; give a header and rows")
     _checked(lines[0])
     text, why = _fitted(lines)
+    # in one piece: by parts a column could come out as numbers here and as text there
     rows = renamed(pd.read_csv(io.StringIO(text), low_memory=False), kind)
     # where one column has decimal commas, points of others may part thousands: their text tells, a float does not
     if has_decimal_commas(rows):
@@ -165,6 +167,7 @@ def _lines(text: str, kind: str) -> list[list[str]]:
         # a title has few cells, and its commas must not decide what parts the table
         first = next((line for line in text.splitlines() if _n_cells(line) > TITLE), "")
         mark = max(MARKS, key=lambda m: _n_cells(first, m))
+        # untranslated: the reader ends lines itself, and keeps those inside quotes
         lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=mark) if any(line)]
     except csv.Error as error:
         raise ValueError(f"{error}; is it text?") from None

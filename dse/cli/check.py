@@ -55,6 +55,7 @@ class Validate:
         from ..calibrate.validate import validate
         from ..report.validation import validation_json, validation_view, write_validation
 
+        # before minutes of predictions
         check_place(answer_roots(self.results)[0] / "validation")
         with progress("reading the measurements") as tell:
             found = validate(self.kind, self.data, self.all_rows, self._held_out, tell, self.given)

@@ -157,6 +157,7 @@ class Compare:
         from ..workload.requests import workload_of
 
         queued = {"traffic": self.traffic, "out": self.output}
+        # its default is a number: only another one shows that it was asked for
         queued["percentile"] = None if self.percentile == Compare.percentile else self.percentile
         for flag in (name for name, value in queued.items() if value is not None):
             raise SpecError(f"--{flag} belongs to --phase serving; {self.phase} has no queue of requests")

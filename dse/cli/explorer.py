@@ -108,6 +108,7 @@ class Explore:
                     raise SpecError(f"--{flag} belongs to a chip and a model; a study says its own")
             return study_answers(self.what, answer_roots(self.results), own, tell)
         counted("chips", self.chips)
+        # a page may name the chip that it explores, as it may those to compare
         own = (self.what, *own) if self.what.endswith(".toml") else own
         named, phase = (self.what, self.model), self.phase or "decode"
         return chip_answers(named, phase, self.chips, answer_roots(self.results), own, tell)

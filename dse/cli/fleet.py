@@ -65,6 +65,7 @@ class Cost:
 
         if self.against is not None:
             return self._compare(self.against)
+        # without a second chip they would change nothing, and say nothing
         for flag in AGAINST:
             if getattr(self, flag) is not None:
                 raise SpecError(f"--{FLAGS.get(flag, flag)} belongs to --against; a cost has none")

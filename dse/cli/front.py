@@ -63,9 +63,11 @@ class FrontCommand:
         asked = tuple(m.strip() for m in self.metrics.split(","))
         deadline, study = Deadline(self.seconds), load_study(self.study, asks=asked)
         marked = NAMED if self.chips is None else tuple(chips_of(self.chips))
+        # for its error alone, before minutes of solving
         for chip_name in marked:
             preset_chip(chip_name)
         names = checked_metrics(study, asked)
+        # made before it is needed: one that cannot be is told before minutes of solving
         folder = front_folder(results_folder(self.results, study.name), names)
         found = self._solved(study, names, folder, deadline)
         write_front(folder, read_text(shipped(self.study)), found)

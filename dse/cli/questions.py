@@ -46,6 +46,7 @@ class QuestionsCommand:
         for name in self.names or question_names():
             with progress() as tell:
                 found = question(name, tell, gap_frac=self.gap, limit_s=self.seconds)
+            # one by one, so that what is solved stays where a later one is interrupted
             write_question(folder, found)
             answers.append(question_json(found))
             if not self.json:
@@ -118,6 +119,7 @@ class BacktestCommand:
         if not paths:
             raise SpecError(f"{self.sweeps}: no study backtest_*.toml there; give studies, or a folder with some")
         studies = [(p, load_study(p)) for p in paths]
+        # all of them before the first is solved, which takes a minute
         for _, study in studies:
             check_study(study)
         return [(p, held(s, self._held)) for p, s in studies] if self.hold else studies

@@ -104,6 +104,7 @@ class Serve:
             raise SpecError(
                 f"--draft {self.draft}: no drafted token is accepted; give --accept, the chance that one is"
             )
+        # without drafts they would change nothing, and say nothing
         for flag, value in (("accept", self.accept), ("draft-cost", self.draft_cost)):
             if value and not self.draft:
                 raise SpecError(f"--{flag} {value:g} belongs to speculative decoding; give --draft, the tokens ahead")

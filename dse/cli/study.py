@@ -80,6 +80,7 @@ class Optimize:
             found = solve_continuous(study, tell, limit_s=self.seconds)
         else:
             found = solve(study, tell, gap_frac=self.gap, limit_s=self.seconds, may_stop=True)
+        # who pressed Ctrl-C waits for nothing more
         return found if found.stopped else with_more(found, self.what_if, self.near, self.seconds, tell)
 
 

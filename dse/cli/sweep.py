@@ -91,6 +91,7 @@ class Sweep:
         from ..sweep.store import open_store
 
         part = parse_part(self.shard or "0/1")
+        # slices share a folder: each finds what the others have begun, and that is no mistake
         store = open_store(sweep, self.results, self.resume or self.shard is not None, self.fresh)
         try:
             with progress("checking what is done"):
@@ -106,6 +107,7 @@ class Sweep:
         show(self.json, lambda: found, lambda _: summary_view(found))
         if given_up:
             print(f"dse: {len(given_up)} shards were given up; {self._go_on()}", file=sys.stderr)
+        # a point without an answer has its reason, which is one: a sweep fails where all do
         return 1 if given_up or (found["rows"] and found["failed"] == found["rows"]) else 0
 
     def _engine(self) -> contextlib.AbstractContextManager[Engine]:

@@ -94,6 +94,7 @@ class Program(Generic[T]):
         what = "\n".join(map(str, (self.__module__, self.__name__, SOON_COMPILED, *shape, static, _surroundings())))
         if (body := kept(room, what)) is not None:
             with contextlib.suppress(jax.errors.JaxRuntimeError):
+                # what this JAX cannot load is made anew below
                 return _loaded(body)
         with _not_from_cache():
             made = jitted.lower(*arrays).compile()
@@ -198,11 +199,13 @@ def _not_from_cache() -> Iterator[None]:
         with _Outside.lock:
             _Outside.n -= 1
             if _Outside.n == 0:
+                # several threads may compile at once: the last one out gives the cache back
                 _use_cache(_Outside.usual)
 
 
 def _use_cache(is_on: bool) -> None:
     jax.config.update(CACHE, is_on)
+    # JAX asks once whether its cache is in use, and remembers until it is reset
     compilation_cache.reset_cache()
 
 

@@ -96,7 +96,7 @@ def read_receipts(path: Path) -> dict[str, Receipts]:
         if not isinstance(facts, dict):
             raise ReceiptError(f"{path}: {thing} = {spelled(facts)} stands in no table; write [{path.stem}] above it")
         pairs = [_fact(n, r, f"{path.name}:{thing}") for n, r in facts.items() if isinstance(r, dict)]
-        names = [p.name for p in pairs]
+        names = [p.name for p in pairs]  # canonical, so that one fact in two units shows
         if twice := next((n for n in names if names.count(n) > 1), None):
             raise ReceiptError(f"{path.name}:{thing}.{twice}: stands there twice, in two units; keep one")
         things[thing] = {p.name: p for p in pairs}

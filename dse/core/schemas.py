@@ -66,6 +66,7 @@ def both_names(keys: Iterable[str]) -> dict[str, str]:
     full = list(keys)
     short = [stem_of(n) for n in full]
     unique = {s: n for s, n in zip(short, full, strict=True) if short.count(s) == 1}
+    # full names last: one that is spelt like another's short name is itself
     return {**unique, **{n: n for n in full}}
 
 
@@ -150,6 +151,7 @@ def unknown_key(key: str, keys: Collection[str]) -> str:
     """What to say of a key that a table does not have, `keys` being those of all tables."""
     if key in keys:
         return "unknown key, it belongs to another table"
+    # sorted, since a set of texts has another order in every run
     near = difflib.get_close_matches(key, sorted(keys), n=1)
     return "unknown key" + (f"; did you mean '{near[0]}'?" if near else "")
 

@@ -38,6 +38,7 @@ def shipped(name: str | Path) -> Path:
     stem = path.name.removesuffix(".toml")
     # a file here before one that came along: who copied a study to change it means the copy
     for found in (path, path.with_name(f"{stem}.toml"), Path(SWEEPS) / f"{stem}.toml"):
+        # not `Path.is_file`, which raises for a name that is too long
         if os.path.isfile(found):
             return found
     if path.parent in (Path(), Path(SWEEPS)):

@@ -141,7 +141,7 @@ def digits(value: float, n: int = 3) -> str:
         return {math.inf: "infinite", -math.inf: "-infinite"}.get(value, "unknown")
     if value == 0:
         return "0"
-    size = math.floor(math.log10(abs(float(f"{value:.{n}g}"))))
+    size = math.floor(math.log10(abs(float(f"{value:.{n}g}"))))  # rounded first: 999.96 has the size of 1,000
     if size >= 7 or size < -4:  # beyond, people write powers of ten
         return f"{value:.{n}g}"
     text = f"{round(value, n - 1 - size):,.{max(n - 1 - size, 0)}f}"

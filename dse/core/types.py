@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+# on import: arrays that were made before would stay float32
 jax.config.update("jax_enable_x64", True)
 EXTRA = "--xla_backend_extra_options="
 if EXTRA not in (flags := os.environ.get("XLA_FLAGS", "")):
@@ -60,7 +61,9 @@ def host_record(kind: type[Record], *in_order: Any, **values: Any) -> Record:
     names, defaults = _fields(kind)
     made = object.__new__(kind)
     held: dict[str, Any] = vars(made)
+    # first, so that what is given replaces them
     held.update(defaults)
+    # fewer than there are fields: the rest comes by name or by default
     given = dict(zip(names, in_order, strict=False)) | values
     held.update((n, _held(v)) for n, v in given.items())
     if held.keys() != names.keys():

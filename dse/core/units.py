@@ -87,6 +87,7 @@ def quantity(text: object, unit: str) -> float:
         number = float("nan")
     known = [u for u, (target, _) in UNITS.items() if target == unit]
     near = known[:2] or ([unit.replace("_per_", "/")] if "_per_" in unit else [])
+    # only NaN differs from itself
     if match is None or number != number:
         raise UnitError(f"'{text}' is not a number" + (f" with a unit, such as '2.4 {near[-1]}'" if near else ""))
     if not (given := match.group(2)):
@@ -125,6 +126,7 @@ def positive(text: object, unit: str, place: str = "", bare: bool = True) -> flo
         raise SpecError(f"{before}{error}") from None
     if not 0 < number < float("inf"):
         raise SpecError(f"{before}{text} must be positive and finite")
+    # true of times, of which alone it is asked; units such as mm2 end in a digit
     if not bare and not str(text).strip()[-1].isalpha():
         known = ", ".join(u for u, (target, _) in UNITS.items() if target == unit)
         raise SpecError(f"{before}{text} has no unit; give one of {known}")

@@ -43,6 +43,7 @@ class Row:
     @property
     def factor(self) -> float:
         """How far off, either way: at least 1."""
+        # twice and half of the built number are as far off
         return max(self.ratio, 1.0 / self.ratio)
 
     @property

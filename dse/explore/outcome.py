@@ -101,6 +101,7 @@ class Risk:
     @property
     def merit(self) -> Float[np.ndarray, " n"]:
         """Delivered speed-up, or 1 / goal for other goals; 0 without a design."""
+        # without a design the goal is infinite, and this 0
         return 1.0 / self.outcomes.goal
 
     @cached_property
@@ -110,6 +111,7 @@ class Risk:
         outcome = rankdata(self.merit)
         # exact for ranks without ties, whatever the distributions
         error = 1.0 / math.sqrt(max(self.n - 1, 1))
+        # ranks that are all equal have no deviation to divide by
         if outcome.min() == outcome.max():
             return ()
         found = [
@@ -149,6 +151,7 @@ class Risk:
         shares: dict[Choice, float] = {}
         for position, n in won.most_common():
             choice = self.study.choices[self.candidates[position].choice_index]
+            # candidates may differ in their plans alone, and are one choice then
             shares[choice] = shares.get(choice, 0.0) + n / sum(won.values())
         return shares
 
@@ -169,6 +172,7 @@ def outcome_quantiles(r: Risk, levels: Sequence[float]) -> list[float]:
 
 def merit_distribution(r: Risk, n: int) -> list[float]:
     """`n` quantiles of the merit, evenly from none to all samples, each that of a sample; 0 without a design."""
+    # between a sample with a design and one without there is nothing to interpolate
     return np.quantile(r.merit, np.linspace(0.0, 1.0, n), method="inverted_cdf").tolist()
 
 

@@ -45,6 +45,7 @@ class PointStore:
 
     def parts(self) -> list[Path]:
         """Parts written so far, in order."""
+        # by number: names of more than five digits do not sort as texts
         return sorted(self.folder.glob("points-*.parquet"), key=_number)
 
     def clear(self) -> None:
@@ -129,6 +130,7 @@ def buildable(found: Front) -> Front:
             break
         points += solved_with_counts(rays, search.integer_places, tries[first : first + BATCH])
     # several counts are tried beside a point: it is stuck only where none of them works
+    # by identity: points hold arrays, which do not hash
     tried = len({id(p) for p, _ in tries[: len(points)]})
     met = {id(p) for (p, _), q in zip(tries, points, strict=False) if math.isfinite(q.slack)}
     whole = front_of(rays, points, len(found.points), whole=True)

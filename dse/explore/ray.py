@@ -154,6 +154,7 @@ class Rays:
     def data(self, rows: list[Row], plans: list[Plans]) -> RayData:
         """Coefficients of problems under given plans, leading axis over problems."""
         base = batch_of(self.space, [r[0] for r in rows], plans)
+        # a copy, whose last columns are overwritten
         limits, k = np.array(base.limits), len(self.metrics)
         limits[:, -k:] = [caps for _, caps, _ in rows]
         weights = np.zeros((len(rows), len(ratio_rows(self.core))))

@@ -74,6 +74,7 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
 
     def solve(active: list[int], plans: list[Plans], best: dict[int, Candidate]) -> list[Candidate]:
         points = [(problems[i].choice_index, p) for i, p in zip(active, plans, strict=True)]
+        # what cannot beat the best of its own problem is proved so and left, not solved to the end
         known = np.asarray([best[i].log_goal if i in best else np.inf for i in active])
         return solved(search, points, known, limits=limits[active], box=(lower[active], upper[active]))
 
@@ -93,6 +94,7 @@ def _told(search: Search, best: Sequence[Candidate], limits: np.ndarray) -> list
 def _best_choices(search: Search, tdp_W: float, progress: Callable[[str], None]) -> list[int]:
     kept: list[int] = []
     for reading in READINGS:
+        # one reading is always tried: without a choice there would be no answer at all
         if kept and search.deadline.over(f"choices that do best under {reading}"):
             break
         problems = every_problem(search.space, limits_of(search.space.study, reading, tdp_W))
@@ -108,6 +110,7 @@ def _boxes(search: Search, problems: Sequence[Problem]) -> tuple[np.ndarray, np.
     lower, upper = (np.repeat(b[None], len(problems), axis=0) for b in search.box)
     for row, problem in enumerate(problems):
         for name, value in problem.held.items():
+            # equal ends hold a number: the same program solves whichever are held
             lower[row, names.index(name)] = upper[row, names.index(name)] = math.log(value)
     return lower, upper
 

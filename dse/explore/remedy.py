@@ -208,7 +208,7 @@ def _least(
     n, allowed = z.size, np.isin(np.arange(widths.size), list(free)) * widths
     lower, upper = np.append(box[0], np.zeros(widths.size)), np.append(box[1], allowed)
     cost = np.append(np.zeros(n), np.ones(widths.size))
-    known: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+    known: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}  # SLSQP asks for values and slopes one by one
 
     def rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if x.tobytes() not in known:

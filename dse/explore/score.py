@@ -42,6 +42,7 @@ class Scored:
 def read_draws(path: Path) -> dict[str, list[str]]:
     """The draws of a forecast by quantity, as text; SpecError for a file that is none."""
     try:
+        # strict: a quote that never closes is an error, where it would swallow the rest of the file
         head, *rows = csv.reader(read_text(path).splitlines(), strict=True)
     except SpecError as error:
         raise SpecError(f"{error}; give a folder that `dse forecast` wrote") from None
@@ -63,6 +64,7 @@ def read_facts(path: Path, known: dict[str, list[str]]) -> dict[str, float | str
     for name, value in read_toml(path).items():
         if name not in known:
             raise SpecError(f"{path}: '{name}' was not forecast; known are {', '.join(sorted(known))}")
+        # behind a colon stands the workload, before it a name that ends in its unit
         tail = name.partition(":")[0].rpartition("_")[2]
         if isinstance(value, bool | list | dict):
             raise SpecError(f"{path}: {name} = {spelled(value)}: give one name, or one number with its unit")
@@ -116,6 +118,7 @@ def log_density(draws: Float[np.ndarray, " n"], at: float) -> float:
         h = 0.9 min(s, q / 1.34) n^-1/5
     with s the standard deviation and q the distance of quartiles; at least 0.001. Source: [silverman1986] eq. 3.31.
     """
+    # the smaller of two widths: a long tail widens the deviation, and hardly the quartiles
     quarters = float(np.subtract(*np.quantile(draws, (0.75, 0.25))))
     width = 0.9 * min(float(np.std(draws)), quarters / 1.34 or np.inf) * len(draws) ** -0.2
     # draws that agree (a bound that always binds) would be a spike of infinite density

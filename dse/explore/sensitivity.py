@@ -175,6 +175,7 @@ def derivatives(
     here = slopes(np.asarray(o.z))
     curved = by_differences(lambda z: weights @ slopes(z), np.asarray(o.z))
     # envelope theorem: at the optimum, moves of the design change the Lagrangian only to second order
+    # the mean with the transpose, since by differences a Hessian is symmetric only to rounding
     by_goal, hess, cross = (weights @ here)[n:], 0.5 * (curved[:, :n] + curved[:, :n].T), curved[:, n:]
     jac, by_limit = here[1:, :n], here[1:, n:]
     binds = np.asarray(o.multipliers) > ACTIVE

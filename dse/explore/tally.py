@@ -110,6 +110,7 @@ def _kind(name: str, rows: list[Row], total: float) -> KindOfNumber:
     logs = np.log([r.ratio for r in rows])
     mine, naive = np.median([r.factors for r in rows], axis=0).tolist()
     inside = [r.inside for r in rows if r.inside is not None]
+    # where every number is met exactly there is no error to share out
     share = float(np.abs(logs).sum() / total) if total > 0 else 0.0
     bias, spread = float(np.exp(logs.mean())), float(np.exp(logs.std()))
     # of logs, so that twice and half of the built value cancel

@@ -46,6 +46,7 @@ class Form:
     def world(self, values: Array | np.ndarray) -> World:
         """The world of a vector."""
         ends = np.cumsum([int(np.prod(s)) for s in self.shapes])
+        # of host numbers NumPy: JAX would make a program for splitting alone
         parts = (jnp if is_traced(values) else np).split(values, ends[:-1])
         return jax.tree.unflatten(self.tree, [p.reshape(s) for p, s in zip(parts, self.shapes, strict=True)])
 
@@ -142,6 +143,7 @@ def _slopes(core: ConvexCore, form: Form, given: Given, values: Array, z: Array)
     """Log goal and log ratios, and row after row their slopes: scalars compile in half the time of vectors."""
 
     def logs(z_: Array, p: Array) -> Array:
+        # at p = 0, slopes by p are slopes by the logs of the values; a value of 0 stays 0 and has none
         f, g = core_logs(core, z_, given.under(form.world(values * jnp.exp(p))))
         return jnp.append(f, g)
 
@@ -175,6 +177,7 @@ class Moved:
 
     def changed(self, changes: np.ndarray) -> np.ndarray:
         """The world's numbers with levers changed, shape (..., levers) [log units] to (..., numbers)."""
+        # what is broadcast is one row seen many times, and must not be written to
         values = np.broadcast_to(self.values, (*changes.shape[:-1], self.values.size)).copy()
         values[..., self.places] *= np.exp(self.signs * changes)
         return values

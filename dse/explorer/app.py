@@ -67,6 +67,7 @@ class Pages:
             *(Route(f"/{what}", self.told(lambda _, found=found: found(self.answers))) for what, found in LEFT.items()),
             Route("/search/{kind}", self.search),
             Route("/plotly.js", plotly),
+            # last, since the first route that fits answers, and this one fits any name
             Route("/{name}", file),
         ]
         return Starlette(routes=routes, exception_handlers={DseError: _refused})
@@ -132,8 +133,10 @@ class Pages:
         def tell(word: dict[str, Any]) -> None:
             if self.latest[kind] != mine:
                 raise Replaced
+            # queues of asyncio are for one thread, and this is another
             loop.call_soon_threadsafe(words.put_nowait, plain(word))
 
+        # a daemon: Ctrl-C must not wait for a search that takes minutes
         threading.Thread(target=_worked, args=(work, tell), daemon=True).start()
         return StreamingResponse(self._events(words, kind, mine), media_type="text/event-stream")
 
@@ -154,6 +157,7 @@ class Pages:
 async def file(request: Request) -> Response:
     """A file of the page."""
     path = PAGE / request.path_params.get("name", "index.html")
+    # a name from outside, which must not lead out of the folder
     if path.parent != PAGE or path.suffix not in TYPES or not path.is_file():
         return Response("no such page\n", 404)
     return Response(path.read_text(encoding="utf-8"), media_type=TYPES[path.suffix])
@@ -208,6 +212,7 @@ def _searched(answers: Answers, query: dict[str, str]) -> dict[str, Any]:
         raise SpecError("limits: too long")
     return {
         **query,
+        # in a mapping, since that is all that `parsed` takes
         "limits": limits_of(answers.subject, parsed(b'{"limits": %s}' % query["limits"].encode())["limits"]),
     }
 

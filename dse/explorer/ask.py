@@ -116,7 +116,7 @@ def python_lines(subject: Subject, ask: Ask, plans: Plans) -> str:
             raise SpecError(f"{label} is a model in service; only phases of a model can be written as Python")
         workload = phase_under(asked, run)
         fields = {k: v for k, v in vars(workload).items() if k != "model"}
-        sizes = ", ".join(f"{k}={v!r}" for k, v in fields.items())
+        sizes = ", ".join(f"{k}={v!r}" for k, v in fields.items())  # literals, whatever a user's file holds
         lines += [
             "", f"workload = dse.{type(workload).__name__}(dse.model({workload.model.name!r}), {sizes})",
             f"system = dse.system({where!r}, {n_chips}, chip)",

@@ -88,6 +88,7 @@ def _loop(em: Emitter, params: dict[str, Any], ins: list[Value]) -> list[Value]:
     carried = [Value(v.shape, name=em.name()) for v in ins[n_consts:]]
     for to, v in zip(carried, ins[n_consts:], strict=True):
         em.lines.append(f"let {to.name}={em.whole(v)};")
+    # lines of the body are collected by themselves, to stand inside the braces
     outer, em.lines = em.lines, []
     found = follow(em, params["jaxpr"].jaxpr, params["jaxpr"].consts, [*ins[:n_consts], *carried])
     # all are read before any is written: a turn may move one carried number into another
@@ -111,8 +112,10 @@ def _operation(em: Emitter, name: str, params: dict[str, Any], ins: list[Value],
         made = CONVERTED.get(np.dtype(params["new_dtype"]).kind)
         return em.each(shape, ins, made) if made else Value(shape, name=ins[0].name)
     if name == "select_n":
+        # `select_n` takes its first case where the condition is 0, `?:` where it is not
         return em.each(shape, ins, "({0}?{2}:{1})")
     if name == "clamp":
+        # its operands are least, value, most
         return em.each(shape, ins, "Math.min(Math.max({1},{0}),{2})")
     if name in REDUCE or name in ("argmax", "argmin"):
         return _reduced(em, name, params["axes"], ins[0], shape)
@@ -157,6 +160,7 @@ def _reduced(em: Emitter, name: str, axes: Sequence[int], source: Value, shape: 
     """Sums, products, extremes and their positions along some axes."""
     index = np.arange(source.size).reshape(source.shape)
     rest = [d for d in range(len(source.shape)) if d not in axes]
+    # what is reduced last, so that terms of one entry lie side by side
     rows = index.transpose([*rest, *axes]).reshape(max(math.prod(shape), 1), -1)
     n, out, size = rows.shape[1], em.name(), rows.shape[0]
     # a sum over a whole array in its order needs no table of places, which would be as long as the array

@@ -167,6 +167,7 @@ class Facts:
 
     def places(self, rows: list[dict[str, str]]) -> list[int]:
         """Where facts stand in the list of all."""
+        # as text, since dictionaries do not hash
         return [self.rows.setdefault(json.dumps(r), len(self.rows)) for r in rows]
 
     def written(self) -> dict[str, Any]:

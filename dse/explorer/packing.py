@@ -54,6 +54,7 @@ def nested(places: list[Place], numbers: np.ndarray) -> Any:
 
 
 def _step(key: Any) -> str | int:
+    # JAX has a class for each: fields of records, keys, positions
     for kind in ("name", "key", "idx"):
         if hasattr(key, kind):
             return getattr(key, kind)

@@ -209,6 +209,7 @@ def fastest_plans(
     ones = [jnp.ones(()) for _ in core.workloads]  # no plan is known yet, and the price of one asks for no step time
     at = _coordinates(core, x, data, silicon(chip, data.tech), ones)
     z = jnp.log(jnp.stack([jnp.asarray(at[n], dtype=float) for n in coordinates(core)]))
+    # pricing is batched over designs, and this is one
     one = partial(jax.tree.map, lambda leaf: jnp.asarray(leaf)[None])
     seconds = priced_s(core, z[None], one(data), one(demands))
     return [_first(jnp.asarray(s)[0]) for s in seconds]

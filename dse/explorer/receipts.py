@@ -107,6 +107,7 @@ def by_topic(basis: list[Basis]) -> dict[str, Any]:
 
 def rows_of(basis: list[Basis]) -> list[dict[str, str]]:
     """Facts as a page shows them, least reliable first."""
+    # by identity: two things may have equal facts
     order = {id(f): i for i, f in enumerate(worst_first([b.fact for b in basis]))}
     return [_row(b) for b in sorted(basis, key=lambda b: order[id(b.fact)])]
 

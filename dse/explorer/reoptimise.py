@@ -65,6 +65,7 @@ class Reoptimiser:
         space, deadline = at_limits(self.subject.space, limits), Deadline(LIMIT_S)
         search = search_of(space, lines_of(tell), deadline=deadline)
         found = self._candidates(search)
+        # found best first, and kept in the order of choices
         self.plans = [c.plan_index for c in sorted(found, key=lambda c: c.choice_index)]
         best = min(found, key=lambda c: c.log_goal)
         if best.log_goal == np.inf:
@@ -93,6 +94,7 @@ class Reoptimiser:
             "choice": self.subject.study.choices.index(solution.choice),
             "plans": list(plans),
             "goal": solution.goal,
+            # the user's own limits stand first, in the order of the study
             "prices": [x.price for x in solution.limits[: len(limits)]],
             "said": _proof(solution),
         }
@@ -102,6 +104,7 @@ class Reoptimiser:
         """A design with the prices of the optimum with broken counts, as plain data."""
         free, n_dies = self.subject.study.free, self.subject.study.choices[shown.choice_index].n_dies
         numbers = np.exp(shown.optimum.z[: len(free)]).tolist()
+        # rounding can put an optimum a hair below its own bound
         gap = percent(max(float(np.expm1(priced.optimum.gap)), 0.0))
         return {
             "x": {f.name: _built(f, v, n_dies) for f, v in zip(free, numbers, strict=True)},

@@ -68,6 +68,7 @@ def _target(asked: dict[str, Any]) -> float | None:
     text = str(asked.get("target", "")).strip()
     if not text:
         return None
+    # float() takes "nan", "inf" and "1e300" as well
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) or float(text) == 0:
         raise SpecError("target: give a speed-up, such as 4.5")
     return float(text)
@@ -132,6 +133,7 @@ def _files(roots: Roots, pattern: str) -> list[Path]:
 
 def _of_study(subject: Subject, roots: Roots, pattern: str) -> list[Path]:
     name = subject.study.name
+    # a name from a user's file may hold "..", and must not lead out of the folder
     return _files(roots, f"{name}/{pattern}") if SAFE_NAME.fullmatch(name) else []
 
 
@@ -145,6 +147,7 @@ def front_numbers(subject: Subject, a: dict[str, Any]) -> dict[str, Any]:
     metrics = [{"name": m, "label": label(m), "unit": unit_of(m), "topic": topic_of_metric(m)} for m in a["metrics"]]
     points = []
     for row in a["points"]:
+        # a choice that the study has no more is an error, for which `_kept` passes the file over
         choice = subject.study.choices.index(Choice(**{f: row[f] for f in Choice.__dataclass_fields__ if f in row}))
         x = {f.name: float(row[f.name]) for f in subject.study.free}
         blank = float(row["blank_mm2"]) if HEAT in a["metrics"] else 0.0  # what limits ask for, they ask for again

@@ -29,6 +29,7 @@ def serve(answers: Answers, port: int, opens: bool, greet: Callable[[str], None]
         pages.ends = lambda: server.should_exit
         greet(address)
         if opens:
+            # in a thread, since some browsers keep `open` waiting, and the page waits for the server below
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         # the server takes Ctrl-C, ends its answers and raises it again: here that is no error
         with contextlib.suppress(KeyboardInterrupt):

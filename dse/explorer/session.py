@@ -143,6 +143,7 @@ class Guard:
 
     def refusal(self, headers: Headers, path: str) -> str:
         """Why a request is refused; empty where it is not."""
+        # by DNS rebinding a foreign name may lead here, and is same-origin to a browser: the header gives it away
         hosts = [f"{name}:{self.port}" for name in NAMES]
         if headers.getlist("host") not in [[h] for h in hosts]:
             return "another host"
@@ -152,6 +153,7 @@ class Guard:
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             return "sent by another site"
         given, _, rest = path.removeprefix("/").partition("/")
+        # takes as long wherever they differ, so that its time tells nothing of the token
         known = secrets.compare_digest(given.encode(), self.token.encode())
         return "" if known and path.startswith(f"/{given}/") and rest is not None else "no token, or a wrong one"
 
@@ -220,6 +222,7 @@ def _of_study(answers: Answers, each: list[dict[str, Any]]) -> Subject:
 
 def _of_chip(answers: Answers, asked: dict[str, Any]) -> Subject:
     chip, own_model = answers.named
+    # a page may name no path but those that the command was given
     if asked["model"] not in (*model_names(), own_model, model(own_model).name):
         raise UnknownNameError("model", asked["model"], model_names())
     named = own_model if asked["model"] == model(own_model).name else asked["model"]

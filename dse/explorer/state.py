@@ -144,5 +144,6 @@ def _optimum(subject: Subject, folder: Path, study_text: str) -> dict[str, Any] 
             "prices": [limit["price"] for limit in solution["limits"][: len(study.limits)]],
             "said": f"from {folder}: {solution['status']}",
         }  # fmt: skip
+    # of another version, or edited: the page then begins at the baseline, as without any
     except (DseError, KeyError, TypeError, ValueError, AttributeError):
         return None

@@ -81,6 +81,7 @@ def subject_of(space: Space, asked: str, is_chip: bool = False) -> Subject:
     study, core = space.study, space.study.core()
     names = named_metrics(core, study.owner is not None, bool(study.services))
     at = np.ones(len(study.free)), data_of(space, 0, own_plans(space))
+    # the form alone, which asks for no program
     places = layout(jax.eval_shape(lambda x, data: reading(core, names, x, data, is_chip), *at))
 
     def fastest(x: Any, data: Data, demands: Any, present: Any) -> Any:

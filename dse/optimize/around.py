@@ -146,7 +146,7 @@ def near(
         ways = [directions[n] for n in some]
         value, least = _ends(search, points, [*ways, *(-w for w in ways)], most)
         rows = zip(some, *np.split(np.exp(value), 2), *np.split(np.exp(least), 2), strict=True)
-        found += [Near(n, float(a), float(1 / b), float(c), float(1 / d)) for n, a, b, c, d in rows]
+        found += [Near(n, float(a), float(1 / b), float(c), float(1 / d)) for n, a, b, c, d in rows]  # 1 / min(1/x)
     return tuple(found)
 
 

@@ -109,7 +109,7 @@ def total(terms: Sequence[Term]) -> Term:
         return Term(Verdict.NEGATIVE, False)
     if not nonnegative:
         return broken("adds a constant that may be negative")
-    if kinds <= {Verdict.MONOMIAL, Verdict.CONVEX}:
+    if kinds <= {Verdict.MONOMIAL, Verdict.CONVEX}:  # log sum exp of convex functions is convex
         return Term(Verdict.CONVEX, positive)
     return broken("adds a concave or negative term")
 
@@ -125,7 +125,7 @@ def product(a: Term, b: Term) -> Term:
         return const(0.0, 0.0)
     factor, other = (a, b) if a.is_const else (b, a)
     if factor.is_const and factor.low >= 0.0:
-        return Term(other.verdict, factor.positive and other.positive)
+        return Term(other.verdict, factor.positive and other.positive)  # log c f = log c + log f
     if factor.is_const:
         return negate(other) if factor.high <= 0.0 else broken("multiplies by a constant of unknown sign")
     if Verdict.NEGATIVE in (a.verdict, b.verdict):
@@ -171,7 +171,7 @@ def power(base: Term, exponent: Term) -> Term:
         return _constant_power(base, exponent)
     if base.verdict is Verdict.NEGATIVE:
         return broken("power of a negative term")
-    if exponent.low >= 0.0 or (base.verdict is Verdict.MONOMIAL and base.positive):
+    if exponent.low >= 0.0 or (base.verdict is Verdict.MONOMIAL and base.positive):  # log f^a = a log f
         return base
     return reciprocal(base) if exponent.high <= 0.0 else broken("exponent of unknown sign")
 

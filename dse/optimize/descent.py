@@ -55,6 +55,7 @@ T = TypeVar("T", bound=Solved)
 def run_search(search: Search) -> list[Candidate]:
     """Best candidate of every choice, best choice first, by the baseline's best plans and any that won."""
     _check_own(search)
+    # plans are priced after the first solves, and the program is made while these run
     meanwhile(lambda: prepare_prices(search.space, search.space.demands))
     able = _able(search)
     _in_turn(search, able)
@@ -149,6 +150,7 @@ def local_search(
     """
     while goal(best) < math.inf:
         found = solve(best, swapped(space, best.choice_index, best.plan_index))
+        # without the margin two plans as good as each other would be swapped for ever
         if not goal(found) < goal(best) - SAME:
             break
         best = found

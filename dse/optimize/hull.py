@@ -118,6 +118,7 @@ def worth_a_proof(space: Space, table: Bought) -> list[np.ndarray]:
     if space.study.core().own:
         return [np.asarray([i]) for i in range(n)]
     data = space.without_plans
+    # by identity: two fields may hold equal numbers
     signed = {id(x) for x in jax.tree.leaves(signed_parts(data.tech))}
     rest = [x for x in jax.tree.leaves(data) if id(x) not in signed]
     alike: dict[Any, list[int]] = {}

@@ -245,6 +245,6 @@ def _report(problem: Problem, end: _Search, settings: Settings) -> Optimum:
     excess = jnp.sum(jnp.where(problem.loose, jnp.maximum(at.g, 0.0), 0.0))
     objective, feasible = at.f + excess, jnp.all((at.g <= ROUNDING) | problem.loose)
     converged = feasible & (objective - bounds.objective <= settings.gap_tolerance) & (residual <= settings.tolerance)
-    own = slice(at.g.shape[0] - (problem.aim is not None))
+    own = slice(at.g.shape[0] - (problem.aim is not None))  # the last limit is the aim's, and no row of the model
     answer = (objective, at.g[own], bounds.objective, bounds.violation, residual, end.n_iterations, converged, feasible)
     return Optimum(problem.place(it.unit), it.lam[own], low, high, *answer)

@@ -134,6 +134,7 @@ def check_goal(own: Own, candidate: Candidate, data: Data) -> None:
 def convex_answer(search: Search, own: Own, candidates: list[Candidate], data: Data) -> LocalSolution:
     """The certified optimum of a goal that is proved log-log convex."""
     lower, upper = search.box
+    # the middle of the box, as in `optima`: barriers are steep near its ends
     o = solve_batch(own.logs, data, lower, upper, (lower + upper) / 2)
     goals = np.where(o.feasible, o.objective, np.inf)
     best = int(np.argmin(goals))
@@ -149,6 +150,7 @@ def local_answer(
     """The best of many starts: Adam with multiplier ascent, then SLSQP from the best ends; no certificate."""
     (n_starts, seed), (lower, upper) = starts, search.box
     rng = np.random.default_rng(seed)
+    # the first start is the optimum under the study's own goal, which meets the limits
     points = [np.stack([c.optimum.z, *rng.uniform(lower, upper, (n_starts, lower.size))]) for c in candidates]
     owners = np.repeat(np.arange(len(candidates)), n_starts + 1)
     picked = [candidates[i] for i in owners]
@@ -186,6 +188,7 @@ def polish(
     """SLSQP from `start` with exact derivatives: end point and its log goal, infinite if a limit is not met."""
     values = lambda z: tuple(np.asarray(x) for x in _values(own, z, data))  # noqa: E731
     slopes = lambda z: tuple(np.asarray(x) for x in _slopes(own, z, data))  # noqa: E731
+    # SLSQP wants its limits at least 0, and ours are at most 0
     limits = {"type": "ineq", "fun": lambda z: -values(z)[1], "jac": lambda z: -slopes(z)[1]}
     # SLSQP may step outside or end where a limit is missed by rounding: its start, if that meets all, is kept beside
     inside = np.clip(start, *box)
@@ -193,6 +196,7 @@ def polish(
         lambda z: float(values(z)[0]), inside, jac=lambda z: slopes(z)[0], method="SLSQP",
         bounds=list(zip(*box, strict=True)), constraints=[limits], options={"maxiter": 200, "ftol": 1e-12},
     )  # fmt: skip
+    # judged by values of our own, not by SLSQP's word that it succeeded
     ends = [(z, *values(z)) for z in (np.clip(done.x, *box), inside)]
     met = [(z, float(f)) for z, f, g in ends if np.isfinite(f) and g.max() <= MET]
     return min(met, key=lambda end: end[1]) if met else (inside, math.inf)
@@ -203,6 +207,7 @@ def _answer(
     found: tuple[int, np.ndarray],
 ) -> LocalSolution:  # fmt: skip
     study, (n_starts, goals) = search.space.study, found
+    # sorted, so that no end met the limits where the first did not
     if not np.isfinite(goals[0]):
         return LocalSolution(study, Status.LOCAL, math.inf, None, (), {}, None, unproved, n_starts, 0, ())
     optimum = eqx.tree_at(lambda o: o.z, candidate.optimum, z)

@@ -160,6 +160,7 @@ def _solve_positive(matrix: Array, rhs: Array) -> Array:
     # entries span some 20 decades when the barrier is low: with ones on the diagonal, pivots keep their digits
     scale = jax.lax.rsqrt(jnp.maximum(jnp.abs(jnp.diagonal(matrix)), 1e-30))
     scaled = matrix * scale[:, None] * scale[None, :] + 1e-13 * jnp.eye(rhs.shape[0])
+    # of a matrix that is not positive definite JAX makes NaN, and no error
     indefinite = jnp.isnan(jnp.linalg.cholesky(scaled)[-1, -1])
     shift = jnp.where(indefinite, 0.1 + jnp.sum(jnp.abs(scaled), axis=1), 0.0)
     factor = jnp.linalg.cholesky(scaled + jnp.diag(shift))

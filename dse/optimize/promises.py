@@ -96,10 +96,12 @@ def relaxed(
     # step times are the last coordinates, one per workload in their order
     n = len(coordinates(core))
     longest = np.repeat(search.box[1][None, n - late.size :], len(points), axis=0)
+    # the callers' box, which other problems share, stays
     upper = upper.copy()
     upper[:, n - late.size :] += np.where(late, math.log(FURTHEST), 0.0)
     own, may = loose.copy(), np.asarray([loose[rows].all() for rows in several], dtype=bool)
     for rows in several:
+        # they move by the one coordinate of their limit below; loosened by themselves they would part
         own[rows] = False
     beside = np.zeros((len(points), len(several)))
     box = np.hstack([lower, beside]), np.hstack([upper, beside + np.where(may, MOST, 0.0)])
@@ -110,6 +112,7 @@ def relaxed(
 
 def _of_rows(found: Loosened, n: int, n_rows: int, several: list[list[int]]) -> Loosened:
     """A loosening of every row from one of every limit, and designs of their `n` coordinates alone."""
+    # a copy, since arrays that come from a device may be read-only
     each = np.array(found.loosening)
     for k, rows in enumerate(several):
         each[:, rows] = each[:, [n_rows + k]]

@@ -81,6 +81,7 @@ def search_from(
 def _steps(space: Space, names: list[str], ends: list[np.ndarray]) -> dict[int, list[np.ndarray]]:
     """Logs of what can be built of some stepped numbers between ends, by number of dies."""
     each = list(zip(names, *(e.tolist() for e in ends), strict=True))
+    # of a choice the dies alone decide what can be built
     of_dies = dict.fromkeys(c.n_dies for c in space.study.choices)
     return {n: [np.log(steps(name, n, low, high)) for name, low, high in each] for n in of_dies}
 
@@ -100,13 +101,16 @@ def solve_points(
     most = np.full(len(points), np.inf) if better_than is None else np.maximum(better_than, search.wanted)
     # a batch takes as long as its slowest problem, and an impossible one takes all iterations: they share batches
     works = {c.choice_index: False for c in search.seen.values()}
+    # after all that failed: one plan that works outweighs any number that do not
     works.update((c.choice_index, True) for c in search.seen.values() if c.log_goal < np.inf)
+    # backwards, so that the first point of a choice is the one that stays
     new = {i: k for k, (i, _) in reversed(list(enumerate(points))) if i not in works}
     first = sorted(new.values())
     found = dict(zip(first, solved(search, [points[k] for k in first], most[first]), strict=True))
     works.update((c.choice_index, c.log_goal < np.inf) for c in found.values())
     rest = sorted((k for k in range(len(points)) if k not in found), key=lambda k: not works[points[k][0]])
     found.update(zip(rest, solved(search, [points[k] for k in rest], most[rest]), strict=True))
+    # callers pair answers with what they asked, not with what was solved first
     in_order = [found[k] for k in range(len(points))]
     search.seen.update({(c.choice_index, c.plan_index): c for c in in_order})
     return in_order
@@ -182,6 +186,7 @@ def leaders(search: Search) -> list[Candidate]:
     """Best candidate of every choice so far, in the order of choices."""
     best: dict[int, Candidate] = {}
     for c in search.seen.values():
+        # infinite is not below infinite: a choice without a design has a leader through the first half
         if c.choice_index not in best or c.log_goal < best[c.choice_index].log_goal:
             best[c.choice_index] = c
     return [best[i] for i in range(n_choices(search))]

@@ -52,6 +52,7 @@ def _numbers(chip: Chip) -> dict[str, float]:
 def _design(s: Answer) -> pd.DataFrame:
     base = _numbers(s.study.baseline.chip)
     mine = {} if s.chip is None else _numbers(s.chip)
+    # a baseline may have no rate in a precision that designs have
     rows = [(n, mine[n], b, mine[n] / b if b else np.inf, unit_of(n)) for n, b in base.items() if n in mine]
     return table_of(rows, ["number", "value", "baseline", "ratio", "unit"], "number")
 
@@ -84,6 +85,7 @@ def plan_words(plan: Mapping[str, Any]) -> str:
         name = key.replace("_", " ")
         if value == usual.get(key):
             continue
+        # before numbers, which a truth value is as well in Python
         if isinstance(value, bool):
             words.append(name if value else f"no {name}")
         else:
@@ -123,5 +125,6 @@ def _workloads_text(s: Answer) -> pd.DataFrame:
 
 def _binding_text(s: Answer) -> pd.DataFrame:
     tight = sorted((x for x in s.limits if x.binds), key=lambda x: -abs(x.price))
+    # a price is d log goal / d log limit: one per cent of the limit is price per cent of the goal
     rows = [(label(x.name), x.sense.replace("_", " "), percent(abs(x.price) / 100)) for x in tight]
     return table_of(rows, ["limit that binds", "sense", "1 % looser buys"], "limit that binds")

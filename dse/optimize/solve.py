@@ -106,6 +106,7 @@ def solve(
         return without_design(roomy, candidates, proof, every)
     plans = tuple(t.plans[k] for t, k in zip(proof.tables, proof.best.plan_index, strict=True))
     # the proof may end at plans that the search had left out: they join behind the others, whose places stay
+    # `seen` is copied, since a caller's own space may lack the plans of points solved below
     search = dataclasses.replace(search, space=with_plans(search.space, plans), seen=dict(search.seen))
     index = tuple(kept.index(p) for kept, p in zip(search.space.plans, plans, strict=True))
     best = Candidate(proof.best.choice_index, index, proof.best.optimum)

@@ -83,7 +83,7 @@ def prepare_prices(space: Space, every: tuple[StepDemand, ...]) -> None:
 def _space(study: Study, ground: Ground, plans: list[list[Plan]]) -> Space:
     chips = _chips(study)
     of_choices = [Structure(array_shape(x.core.tensor), c.system) for x, c in zip(chips, study.choices, strict=True)]
-    structures = list(dict.fromkeys(of_choices))
+    structures = list(dict.fromkeys(of_choices))  # operators are lowered per structure, which choices share
     which = np.asarray([structures.index(s) for s in of_choices])
     every = demands_on(ground, structures, plans)
     apart = [distinct(p, d, own) for p, d, (own, _) in zip(plans, every, ground.baselines, strict=True)]
@@ -116,7 +116,7 @@ def at_limits(space: Space, values: np.ndarray) -> Space:
     """The space of the same study under other values of its limits: nothing is lowered again."""
     each = zip(space.study.limits, values.tolist(), strict=True)
     limits = tuple(dataclasses.replace(x, value=v) for x, v in each)
-    rows = np.tile(values, (len(space.study.choices), 1))
+    rows = np.tile(values, (len(space.study.choices), 1))  # as all of `Data`, a row per choice
     return dataclasses.replace(
         space,
         study=dataclasses.replace(space.study, limits=limits),

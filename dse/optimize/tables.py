@@ -63,6 +63,7 @@ class Tables:
 def tables_of(search: Search) -> Tables:
     """All plans of a study, its demands on the device."""
     tables = plan_tables(search.space)
+    # sent once, and priced at every chip
     every = tuple(jax.device_put(t.demands(t.rows)) for t in tables)
     return Tables(search, tables, every, bought(search.space))
 

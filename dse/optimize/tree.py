@@ -132,6 +132,7 @@ class Tree:
             self._tell(self.deadline.spent_s, n_regions, proves)
             if up or not proves:
                 break
+        # a first design may close every root before a batch is solved, and `end` needs an entry
         if not self.log:
             self._tell(0.0, 0, proves)
         return proves
@@ -158,6 +159,7 @@ class Tree:
 
     def closes(self, bound: float) -> bool:
         """Whether a region of this bound holds nothing better by more than the gap."""
+        # best / bound <= 1 + gap, in logs
         return bound >= self.incumbent.log_goal - math.log1p(self.gap)
 
     def _bound(self) -> float:

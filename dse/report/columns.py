@@ -47,5 +47,6 @@ def example_csv(kind: str) -> str:
     """A table of one row."""
     text = io.StringIO()
     shown = example(kind)
+    # csv ends lines as Windows does unless told
     csv.writer(text, lineterminator="\n").writerows([shown.keys(), shown.values()])
     return text.getvalue()

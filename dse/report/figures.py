@@ -166,6 +166,7 @@ def roofline_figure(s: Solution) -> Figure:
         ax.set_xlabel("FLOP per byte of HBM traffic")
         precisions = {o.precision for cloud in pair for o in cloud.operators}
         roofline_panel(ax, pair[1], precisions, x, pair[0])
+    # both have one colour and one word, so that a legend has them once
     bounds = list(dict.fromkeys("compute" if o.bound == "tile" else o.bound for p in pairs for o in p[1].operators))
     handles = bound_handles(bounds, s.study.baseline.chip.name)
     look: dict[str, Any] = {"ncol": len(handles), "fontsize": 9, "columnspacing": 1.4, "handletextpad": 0.5}

@@ -64,6 +64,7 @@ def goodput_figure(g: Goodputs) -> Figure:
         ax.plot(sizes, [k.goodput_frac for k in kept], color=color, linewidth=1.8, label=words)
         held = np.asarray([k.per_held_frac for k in kept])
         ax.plot(sizes[large], held[large], color=color, linewidth=1.0, linestyle="--")
+    # draws nothing: one line of the legend stands for all fabrics
     ax.plot([], [], color=CONTEXT, linewidth=1.0, linestyle="--", label="per chip held, spares counted")
     words = f"Llama 3 405B: above {percent(g.observed_frac)}"
     ax.plot(g.observed_n_chips, g.observed_frac, marker="^", markersize=8, color=DESIGN, linestyle="none", label=words)

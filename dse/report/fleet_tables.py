@@ -218,6 +218,7 @@ def bill_of_run(r: Run) -> Table:
         ("owned", dollars(r.cost_USD), f"{digits(each['cost_USD'])} USD"),
         ("  its range", " to ".join(digits(x / 1e6) for x in r.cost_range_USD) + " M USD", ""),
         *((f"rented, {k.replace('_', ' ')}", dollars(v), f"{digits(each[k])} USD") for k, v in r.rent_USD.items()),
+        # a kWh is 3.6e6 J, a GWh a million of them
         ("energy", f"{digits(r.energy_J / 3.6e12)} GWh", f"{digits(each['energy_J'] / 3.6e6)} kWh"),
         *((f"carbon, {w}", f"{digits(getattr(r, n) / 1e3)} t CO2e", f"{digits(1e3 * each[n])} g") for w, n in carbon),
         ("chip-hour", f"{digits(float(r.upkeep.chip_hour_USD))} USD", ""),

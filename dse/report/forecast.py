@@ -107,6 +107,7 @@ def score_view(scored: tuple[Scored, ...]) -> RenderableType:
         for s in scored
     )  # fmt: skip
     inside = coverage(scored)
+    # NaN, which differs from itself: none of the facts is a number
     band = "" if inside != inside else f", {percent(inside)} of the numbers between the 10 % and 90 % quantiles"
     t = table_of(("quantity", "fact", "draws below", "log score"), rows)
     return Group(t, f"mean log score {mean_log_score(scored):.2f} nats{band}")

@@ -146,6 +146,7 @@ def signed(elasticity: float) -> str:
 def moves(s: Sensitivity, p: Parameter) -> str:
     """The free numbers that move most with a parameter."""
     n = len(s.study.free)
+    # free numbers stand first among the coordinates; what is below 0.005 would be told as 0.00
     order = np.argsort(-np.abs(p.design[:n]))[:3]
     return ", ".join(f"{label(s.variables[i])} {p.design[i]:+.2f} %" for i in order if abs(p.design[i]) > 0.005)
 

@@ -41,6 +41,7 @@ def _written(path: Path, title: str, shown: list, least: int) -> Path:
     parts = [
         PART.format(
             kind=kind, note=escape(note),
+            # plotly is megabytes: once for all figures of a page
             inside=figure.to_html(full_html=False, include_plotlyjs=i == 0, config=CONFIG, default_height="100%"),
         )
         for i, (kind, (note, figure)) in enumerate(zip(("wide", "narrow"), shown, strict=False))

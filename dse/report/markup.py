@@ -81,6 +81,7 @@ def figure(path: Path, caption: str) -> str:
 
 def figures_in(folder: Path) -> list[Path]:
     """Figures of a folder, each once, as SVG or else PNG."""
+    # SVG last, so that it takes the place of the PNG of its name
     found = {p.stem: p for suffix in (".png", ".svg") for p in sorted(folder.glob(f"[!.]*{suffix}"))}
     return [found[stem] for stem in sorted(found)]
 

@@ -41,6 +41,7 @@ def multiples_figure(done: pd.DataFrame, kind: str) -> Figure:
     figure, axes = plt.subplots(n_rows, COLUMNS, figsize=size, sharey=True, squeeze=False, layout="constrained")
     flat = list(axes.flat)
     below = math.ceil(len(sources) / COLUMNS) * COLUMNS
+    # the last row of each kind may have more panels than it needs; those are hidden below
     used = [*zip(flat, sources, strict=False), *zip(flat[below:], seen, strict=False)]
     for ax, name in used:
         mine = done.query("source == @name") if name in sources else done
@@ -69,6 +70,7 @@ def short(x: float) -> str:
 
 def panel(ax: Axes, mine: pd.DataFrame, column: str) -> None:
     """Points of one panel, the median of every fifth of them, and the band of a quarter."""
+    # a log axis has no place for the others
     here: Any = mine[mine[column] > 0]
     ratio = multiple(here).clip(1 / WIDEST, WIDEST)
     ax.axhspan(1 / 1.25, 1.25, color=BAND, linewidth=0, zorder=0)

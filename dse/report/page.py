@@ -85,7 +85,7 @@ def _of(folder: Path, root: Path) -> Iterator[Section]:
         return
     where = _where(folder, root)
     drawn = {p.stem: figure(p, CAPTIONS.get(p.stem, p.stem.replace("_", " "))) for p in figures_in(folder)}
-    for file in sorted(folder.glob("[!.]*.json"), key=_place):
+    for file in sorted(folder.glob("[!.]*.json"), key=_place):  # hidden ones are still being written
         if file.name in NOT_ANSWERS or file.name.endswith("manifest.json"):
             continue
         title, made = SECTIONS.get(file.name, (file.stem.replace("_", " ").capitalize(), plain))

@@ -33,6 +33,7 @@ def question_json(q: Question) -> dict[str, Any]:
         **picked(q, "name", "asks", "by", "note"),
         "goal": q.sides[0].solution.study.goal,
         "best": q.best.name,
+        # of sides that are single workloads, the last is all together, with their weights
         **({"shares": list(shares)} if (shares := q.sides[-1].solution.study.shares) else {}),
         "sides": [side_json(x) for x in q.sides],
     }

@@ -46,6 +46,7 @@ def study_manifest(
     basis = study_basis(study, choice)
     return {
         "study": study.name,
+        # of the very text: the explorer loads an optimum for no edited study
         "study_sha256": digest(study_text.encode()),
         **stamp(),
         "dse": __version__,

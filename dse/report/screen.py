@@ -199,6 +199,7 @@ def loosening_step(x: LimitReport) -> tuple[float, str]:
         return 0.01 * x.limit, "1 %"
     # bytes are written in powers of two: 1 GiB is a round step, 1 GB is none
     base = 2.0 if unit == "B" else 10.0
+    # the log of a power of ten may come out a hair below its exponent
     step = base ** math.floor(math.log(hundredth, base) + 1e-12)
     return step, in_unit(step, unit, 4)
 

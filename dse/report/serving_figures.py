@@ -25,6 +25,7 @@ PANELS = (
 def serving_figure(offers: list[Offer]) -> Figure:
     """One panel per whole that tokens are counted per; colour is the chip, marker the scheduler."""
     rows = {o.name: [serving_numbers(s, o.hour.chip_hour_USD) for s in o.best] for o in offers}
+    # without a price of any chip there is nothing to draw per dollar
     shown = [p for p in PANELS if any(r[p[0]] is not None for rs in rows.values() for r in rs)]
     figure, axes = plt.subplots(1, len(shown), figsize=(4.2 * len(shown), 4.0), squeeze=False)
     figure.subplots_adjust(wspace=0.28)

@@ -72,6 +72,7 @@ STYLE: dict[Any, Any] = {
     "grid.color": "#ececec",
     "grid.linewidth": 0.8,
     "legend.frameon": False,
+    # without it names inside an SVG are random, and equal figures would differ as files
     "svg.hashsalt": "dse",
     "hatch.linewidth": 0.6,
 }

@@ -19,6 +19,7 @@ from .sweeps import SHOWN_REASONS
 
 def summary(store: Store, given_up: tuple[Failure, ...] = ()) -> dict[str, Any]:
     """What is in a results folder now, and which shards a run gave up, as plain data."""
+    # where every shard was given up there is no row to count
     found = reasons(store.folder) if store.present() or store.merged.exists() else {}
     rows = sum(found.values())
     return {
@@ -72,6 +73,7 @@ def _picture(done: Any) -> str:
     made = folded("Best points", records(shown, columns)) if shown else ""
     if not axes:
         return made
+    # a number before a name, whose values have no order along an axis
     x = max(axes, key=lambda a: (done[a].dtype.kind in "fi", done[a].nunique()))
     by = next((a for a in axes if a != x and done[a].nunique() <= MOST_COLOURS), None)
     return scatter(done, x, metric, by, columns) + made

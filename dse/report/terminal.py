@@ -84,6 +84,7 @@ class Beat:
         self.line, self.say, self.every_s = line, say, every_s
         self.begin = self.spoken = time.monotonic()
         self.ended = threading.Event()
+        # a daemon keeps no program alive that ends without `stop`
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -98,6 +99,7 @@ class Beat:
         self.thread.join()
 
     def _run(self) -> None:
+        # an event, where sleep would let `stop` wait for its end
         while not self.ended.wait(self.every_s / 4):
             now = time.monotonic()
             if now - self.spoken >= self.every_s:
@@ -212,6 +214,7 @@ def start_jax() -> None:
     if not os.access(folder, os.W_OK):
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
+    # else JAX keeps what took a second to compile, and forgets the many that took less
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
     from ..core.kept import keep_in

@@ -159,6 +159,7 @@ def write_validation(v: Validation, root: str | Path) -> Path:
 
     folder = results_folder(results_folder(root, "validation"), v.name)
     done = v.modelled
+    # pandas aligns by index: rows without a prediction have no error
     predictions = v.scores.predictions.assign(error_frac=done.error_frac)
     path = folder.parent / f"{v.name}.parquet"
     try:

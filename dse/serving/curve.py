@@ -173,6 +173,7 @@ def batched_costs(demands: list[StepDemand], system: System, tech: Technology, c
     return jax.tree.map(lambda x: np.asarray(x)[: len(demands)], _costs(stacked, system.chip, tech, c))
 
 
+# once per process: wrapped inside a function, they would compile at every call
 _costs = jax.jit(jax.vmap(pass_costs, in_axes=(0, None, None, None)))
 _states = jax.jit(jax.vmap(steady_state, in_axes=(0, 0, 0, None, None, None)))
 

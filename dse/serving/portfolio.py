@@ -134,6 +134,7 @@ def _portfolio(spec: _File) -> Portfolio:
     if not spec.models:
         raise SpecError("models: give at least one")
     total = sum(m.traffic for m in spec.models.values())
+    # shares such as 0.1 have no exact binary form
     if abs(total - 1.0) > 1e-6 or any(m.traffic <= 0 for m in spec.models.values()):
         raise SpecError(f"models: traffic must be positive and add up to 1, not {total:g}")
     quantile = spec.portfolio.percentile / 100

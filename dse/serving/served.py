@@ -66,6 +66,7 @@ def served(first: str, second: str, asked: Asked, rents_USD: Mapping[str, float]
     """Both chips as served by `dse compare`, in the given order; or the reason why one cannot serve."""
     systems = [chip_system(name, asked.n_chips) for name in (first, second)]
     how = {"basis": None, "rents_USD": rents_USD, "requests_per_s": asked.requests_per_s}
+    # by name: the ranking sorts by cost, and the order given is wanted
     found = {r.system.chip.name: r for r in ranking(systems, asked.requests, asked.promise, **how)}  # type: ignore[arg-type]
     gap = "; ".join(r.gap for r in found.values() if r.engine is None)
     return gap or (Served(found[first]), Served(found[second]))

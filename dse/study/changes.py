@@ -57,6 +57,7 @@ def changed_tables(
     **head: Any,
 ) -> dict[str, Any]:
     """The tables of a study with changes; see `Study.changed`."""
+    # a text is iterable too: its letters would be dropped one by one
     drops = [without] if isinstance(without, str) else list(without)
     limited = {stem_of(x["metric"]) for x in tables.get("limits", [])}
     for x in drops:
@@ -79,6 +80,7 @@ def changed_tables(
 
 def _changed(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """`old` with entries of `new` in place or added; None drops one that is there."""
+    # a typo would drop nothing, and say nothing
     for key in (k for k, v in new.items() if v is None and k not in old):
         raise UnknownNameError(f"entry of {what} to drop", key, old)
     return {k: v for k, v in {**old, **new}.items() if v is not None}
@@ -116,6 +118,7 @@ def workload_tables(given: Mapping[str, Any] | Iterable[Any]) -> dict[str, Any]:
         phases = [str(t.get("phase", i)) for i, t in enumerate(tables)]
         names = [p if phases.count(p) == 1 else f"{p}_{i + 1}" for i, p in enumerate(phases)]
         return dict(zip(names, tables, strict=True))
+    # None is kept: it is how `changed` says that a workload goes
     each = mapping("workloads", given)
     return {k: None if w is None else mapping(f"workloads.{k}", w) for k, w in each.items()}
 
@@ -154,6 +157,7 @@ def check_multiples(free: tuple[Free, ...], choices: tuple[Choice, ...]) -> None
             )
             told = f"hold no multiple of {of} (cores: in a grid on a die); widen them or the choices"
             raise SpecError(f"free.{count.name}: bounds {count.lower:g} and {count.upper:g} {told}")
+    # each may have its steps on dies of another number than the next: one choice must serve them all
     if not any(all(_has_multiple(c, n) for c in counts) for n in dies):
         names = ", ".join(c.name for c in counts)
         raise SpecError(f"free: no entry of choices.n_dies has multiples of itself inside the bounds of {names}")
@@ -206,6 +210,7 @@ def fed_choices(choices: tuple[Choice, ...], baseline: Chip) -> tuple[Choice, ..
     """Those whose matrix units shared memory can feed, or that are the baseline's; SpecError for none."""
     asked = {(c.pe_array, c.matrix_instruction): c for c in choices}
     own = as_built(baseline).pe_array  # a chip that was built works, whatever the model says of its ports
+    # a port's load does not depend on the network, so that any bandwidth does
     loads = {k: float(_shared_load_frac(unnamed(template(c, baseline, 1.0)))) for k, c in asked.items()}
     fed = {k for k, u in loads.items() if u <= TOUCH or k == (own, "")}
     if not fed:

@@ -192,7 +192,7 @@ def separate(core: ConvexCore, x: Mapping[str, FloatLike], data: Data) -> tuple[
     if core.capped:
         physics.append(chip.scaleup_bandwidth_per_dir_Bps / data.most_scaleup_Bps)
     if core.fed:
-        physics.append(FLOOR + (1.0 - FLOOR) * register_load_frac(chip) / TOUCH)
+        physics.append(FLOOR + (1.0 - FLOOR) * register_load_frac(chip) / TOUCH)  # weights add up to 1
     if core.supplied:
         physics += [x["supply_V"] / tech.node.maximum_V, tech.node.minimum_V / x["supply_V"]]
     users: list[FloatLike] = []
@@ -220,7 +220,7 @@ def named_numbers(core: ConvexCore, z: FloatLike) -> dict[str, FloatLike]:
 def core_logs(core: ConvexCore, z: FloatLike, data: Data) -> tuple[Array, Array]:
     """Log objective and log ratios at log coordinates `z`: minimised, and kept at most 0, by the solver."""
     goal, *ratios = separate(core, named_numbers(core, z), data)
-    return jnp.log(goal), jnp.log(jnp.stack(ratios))
+    return jnp.log(goal), jnp.log(jnp.stack(ratios))  # convex in z, as posynomials are [boyd2007tutorial]
 
 
 def chip_at(core: ConvexCore, chip: Chip, x: Mapping[str, FloatLike], data: Data) -> tuple[State, list[FloatLike]]:
@@ -240,7 +240,7 @@ def chip_at(core: ConvexCore, chip: Chip, x: Mapping[str, FloatLike], data: Data
         # a step takes at least so long: "exactly" would not be convex, and only a chip that throttles takes longer
         ratios += [step.total_s / seconds, d.memory_B / (data.usable_frac * chip.hbm_capacity_B)]
         if core.streams:
-            ratios.append(FLOOR + (1.0 - FLOOR) * ahead_frac(d, chip, data.prefetch_frac))
+            ratios.append(FLOOR + (1.0 - FLOOR) * ahead_frac(d, chip, data.prefetch_frac))  # 1 stays 1
     money = package_cost(chip, die, data.bond_loss, tech)
     sized_W = x.get(PROVISIONED)  # left out of the coordinates of a chip that exists: the hungriest decides
     if provisions(core):

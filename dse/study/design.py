@@ -191,6 +191,7 @@ def choice_technology(choice: Choice, package: str) -> Technology:
 
 def has_floorplan(n_per_die: int) -> bool:
     """Whether the cores of a die fill a grid of aspect ratio at most `WIDEST_FLOOR`."""
+    # r is the shorter side, at most the root; n / r <= 2 r is n <= 2 r^2
     rows = range(1, math.isqrt(n_per_die) + 1)
     return any(n_per_die % r == 0 and n_per_die <= WIDEST_FLOOR * r * r for r in rows)
 
@@ -213,6 +214,7 @@ def steps(name: str, n_dies: int, lower: float, upper: float) -> np.ndarray:
             f"free.{name}: bounds {lower:g} and {upper:g} hold over {MOST_STEPS:,} whole steps, and each is looked "
             "at; narrow them"
         )
+    # none of a thing is no step: numbers are logs in the solver
     counts = [k for k in range(max(first, 1), last + 1) if name != "n_cores" or has_floorplan(k)]
     return unit * np.asarray(counts, dtype=float)
 
@@ -234,9 +236,11 @@ def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
     n_spare, stack = chip.spare_frac * chip.n_cores, chip.hbm_capacity_B / chip.n_stacks
     common = shares_pool(chip.cores_per_pool, chip.n_cores, chip.n_dies)
     pool_frac = chip.cores_per_pool / chip.n_cores
+    # all of the above is of the old chip; after this line it would be of the new one
     chip = eqx.tree_at(lambda c: [FREE[n](c) for n in names], chip, [as_float(values[n]) for n in names])
     if "hbm_capacity_B" not in values:
         chip = eqx.tree_at(lambda c: c.hbm_capacity_B, chip, stack * chip.n_stacks)
+    # not `if`: in the program of a solver `common` is traced, and has no value yet
     pool = where(common, pool_frac * chip.n_cores, chip.cores_per_pool)
     moved = crossing_B(chip.hbm_bandwidth_Bps, chip), n_spare / chip.n_cores, pool
     return eqx.tree_at(lambda c: (c.die_to_die_bandwidth_Bps, c.spare_frac, c.cores_per_pool), chip, moved)

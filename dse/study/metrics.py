@@ -172,12 +172,14 @@ def mean_speedup(
     """Mean speed-up of several workloads: of the fleet for `SERVED`, else the weighted geometric mean."""
     each = np.asarray(speedups)
     if goal == SERVED:
+        # times of a fleet add up, so that its speed-ups have a harmonic mean
         return float(1.0 / np.sum(np.asarray(traffic_frac) / each))
     return float(np.exp(np.average(np.log(each), weights=list(shares) or None)))
 
 
 def _full_load_W(s: State, precision: str) -> FloatLike:
     on = s.chip, s.tech, s.area, s.die_mm2, s.supply_V
+    # what is traced has no value to convert, and is compiled with the program around it
     if is_traced(on):
         return full_load_W(s.chip, s.tech, precision, *on[2:])
     return _each_loaded_W(*jax.tree.map(np.asarray, unnamed(on)))[precision]

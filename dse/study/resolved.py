@@ -87,6 +87,7 @@ def _check_own(own: Own) -> None:
 def _as_written(spec: StudyFile, baseline: System) -> dict[str, Any]:
     """Fields that stand in the file as they are."""
     head, share = spec.study, spec.study.scaleout_per_dir
+    # training has neither: nobody waits for one of its steps
     longest_s = {n: getattr(w, "tpot", getattr(w, "ttft", None)) for n, w in spec.workloads.items()}
     return {
         "name": head.name,
@@ -101,6 +102,7 @@ def _as_written(spec: StudyFile, baseline: System) -> dict[str, Any]:
 
 
 def _goal(head: Head, names: tuple[str, ...]) -> str:
+    # before any model runs, so that a wrong name is told at once
     goal = full_name(head.minimise, names, "goal")
     if goal == "power_W":
         raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
@@ -112,6 +114,7 @@ def _workloads(
 ) -> tuple[dict[str, Service], dict[str, tuple[Asked, int]]]:  # fmt: skip
     """Models in service, and all workloads with them; SpecError where they do not go with goal or limits."""
     services, served = _services(spec.portfolio, folder)
+    # merged below, where one would silently take the other's place
     for name in spec.workloads.keys() & served.keys():
         raise SpecError(f"workloads.{name}: a model of the portfolio has this name; call the workload otherwise")
     workloads = {**{n: _workload(w, folder) for n, w in spec.workloads.items()}, **served}

@@ -171,7 +171,7 @@ class Study:
     def shares(self) -> tuple[float, ...]:
         """Weights of the workloads in geometric means, adding up to 1; empty for equal weights."""
         each = [self.weights.get(n, 1.0) for n in self.workloads]
-        return tuple(w / sum(each) for w in each) if len(set(each)) > 1 else ()
+        return tuple(w / sum(each) for w in each) if len(set(each)) > 1 else ()  # for equal ones, one program
 
     def core(self) -> ConvexCore:
         """The convex core of the study: names and structure, without numbers."""

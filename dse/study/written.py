@@ -81,6 +81,7 @@ class ChoiceTable(_Strict):
     A kind that is left out has one entry, the baseline's.
     """
 
+    # a list as default is no trap in here: pydantic copies it for every table
     node: list[Annotated[str, Named(node_names, OWN)]] = []
     """Process nodes of the compute dies."""
     hbm: list[Annotated[str, Named(memory_names, OWN)]] = []
@@ -180,6 +181,7 @@ KEYS = {k for table in _TABLES for k in table.model_fields}
 def study_schema() -> Schema:
     """JSON Schema of a study file."""
     schema = StudyFile.model_json_schema()
+    # to pydantic any key of a dictionary is as good: editors learn from here which there are
     free = {key: _free_schema(name) for key, name in both_names(FREE).items()}
     about = "Numbers of the chip: a list of two ends is a range to choose from, a scalar fixes the number."
     schema["properties"]["free"] = open_table(free, about)

@@ -52,8 +52,10 @@ class _ServingTable(_PhaseTable):
 
 def _sequences(written: Any) -> Any:
     """A whole number of at least 1, or "free"."""
+    # True is a whole number to Python, and no batch
     if written == FREE_BATCH or (isinstance(written, int) and not isinstance(written, bool) and written > 0):
         return written
+    # of all errors pydantic tells this kind with the key that it stands under
     raise ValueError(f"{spelled(written)}: expected a whole number of at least 1, or '{FREE_BATCH}'")
 
 

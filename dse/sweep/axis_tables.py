@@ -97,6 +97,7 @@ def _check_count(place: tuple[str | int, ...], n: int, most: int, what: str) -> 
 def _distinct(place: tuple[str | int, ...], rows: list[tuple[Value, ...]]) -> tuple[tuple[Value, ...], ...]:
     seen: set[tuple[Value, ...]] = set()
     for row in rows:
+        # the same points twice would be paid for twice, and weigh double in every mean
         if row in seen:
             raise At(place, f"has {', '.join(map(str, row))} twice; keep one")
         seen.add(row)

@@ -100,6 +100,7 @@ def dask_engine(scheduler: str | None = None, workers: int | None = None) -> Ite
             yield lambda store, todo: _computed(client, store, todo)
         return
     with ThreadPoolExecutor(1) as thread:
+        # processes take seconds to start: the caller finds out meanwhile what there is to do
         starting = thread.submit(_new_cluster, workers or os.cpu_count() or 1)
         try:
             yield lambda store, todo: _computed(starting.result()[1], store, todo)
@@ -202,6 +203,7 @@ def _computed(client: Client, store: Store, todo: tuple[int, ...]) -> Iterator[O
             why = refusal(worker, mine, theirs if isinstance(theirs, dict) else reason_of(theirs))
             if why is not None:
                 raise SpecError(why)
+        # not pure: what the scheduler still knows of an earlier run must not answer for this one
         futures = client.map(_shard, todo, store=store, mine=mine, pure=False, retries=ATTEMPTS - 1)
         place = {f.key: i for f, i in zip(futures, todo, strict=True)}
         for future in as_completed(futures):
@@ -212,6 +214,7 @@ def _computed(client: Client, store: Store, todo: tuple[int, ...]) -> Iterator[O
                 if isinstance(outcome, str):
                     raise SpecError(outcome)
                 yield place[future.key], outcome
+            # a scheduler remembers every result until nobody asks for it any more
             future.release()
     except (OSError, concurrent.futures.CancelledError, RuntimeError) as error:
         raise SpecError(f"the Dask scheduler is gone ({reason_of(error)})") from error

@@ -119,6 +119,7 @@ def run(
         else:
             store.forget(index)
             tell(len(sweep.shard(index)), outcome.failed, False)
+    # of several slices the one that ends last finds all shards, and merges them
     if not work.finished and len(store.present()) == sweep.n_shards:
         merge(store)
     return tuple(given_up)

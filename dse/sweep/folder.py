@@ -75,7 +75,7 @@ def shards_of(folder: Path, identity: str) -> Shards:
     """The shards of `identity` in a results folder, and what else is there."""
     mine: dict[int, Path] = {}
     foreign = []
-    for path in sorted((folder / SHARDS).glob("[!.]*")):
+    for path in sorted((folder / SHARDS).glob("[!.]*")):  # hidden ones are still being written
         number = path.name.partition("-")[0]
         index = int(number) if number.isdecimal() and path.suffix == ".parquet" else -1
         if path.name.startswith(shard_start(identity, index)):
@@ -132,7 +132,7 @@ def held_files(folder: str | Path) -> list[Held]:
 def held_shard(path: Path) -> Held:
     """A shard, with what its name says of it."""
     words = [*path.stem.split("-"), "", ""]
-    return Held(path, words[2] or "none", words[3] or "none")
+    return Held(path, words[2] or "none", words[3] or "none")  # "" would be unknown, and pass
 
 
 def reason_counts(files: Iterable[Held]) -> dict[str, int]:

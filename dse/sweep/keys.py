@@ -149,7 +149,7 @@ def _value(key: str, raw: Any, folder: Path) -> Value:
         raise SpecError(f"expected {told[kind]}")
     if kind is str:
         named = {"study": load_study, **TEXTS, **{f"choices.{k}": check for k, check in CHOICES.items()}}
-        named[key](find_file(key, raw, folder))
+        named[key](find_file(key, raw, folder))  # for its error alone
     return raw
 
 

@@ -193,6 +193,7 @@ def points(sweep: Sweep, wanted: range | np.ndarray) -> Points:
             _move(sweep, made, axis, digits)
     keep = np.ones(index.size, dtype=bool)
     for rule in sweep.rules:
+        # after all rules before this one, whose settings it sees
         holds = np.logical_and.reduce([_holds(sweep, made, c) for c in rule.conditions])
         for key, value in rule.settings:
             _set(sweep, made, key, value, holds)

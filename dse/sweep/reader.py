@@ -60,6 +60,7 @@ class RuleTable(Strict):
     """Leave such points out."""
 
 
+# not a `DseError`: only `load_sweep`, which catches it, knows the file and its lines
 class At(Exception):
     """A complaint about one place in the file."""
 
@@ -78,6 +79,7 @@ class Reader:
         try:
             return full_key(key, self.of_studies)
         except UnknownNameError as error:
+            # a key of the other kind of sweep is no typo: near matches would mislead
             if _exists(key, not self.of_studies):
                 what = "studies: it has only study, limits.*, free.* and choices.*" if self.of_studies else "chips"
                 raise At(place, f"'{key}' does not belong to a sweep of {what}") from error
@@ -166,6 +168,7 @@ def line_of(text: str, place: Sequence[str | int]) -> int | None:
         header, pair = HEADER.match(line), PAIR.match(line)
         if header:
             name = tuple(_bare(part) for part in header[2].split("."))
+            # every [[axes]] begins another element of the list
             if header[1]:
                 counts[name] = counts.get(name, -1) + 1
                 name = (*name, counts[name])
@@ -174,6 +177,7 @@ def line_of(text: str, place: Sequence[str | int]) -> int | None:
             found = (*here, *(_bare(part) for part in pair[1].split(".")))
         else:
             continue
+        # deeper, not as deep: of equals the first line is the one to name
         if len(found) > depth and tuple(place[: len(found)]) == found:
             best, depth = number, len(found)
     return best

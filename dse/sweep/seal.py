@@ -43,6 +43,7 @@ class Chunk:
 def chunk_of(metadata: pq.FileMetaData, place: int) -> Chunk:
     """The chunk at `place` in the order in which all are written: row group by row group."""
     c = metadata.row_group(place // metadata.num_columns).column(place % metadata.num_columns)
+    # a dictionary, where a column has one, lies before its data
     first_B = min(x for x in (c.dictionary_page_offset, c.data_page_offset) if x)
     return Chunk(first_B, c.total_compressed_size)
 
@@ -54,6 +55,7 @@ def n_chunks(metadata: pq.FileMetaData) -> int:
 
 def footer_B(content: memoryview) -> int:
     """Length of the footer, the end that says so among it."""
+    # the last four bytes are the mark "PAR1"
     return int.from_bytes(content[-END_B:-4], "little") + END_B
 
 
@@ -75,6 +77,7 @@ def sealed(content: pa.Buffer) -> bytes:
     metadata = pq.read_metadata(pa.BufferReader(content))
     chunks = [chunk_of(metadata, k) for k in range(n_chunks(metadata))]
     each = b"".join(xxhash.xxh3_64_digest(view[c.first_B : c.first_B + c.size_B]) for c in chunks)
+    # behind the columns, where offsets in the footer stay true; the last one tells sealed files from others
     return b"".join([view[:end], each, xxhash.xxh3_64_digest(each), view[end:]])
 
 
@@ -141,6 +144,7 @@ def _fingerprints(handle: int, end: int, metadata: pq.FileMetaData) -> bytes | N
 
 def _take(handle: int, view: memoryview, chunk: Chunk) -> bytes:
     """Read a chunk to its place in `view`, in parts that fit the cache; its fingerprint. DamagedError if cut short."""
+    # the places come from a footer, which may be damaged
     if not 0 <= chunk.first_B <= chunk.end_B <= len(view):
         raise DamagedError
     taken = xxhash.xxh3_64()

@@ -115,6 +115,7 @@ def _sweep(file: SweepFile, text: str, folder: Path) -> Sweep:
     pairs = pairs_of(base, ordered, rules)
     _check_phases(pairs)
     usual_record = () if read.of_studies else DEFAULT_RECORD
+    # what is set has a column already: recorded too, it would be there twice
     set_somewhere = set_keys | {k for rule in rules for k, _ in rule.settings}
     return Sweep(
         name=file.sweep.name, text=text, folder=folder, of_studies=read.of_studies, base=base, axes=ordered,

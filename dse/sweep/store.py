@@ -154,6 +154,7 @@ def merge(store: Store) -> None:
         whole = pa.concat_tables(tables)
         failed = sum(int(t.schema.metadata[b"failed"]) for t in tables)
         content = content_of(store.identity, whole, Facts(whole.num_rows, failed))
+        # file, manifest, and only then the shards away: a crash at any place leaves one whole copy
         write_whole(store.merged, lambda p: p.write_bytes(content))
         says = {"results_sha256": digest(content), "results_xxh3": fingerprint(content)}
         says["results_footer_xxh3"] = footer_fingerprint(content)
@@ -214,6 +215,7 @@ def open_store(sweep: Sweep, root: str | Path, go_on: bool = False, fresh: bool 
         )
     if held is not None and not go_on:
         raise SpecError(f"{store.folder} holds this sweep already; add --resume to complete it, or --fresh")
+    # one that is there stays: it holds the digests of a merged file
     if held is None:
         write_json(manifest, _manifest(store))
     try:

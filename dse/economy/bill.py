@@ -199,6 +199,7 @@ def chip_cost(chip_name: str) -> ChipCost:
 def bill_lines(name: str) -> tuple[BillLine, ...]:
     """Bill of a product's package by line and in total, beside the published one."""
     with_, without = (bill(product(name), wafer(), harvest) for harvest in (True, False))
+    # a published bill without losses is compared with ours without them
     said, parts = published(name), {n: f for n, f in PARTS.items() if n != "loss" or counts_loss(name)}
     rows = [(n, float(getattr(with_, f)), float(getattr(without, f))) for n, f in parts.items()]
     total = ("total", sum(r[1] for r in rows), sum(r[2] for r in rows))

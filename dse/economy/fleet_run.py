@@ -198,6 +198,7 @@ def simulated(run: Run, n_failures: int) -> Outcome:
     taken = run.system.n_chips * float(lost)
     # the simulation takes and repairs whole units, of as many chips as one failure takes
     block = n_spare_chips(job_of(run.workload, run.system.n_chips, d.economy.reliability), d.economy)
+    # up: a part of a unit replaces nothing
     spares = int(np.ceil(i.n_spare_chips / float(block)))
     cluster = Cluster(
         hardware_per_s=taken, software_per_s=i.total_per_s - taken, interval_s=i.interval_s, write_s=i.write_s,
@@ -221,6 +222,7 @@ def goodput_by_size(system: System, state_B: float, sizes: list[float]) -> list[
     """Goodput by cluster size, each with its own spares; a chip saves `state_B` bytes per checkpoint at any size."""
     d, out = deal(system), []
     for n in sizes:
+        # 1 token: rates and goodput ask for none
         i = interruptions(d, Job(n, 1.0, state_B, d.economy.reliability.stall_s))  # type: ignore[arg-type]
         out.append(Kept(i.goodput_frac, i.goodput_range, i.goodput_frac / (1.0 + i.n_spare_chips / n)))
     return out

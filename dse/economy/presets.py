@@ -113,6 +113,7 @@ def _said(path: str) -> Receipts:
     for key, unit in (("price", "USD"), ("margin", ""), ("rent", "USD")):
         if key in given:
             name = f"{key}_{unit}" if unit else key
+            # without a receipt it is a guess, and of no known range
             value = positive(given[key], unit, f"{path}: {key}")
             found[name] = Sourced(name, value, value, value, "guess", "dse2026", Path(path).name)
     if "host" in given:

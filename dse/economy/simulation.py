@@ -72,9 +72,11 @@ def _failures(
 ) -> Generator[Any, Any, None]:
     """Interrupt the job after exponential times; the cause says whether a unit is lost."""
     while True:
+        # without memory: the closed form has constant rates too
         yield env.timeout(random.exponential(1.0 / rate))
         tally.n_failures += 1
         if tally.n_failures >= limit:
+            # the other kind of failures counts as well, and may have reached the limit first
             if not stop.triggered:
                 stop.succeed()
             return
@@ -90,6 +92,7 @@ def _job(env: Any, cluster: Cluster, spares: Any, tally: _Tally) -> Generator[An
     begin = True
     while True:
         try:
+            # not if: more may fail while the job waits
             while lost:
                 since = env.now
                 yield from _take(env, spares, tally, since)

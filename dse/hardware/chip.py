@@ -162,6 +162,7 @@ def peak_FLOPps(chip: Chip, precision: str) -> FloatLike:
 
 def array_FLOPps(chip: Chip, n_macs: FloatLike) -> FloatLike:
     """As `peak_FLOPps`, where every PE does `n_macs` MACs per cycle [FLOP/s]."""
+    # 2: vendors count the product and the addition of a MAC
     return 2.0 * chip.n_cores * chip.core.tensor.rows * chip.core.tensor.cols * n_macs * chip.clock_Hz
 
 

@@ -61,6 +61,7 @@ def own_chip(path: Path) -> OwnThing:
     try:
         thing = own_thing(path, preset_receipts, every, OWN_SETTINGS, every)  # what its base lacks, it may have
     except SpecError:
+        # a file of another kind is told so, not which of its keys is the first unknown one
         check_kind(read_toml(path), "chip", path)
         raise
     thing = dataclasses.replace(thing, own={n: _beside(path, fact) for n, fact in thing.own.items()})
@@ -155,6 +156,7 @@ def _granules_of(thing: OwnThing) -> Receipts:
     deep, wide = granule_growth(now, base)
     growth = {n: deep for n in thing.inherited if n.startswith("granule_contract_")} | {"granule_stationary": wide}
     told = f"as {thing.base}, in proportion to its array"
+    # no granule is less than an element
     sizes = {n: max(factor * number(thing.inherited, n), 1.0) for n, factor in growth.items()}
     return {n: Sourced(n, size, size, size, "derived", "dse2026", told) for n, size in sizes.items()}
 
@@ -207,6 +209,7 @@ def chip_facts(chip: Chip, defaults: bool = False) -> dict[str, float | str]:
 
 def chip_toml(chip: Chip, where: str, settings: Mapping[str, str] = MappingProxyType({})) -> str:
     """The text of a chip file for `chip`, every fact derived by this package; `settings`: its base, system and host."""
+    # letters of TOML's bare keys
     table = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in chip.name)
     receipt = f'kind = "derived", source = "dse2026", where = {json.dumps(where)}'
     facts = chip_facts(chip, defaults="base" in settings)  # else they would be those of the base

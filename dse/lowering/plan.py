@@ -96,6 +96,7 @@ def n_forward_runs(plan: Plan) -> float:
 
 def n_micro_batches(plan: Plan, training: Training) -> int:
     """Micro batches per step and replica: global_batch / (dp micro_batch)."""
+    # exact where `check_plan` has passed: it refuses a rest
     return training.global_batch // (plan.dp * plan.micro_batch)
 
 
@@ -146,6 +147,7 @@ def _serving_rules(plan: Plan, workload: Serving) -> list[plan_sizes.Rule]:
         (plan.dp % plan.ep == 0, f"ep={plan.ep} does not divide dp={plan.dp}; experts spread over replicas"),
         (batch % plan.dp == 0, f"batch {batch} is not a multiple of dp={plan.dp}"),
         (
+            # 1 is also what a plan has that says nothing: the batch decides then
             plan.micro_batch in (1, per_replica),
             f"micro={plan.micro_batch}, but batch {batch} over dp={plan.dp} gives {per_replica}; omit micro",
         ),
@@ -158,6 +160,7 @@ def check_plan(plan: Plan, workload: Workload, system: System) -> None:
     Source: [narayanan2021megatron] section 2: interleaved schedules need micro batches in multiples of the stages;
     [shoeybi2019] section 3: heads and MLP columns over tensor ranks.
     """
+    # a plan made in code has passed no parser
     for key in KEYS:
         check_value(key, getattr(plan, _FIELDS[key]))
     rules = [_size_rule(plan, system), *plan_sizes.tensor_rules(plan.tp, workload.model, system)]
@@ -176,6 +179,7 @@ def _training_plans(workload: Training, system: System, max_micro_batch: int) ->
     model, micros = workload.model, [m for m in MICRO_BATCHES if m <= max_micro_batch]
     for tp, pp, dp, cp in plan_sizes.training_sizes(workload, system):
         per_stage = -(-model.n_layers // pp)
+        # a list: every micro batch goes through it again
         splits = list(itertools.product(plan_sizes.shardings(model, pp, dp * cp), plan_sizes.expert_sizes(model, dp)))
         for micro in micros:
             n_micro, rest = divmod(workload.global_batch, dp * micro)

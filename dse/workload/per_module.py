@@ -86,6 +86,7 @@ def _several(part: str, others: list[str], body: Body) -> bool:
     """Whether `others`, stored otherwise than most of the part, stand in at least half of its layers."""
     layers = parts_of(body)[part]
     held = {int(m.group(1)) for n in others if (m := LAYER.search(f"{n}."))}
+    # half is enough, as in `mostly`: the two must not disagree
     return bool(layers) and 2 * len(held & set(layers)) >= len(layers)
 
 

@@ -148,7 +148,7 @@ def _additive(raw: Raw, place: str) -> str:
 
 def _nf4(raw: Raw, place: str) -> str:
     if not raw.get("load_in_4bit"):
-        return "int8"
+        return "int8"  # its one other width
     return "nf4-double" if raw.get("bnb_4bit_use_double_quant") else "nf4"
 
 

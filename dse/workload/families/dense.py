@@ -200,6 +200,7 @@ def falcon(f: Fields) -> Body:
 def opt(f: Fields) -> Body:
     """OPT: learned positions, two more than the context."""
     n, hidden = n_layers(f), hidden_of(f)
+    # OPT-350M alone has a narrower table and two projections, which are not counted
     f.fixed("word_embed_proj_dim", hidden)
     made = body(f, blocks_of([grouped(f)] * n, [mlp(f, "ffn_dim", matrices=2)] * n), tied=True, norm_passes=LAYER)
     return dataclasses.replace(made, n_tables=(made.max_context + 2) * hidden, dropout=has_dropout(f, True, "dropout"))

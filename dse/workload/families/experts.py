@@ -58,6 +58,7 @@ def mixtral(f: Fields, *, windows: Windows = all_windows, passes: float = RMS) -
     """Experts as wide as `intermediate_size` in every block (Mixtral, PhiMoE, OLMoE, MiniMax-M2)."""
     moe = experts(f, ("num_local_experts", "num_experts"), ("num_experts_per_tok", "experts_per_token"),
                   ("intermediate_size",))  # fmt: skip
+    # types with windows (Mixtral, PhiMoE) have 8 where a file does not say, OLMoE as many as heads
     return in_every(f, moe, kv=8 if windows is all_windows else None, windows=windows, norm_passes=passes)
 
 
@@ -177,6 +178,7 @@ def mimo(f: Fields, *, width: int) -> Body:
     )  # fmt: skip
     feeds = first_dense(f, n, moe, first=1)
     blocks = blocks_of([near if x else whole for x in windows], feeds)
+    # blocks that predict further tokens have a window and a dense MLP, unlike the last of the others
     made, last = body(f, blocks, tied=False), Block((near,), mlp(f))
     return dataclasses.replace(made, ahead=[last] * f.layers(*NEXT, default=0, least=0))
 

@@ -45,6 +45,7 @@ def gated_delta(f: Fields, *, keys: int = 16, values: int = 32) -> Recurrence:
     """Gated delta net: a decay, a step and a gate per head of values. Source: [yang2024gateddelta] section 3.4."""
     k_heads, v_heads = (f.whole(f"linear_num_{x}_heads", default=n) for x, n in (("key", keys), ("value", values)))
     k, v = (f.whole(f"linear_{x}_head_dim", default=128) for x in ("key", "value"))
+    # queries, keys and values pass the convolution; output gate, decay and step per head do not
     channels = 2 * k_heads * k + v_heads * v
     if v_heads % k_heads:
         raise SpecError(
@@ -177,6 +178,7 @@ def olmo_hybrid(f: Fields) -> Body:
 
 def lightning(heads: int, width: int) -> Recurrence:
     """Linear attention with a fixed decay per head, a gate and a norm. Source: [minimax2025] section 2.2."""
+    # queries, keys, values and the gate
     return Recurrence("lightning attention", heads, width, width, 4 * heads * width, "dual")
 
 

@@ -166,6 +166,7 @@ def longcat(f: Fields) -> Body:
     # experts that return their input take a share of the choices, so that fewer with weights are visited on average
     visited = round(moe.per_token * moe.n_experts / (moe.n_experts + zero))
     beside = dataclasses.replace(moe, per_token=max(visited, 1), parallel_ffn=dense.ffn)
+    # a layer of two attentions and two MLPs is two blocks here
     blocks = [Block((attention,), x) for _ in range(n) for x in (beside, dense)]
     f.skip("router_bias", "mla_scale_q_lora", "mla_scale_kv_lora", "num_layers", "attention_method", "zero_expert_type")
     return body(f, blocks, tied=False)

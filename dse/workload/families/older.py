@@ -167,6 +167,7 @@ def _block(block: Fields, hidden: int, heads: int) -> Block:
             part.fixed("sparsify", None)
             part.skip("window_length", "num_sink_tokens", "use_prefill_window_in_sink_attention",
                       "unshifted_sink")  # fmt: skip
+            # with nothing allowed, any value but null is refused: windows of single blocks are not read
             part.fixed("window_length")
     if attention is not None and not attention.flag("no_op", default=False):
         group = attention.whole("n_heads_in_group")
@@ -174,6 +175,7 @@ def _block(block: Fields, hidden: int, heads: int) -> Block:
             raise attention.error("n_heads_in_group", f"a divisor of the {heads} heads")
         mixers = (Attention(heads, heads // group, hidden // heads),)
     elif attention is not None:
+        # a block without attention may keep the number, and nothing is made of it
         attention.skip("n_heads_in_group")
     feed = None
     if ffn is not None and not ffn.flag("no_op", default=False):

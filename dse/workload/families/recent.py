@@ -109,6 +109,7 @@ def cohere2_moe(f: Fields) -> Body:
     w = f.optional("sliding_window", 4096)
     early = f.whole("prefix_dense_sliding_window_pattern", default=1)
     late = f.whole("sliding_window_pattern", default=4)
+    # two periods, each counted from the first of its own layers
     windows = typed_windows(f, n, w, every(first, early, w) + every(n - first, late, w))
     per = f.whole("intermediate_size")
     shared = f.whole("num_shared_experts", default=0, least=0) * per
@@ -223,6 +224,7 @@ def _block_indexer(f: Fields, legacy: Fields | None) -> Indexer:
         legacy.skip("sparse_local_block", "sparse_init_block", "use_sparse_attention", "sparse_disable_index_value",
                     "sparse_score_type", "sparse_attention_freq")  # fmt: skip
     got = sizes_of(f, legacy, names)
+    # in positions as of every indexer, though it chooses whole blocks
     return Indexer(got["heads"], got["width"], got["size"] * got["blocks"])
 
 

@@ -81,6 +81,7 @@ def biogpt(f: Fields) -> Body:
 
 def modernbert_decoder(f: Fields) -> Body:
     """Ettin decoders: two windows to one layer that sees everything, a square matrix before the head."""
+    # the file counts both sides of a position, and a decoder looks back alone
     n, window = n_layers(f), f.whole("local_attention", default=128) // 2
     f.skip("sliding_window", "sep_token_id", "cls_token_id",
            "norm_bias", "classifier_activation", "classifier_bias", "initializer_cutoff_factor",
@@ -90,6 +91,7 @@ def modernbert_decoder(f: Fields) -> Body:
     windows = typed_windows(f, n, window, [0 if i % period == 0 else window for i in range(n)])
     made = body(f, blocks_of(windowed(grouped(f), windows), [mlp(f)] * n), tied=True, norm_passes=LAYER)
     bias = made.vocab if f.flag("decoder_bias", default=True) else 0
+    # as a table: a weight that no block's product meets
     return dataclasses.replace(made, n_tables=made.hidden**2 + bias)
 
 

@@ -27,7 +27,7 @@ def mamba2(
     d, g = f.whole(state[0], default=state[1]), f.whole(groups[0], default=groups[1])
     if not width and inner % n:
         raise SpecError(f"{f.place}: {heads[0]} = {n} does not divide the inner width {inner}")
-    channels = n * wide + 2 * g * d
+    channels = n * wide + 2 * g * d  # values, keys and queries; gate and steps pass no convolution
     return Recurrence("Mamba 2", n, d, wide, channels + n * wide + n, "dual", channels, f.whole(taps, default=4),
                       n_key_heads=g, state_format=state_format(f, kept))  # fmt: skip
 
@@ -126,7 +126,7 @@ def mamba(f: Fields) -> Body:
     f.fixed("rms_norm", True)  # as the first files of mamba_ssm have it, turned into the library's
     f.fixed("ssm_cfg", {})
     mixer = mamba1(inner, f.whole("state_size", default=16), rank, f.whole("conv_kernel", default=4))
-    return body(f, [Block((mixer,), None, 1)] * n, tied=True, context=2**20)
+    return body(f, [Block((mixer,), None, 1)] * n, tied=True, context=2**20)  # a state ends nowhere
 
 
 def mamba2_alone(f: Fields) -> Body:

@@ -177,6 +177,7 @@ def mllama(f: Fields) -> Body:
     feed = mlp(f)
     mixers: list[AbstractMixer] = [cross if i in listed else whole for i in range(n)]
     made = body(f, [Block((m,), feed) for m in mixers], tied=False)
+    # rows beyond the vocabulary: the library's table has eight more than words
     return dataclasses.replace(made, n_tables=8 * made.hidden)
 
 

@@ -112,6 +112,7 @@ def good_die_USD(dies: Dies, clustering: FloatLike, cut: Wafer, harvest: bool = 
     """
     groups = dies.groups if harvest else ()
     good = harvested_frac(clustering, dies.die_mm2, dies.node.defect_density_per_mm2, groups)
+    # the count itself, which the convex core replaces by a ratio of areas
     per_wafer = n_dies_per_wafer(dies.die_mm2, cut.radius_mm, cut.edge_mm, cut.scribe_mm)
     return dies.node.wafer_price_USD / (per_wafer * good)
 

@@ -201,6 +201,7 @@ def simulated(run: Run, n_failures: int) -> Outcome:
     # up: a part of a unit replaces nothing
     spares = int(np.ceil(i.n_spare_chips / float(block)))
     cluster = Cluster(
+        # the network beyond the server takes no unit away either, and counts with software
         hardware_per_s=taken, software_per_s=i.total_per_s - taken, interval_s=i.interval_s, write_s=i.write_s,
         restart_s=i.restart_s, repair_s=float(d.economy.reliability.repair_s), n_spares=spares,
     )  # fmt: skip

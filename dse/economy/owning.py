@@ -231,6 +231,7 @@ def _owned(chip_name: str) -> Hour:
     except DseError as error:
         return Hour(None, gap=f"{error}, or give --rent {chip_name}=USD")
     try:
+        # a margin decides only where no price does
         deciding = facts.get("price_USD") or facts.get("margin")
         price = hour_USD(deal(chip_system(chip_name)))
     except DseError as error:

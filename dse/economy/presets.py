@@ -77,6 +77,7 @@ def chip_facts(chip_name: str) -> Receipts:
     A user's own chip has those of its base unless its file says otherwise; never the price of the product.
     """
     if not is_own(chip_name):
+        # a chip that is known, without a price: near matches of its name would mislead
         if chip_name in chip_names() and chip_name not in load_receipts(DATA / FILES["chip in a fleet"]):
             remedy = f'make a file of your own with base = "{chip_name}", {TERMS}'
             raise ReceiptError(f"{chip_name}: no price of this chip in a fleet; {remedy}")

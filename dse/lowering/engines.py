@@ -62,6 +62,7 @@ class Policy:
             raise SpecError(f"scheduler '{', '.join(unknown)}' is not one of {', '.join(SCHEDULERS)}")
 
 
+# not by value: arrays in a system have no hash, and compare to no single truth
 @dataclasses.dataclass(frozen=True, eq=False)
 class Shape:
     """Chips and plan of an engine, without its number of sequences; compares by identity."""
@@ -167,6 +168,7 @@ def batch_sizes(
         return writer_memory(requests, shape, size, quantile_frac, n_drafted)
 
     size = 1
+    # doubling, then halving what is between: memory grows with the batch
     while size <= MAX_SEQUENCES:
         memory = need(size)
         if memory.total > room:

@@ -226,6 +226,7 @@ def wholes(f: Fields, key: str, default: list[int]) -> list[int]:
     value = f.raw.get(key)
     if not isinstance(value, list):
         return default if f.key_of(key) is None else [f.whole(key)]
+    # one by one through `whole`, for its checks and its words
     return [Fields({key: x}, f.place, f.inside).whole(key) for x in value] or default
 
 

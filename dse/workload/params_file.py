@@ -41,6 +41,7 @@ def translated(raw: Config, place: str) -> Config:
     """`raw` in the library's words where it is a `params.json` of Meta or Mistral, else as it is."""
     if "model_type" not in raw and "hidden_dim" not in raw and all(k in raw for k in OF_META):
         return _of_meta(raw, place)
+    # a type is of the library's spelling, whatever else the file has
     if "model_type" in raw or not all(k in raw for k in SIGNS):
         return raw
     f = Fields(raw, place)

@@ -68,6 +68,7 @@ def counted(
         if _several(part, others, body):
             modules = {n: f for n, f in formats.items() if part_of(n) == part}
             found[part] = _mean(part, modules, usual, body, place)
+            # the mean counts all modules of the part, so that none of them is left over
             left = {n: f for n, f in left.items() if n not in modules}
     if not left:
         return found, ()

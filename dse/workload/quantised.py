@@ -54,6 +54,7 @@ def stored_as(raw: dict[str, Any] | None, place: str, body: Body, expert_dtype: 
         narrow = made["experts"] if parts_of(body)["experts"] else made["mlp"]
     else:
         narrow = narrow_format(raw, method, place)
+        # from the general to the particular: what comes later replaces what came before
         made = {p: narrow for p in LINEARS} | _experts_apart(raw, place, expert_dtype) | _by_pattern(raw, place, body)
         made |= _by_bits(raw, place, body)
     made |= dict.fromkeys(wide_as_narrow(raw, method), narrow) | head_apart(raw, method, place)

@@ -90,6 +90,7 @@ def body(
         blocks, hidden_of(f), f.whole("vocab_size", "padded_vocab_size"), f.flag("tie_word_embeddings", default=tied),
         max(longest, stretched(f)), norm_passes,
     )  # fmt: skip
+    # the last one, since first ones may be dense
     made.ahead = [blocks[-1]] * (f.layers(*ahead, default=own(f, *ahead, least=0), least=0) if ahead else 0)
     return made
 

@@ -49,6 +49,7 @@ def in_every(
 ) -> Body:  # fmt: skip
     """Experts in every block."""
     n = n_layers(f)
+    # without experts it is a dense sibling's file
     feeds = [moe or mlp(f)] * n
     return body(f, blocks_of(windowed(grouped(f, kv=kv, head_dim=head_dim), windows(f, n)), feeds), tied=False,
                 norm_passes=norm_passes)  # fmt: skip
@@ -122,6 +123,7 @@ def llama4(f: Fields) -> Body:
     sparse = [i in listed if listed is not None else step > 0 and (i + 1) % step == 0 for i in range(n)]
     feeds = mixed_feeds(f, sparse, moe, "intermediate_size_mlp")
     rope = rotary_layers(f, n, n if f.raw.get("no_rope_layers") else None)
+    # layers without rotary positions are those that see everything
     windows = typed_windows(f, n, chunk, [chunk if r else 0 for r in rope], chunk=True)
     mixers = windowed(grouped(f, kv=8, head_dim=128), windows, chunked=True)
     return body(f, blocks_of(mixers, feeds), tied=False)

@@ -82,6 +82,7 @@ def qwen_next(f: Fields, *, kv: int, moe: bool) -> Body:
     made = body(f, blocks_of(mixers, feeds), tied=False)
     f.skip("mtp_use_dedicated_embeddings", "mlp_only_layers")  # of experts, where there are any
     n_ahead = f.layers("mtp_num_hidden_layers", *NEXT, default=0, least=0)
+    # with attention, whichever mixer the last layer has
     return dataclasses.replace(made, ahead=[Block((whole,), made.blocks[-1].feed)] * n_ahead)
 
 

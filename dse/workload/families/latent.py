@@ -78,6 +78,7 @@ RATIOS = {"sliding_attention": 0, "compressed_sparse_attention": 4, "heavily_com
 def deepseek_v4(f: Fields) -> Body:
     """DeepSeek-V4: a window everywhere, beside it entries of 4 positions with an indexer, or of 128 positions."""
     n, heads, width = n_layers(f), f.whole("num_attention_heads"), f.whole("head_dim", default=512)
+    # one vector is key and value of all heads
     f.fixed("num_key_value_heads", 1)
     f.skip("num_hash_layers", "partial_rotary_factor", "router_jitter_noise", "compress_rope_parameters",
            "qk_nope_head_dim")  # fmt: skip
@@ -85,6 +86,7 @@ def deepseek_v4(f: Fields) -> Body:
     rope = f.whole("qk_rope_head_dim", default=64)
     sparse_kind = "compressed_sparse_attention"
     made = {
+        # the cached vector is as wide as a head: `kv_rank` and the rotary part add up to it
         rate: Latent(
             heads, f.whole("q_lora_rank", default=1024), width - rope, rope, width - rope, width,
             # overlapping entries take part of two neighbours: vector and gate of each are four projections for keys

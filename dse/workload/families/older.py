@@ -42,6 +42,7 @@ def mpt(f: Fields) -> Body:
     kv, alibi = heads, True
     if inner is not None:
         kind = inner.text("attn_type", default="multihead_attention", allowed=KINDS)
+        # two kinds say by their name how many KV heads there are
         kv = {"multihead_attention": heads, "multiquery_attention": 1}.get(kind) or inner.whole("kv_n_heads")
         alibi = inner.flag("alibi", default=True)
         inner.skip(

@@ -141,6 +141,7 @@ STEP = (
 def step3p5(f: Fields) -> Body:
     """Step 3.5 and 3.7: more query heads in layers with a window, a gate per head, experts in listed layers."""
     n = n_layers(f)
+    # first: lists that name the further blocks too would not have a length of n
     extra = f.layers("num_nextn_predict_layers", "num_mtp_layers", default=0, least=0)
     for key in ("layer_types", "mlp_layer_types"):
         layer_list(f, key, n, extra)

@@ -34,7 +34,7 @@ def mamba2(
 
 def _bamba_mixer(f: Fields, inner: int) -> Recurrence:
     """Mamba 2 in the spelling of Bamba, Granite and Falcon."""
-    said = f.raw.get("mamba_d_head")
+    said = f.raw.get("mamba_d_head")  # as it is: it may be the word "auto"
     width = None if said in (None, "auto") else f.whole("mamba_d_head")
     f.skip("mamba_d_head", "mamba_chunk_size", "mamba_conv_bias", "mamba_proj_bias", "mamba_rms_norm",
            "mamba_norm_before_gate", "mamba_use_mlp", "projectors_bias", "time_step_limit")  # fmt: skip
@@ -119,7 +119,7 @@ def mamba(f: Fields) -> Body:
     """Mamba 1 alone: one norm and one mixer per block."""
     n, hidden = n_layers(f), hidden_of(f)
     inner = f.whole("intermediate_size", "d_inner", default=f.whole("expand", default=2) * hidden)
-    rank = f.raw.get("time_step_rank")
+    rank = f.raw.get("time_step_rank")  # as it is: it may be the word "auto"
     rank = math.ceil(hidden / 16) if rank in (None, "auto") else f.whole("time_step_rank")
     f.skip("time_step_rank", "use_bias", "use_conv_bias", "mixer_rms_eps", "use_mambapy", "residual_in_fp32",
            "fused_add_norm", "pad_vocab_size_multiple", "use_falcon_mambapy", "use_associative_scan")  # fmt: skip

@@ -162,6 +162,7 @@ def fleet_run(system: System, workload: Training, wall_s: float, plan: Plan | No
     found = evaluate(system, workload, plan)
     plan, e = found.plan, found.result
     job = job_of(workload, system.n_chips, d.economy.reliability)
+    # at the power of this step, not at the share of the limit that an owner without a workload assumes
     u = token_upkeep(d, job, e.step_s, e.power_W)
     # failures are in the wall time of a step already, so that no goodput is taken off again
     tokens = wall_s / float(u.wall_step_s) * float(job.tokens)

@@ -153,7 +153,7 @@ def capital_parts(p: Purchase) -> dict[str, float]:
         "interposer": float(made.package_USD),
         "test, assembly": float(made.test_USD),
         "lost in assembly": float(made.loss_USD),
-        "maker's margin": float(rack.chip_USD) - float(total_USD(made)),
+        "maker's margin": float(rack.chip_USD) - float(total_USD(made)),  # below 0 if sold under its cost
         "board": float(rack.board_USD),
         "host": float(rack.host_USD),
         "scale-up links": float(rack.scaleup_USD),

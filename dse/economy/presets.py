@@ -129,6 +129,7 @@ def _said(path: str) -> Receipts:
 def price_and_margin(chip_name: str) -> tuple[float | None, float | None]:
     """A bought chip's price [USD] or an in-house maker's margin; one is None. ReceiptError without either."""
     facts = chip_facts(chip_name)
+    # the price first: a maker's margin is in it
     if "price_USD" in facts:
         return number(facts, "price_USD"), None
     if "margin" not in facts:
@@ -168,6 +169,7 @@ def economy(
     facts = standing_facts(system.name, name)
     around, rack = _with_facts(host(name), facts), system_rack(system.name, facts)
     own, fails = ownership(), reliability()
+    # the largest job fills the system unless something else is said
     scope = (margin, n_blast_chips(system, around), float(n_pool_chips or system.n_chips), rack)
     return Economy(around, own, recovery(own), fails, sparing(fails.spare_frac), carbon(node), *scope)  # type: ignore[arg-type]
 

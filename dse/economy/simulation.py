@@ -60,6 +60,7 @@ def simulate(cluster: Cluster, n_failures: int, seed: int = 0) -> Outcome:
     job = env.process(_job(env, cluster, spares, tally))
     stop = env.event()
     for rate, is_hardware in ((cluster.hardware_per_s, True), (cluster.software_per_s, False)):
+        # a mean time of 1 / rate
         if rate > 0:
             env.process(_failures(env, rate, is_hardware, job, tally, random, n_failures, stop))
     env.run(until=stop)

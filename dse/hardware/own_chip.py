@@ -93,6 +93,7 @@ def _check_built(path: Path, key: str, fact: Sourced) -> None:
         raise SpecError(
             f"{said}; a chip without memory off its dies is not modelled: a step reads weights and KV there"
         )
+    # the scanner's field, the same for every package
     reticle_mm2 = float(package(STACKED).reticle_mm2)
     if fact.name == "die_area_mm2" and isinstance(fact.value, float) and fact.value > reticle_mm2:
         most = quantity_text(fact.name, reticle_mm2)
@@ -116,6 +117,7 @@ def check_usual(place: str, name: str, value: float) -> None:
     others = [facts[name].value for facts in load_receipts(CHIPS).values() if name in facts]
     # zeros are of chips that lack the thing, and no measure of it
     sizes = [x for x in others if not isinstance(x, str) and x > 0]
+    # whether a 0 may stand is asked of all facts together (`check_physical`)
     if not value or not sizes:
         return
     if name.startswith(WHOLE) and not float(value).is_integer():
@@ -135,6 +137,7 @@ def facts_of(thing: OwnThing) -> Receipts:
 
 def _followed(thing: OwnThing) -> Receipts:
     """Facts implied by the file's cores, stacks and array: shared tile memory, what stacks hold and carry, granules."""
+    # a file without a base says all of it itself
     return {**_pool_of(thing), **_stacks_of(thing), **_granules_of(thing)} if thing.inherited else {}
 
 
@@ -200,6 +203,7 @@ def chip_facts(chip: Chip, defaults: bool = False) -> dict[str, float | str]:
                 facts |= {f"{stem}_{p.name}": float(getattr(value, p.name)) for p in dataclasses.fields(value)}
             elif isinstance(value, str):
                 facts[field.name] = value
+            # records inside have their turn in the outer loop
             elif not dataclasses.is_dataclass(value):
                 facts[field.name] = float(value)
     facts.pop("name")

@@ -161,6 +161,7 @@ def _placed(name: str, n_chips: int | None, inside: Chip | None = None) -> Syste
             raise SpecError(
                 f"system '{name}' is a rack without a chip of its own; a study may choose it, a chip sit in it"
             )
+        # only the system's own chip: one that is put in has its links already
         inside = _wired(chip(text(receipts, "chip")), receipts)
     fabric = build_fabric(name, receipts)
     n = fabric.n_chips if n_chips is None else n_chips
@@ -234,6 +235,7 @@ def system_names() -> tuple[str, ...]:
 @cache
 def default_system(chip_name: str) -> str:
     """System preset of `chip_name` with the largest scale-up domain."""
+    # for its error: an unknown chip is another mistake than one without a system
     pick(load_receipts(CHIPS), "chip", chip_name)
     sizes = {s: system(s).fabric.n_chips for s in system_names() if system(s).chip.name == chip_name}
     if not sizes:

@@ -55,6 +55,7 @@ class Policy:
         if not 0 <= self.acceptance_frac <= 1:
             raise SpecError(f"acceptance {self.acceptance_frac:g} is not a share; give 0 to 1")
         check_count("drafted tokens", self.n_drafted, 0, MOST_DRAFTED)
+        # not <, which NaN would pass
         if not self.draft_frac >= 0:
             raise SpecError(f"{self.n_drafted} drafted tokens at {self.draft_frac:g} each: give 0 or more of both")
         unknown = [s for s in self.schedulers if s not in SCHEDULERS]

@@ -91,6 +91,7 @@ def idle_frac(layers: float, n_layers: int, n_stages: int) -> float:
 
 def n_forward_runs(plan: Plan) -> float:
     """Forward passes of a layer per micro batch, mean over layers. Source: [korthikanti2022] section 5."""
+    # what "selective" repeats is among the products of attention (`training_ops`), and no run of a layer
     return 1.0 + plan.recompute_frac if plan.recompute == "full" else 1.0
 
 
@@ -118,6 +119,7 @@ def _training_rules(plan: Plan, training: Training) -> list[plan_sizes.Rule]:
         (training.sequence % plan.cp == 0, f"cp={plan.cp} does not divide the sequence of {training.sequence}"),
         (experts % plan.ep == 0, f"ep={plan.ep} does not divide the {experts} experts of {model.name}"),
         (
+            # experts spread over replicas and context ranks alike: both hold all weights
             (plan.dp * plan.cp) % plan.ep == 0,
             f"ep={plan.ep} does not divide dp*cp = {plan.dp}*{plan.cp} = {plan.dp * plan.cp}",
         ),

@@ -59,6 +59,7 @@ def _value(key: str, text: str) -> object:
         with suppress(ValueError):
             return float(text)
         return text
+    # `_pair` lets nothing but whole numbers come here
     return text if key in _WORDS else int(text)
 
 

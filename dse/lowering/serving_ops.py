@@ -145,9 +145,11 @@ def _mixer(mixer: AbstractMixer, workload: Serving, plan: Plan, p: Pass, lanes: 
     if mixer.indexer and not mixer.indexer.shared:
         kv_B = stored_B(workload.kv_precision)
         if decode:
+            # every context rank scores its own part
             seen = p.n_context / plan.cp
             found.append(index_op(mixer, 1.0, seen, seen, p.sequences, kv_B))
         else:
+            # half of the new tokens lie before one of them, on average
             seen = p.cached + p.queries / 2
             found.append(index_op(mixer, p.queries / plan.cp, seen, p.n_context, p.sequences, kv_B))
     return found

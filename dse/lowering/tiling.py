@@ -49,6 +49,7 @@ class ArrayShape:
 
 def array_shape(engine: TensorEngine) -> ArrayShape:
     """`engine` as plain numbers."""
+    # plain floats: caches of lowering have it in their keys, and arrays have no hash
     return ArrayShape(
         rows=float(engine.rows),
         cols=float(engine.cols),

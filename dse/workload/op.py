@@ -123,6 +123,7 @@ def linear(
     """
     operand_B = PRECISION_BITS[precision] / 8
     stored_B = operand_B if weight_B is None else weight_B
+    # as if the weight stayed and tokens moved: `product_cycles` takes the cheaper of the two ways
     product = Product(tokens, outputs, inputs, count)
     return Op(
         name=name,

@@ -90,6 +90,7 @@ def _by_pattern(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
     found = {}
     for pattern, inner in listed.items():
         weight = inner.get("weight") if isinstance(inner, dict) else None
+        # a pattern that says nothing of weights leaves them in 16 bit
         name = by_word(weight.get("dtype")) if isinstance(weight, dict) else "bf16"
         if name is None or not is_name(pattern):
             raise SpecError(

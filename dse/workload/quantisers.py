@@ -86,6 +86,7 @@ def _named(*path: str) -> Callable[[Raw, str], str]:
     def read(raw: Raw, place: str) -> str:
         value: Any = raw
         for key in path:
+            # a path that breaks off ends in no word, and in the error below
             value = value.get(key) if isinstance(value, dict) else None
         found = by_word(value)
         if found is None:

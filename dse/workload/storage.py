@@ -32,6 +32,7 @@ def _formats(spec: str) -> tuple[str, dict[str, str]]:
         if not equals or part not in PARTS or part in formats:
             raise SpecError(f"storage '{spec}': '{pair}' is not PART=FORMAT with one of {', '.join(PARTS)}, each once")
         formats[part] = name
+    # all are checked here once, so that nobody checks again who looks one up
     for name in (base, *formats.values()):
         if name not in load_receipts(_FILE) and grouped(name) is None:
             raise SpecError(

@@ -70,6 +70,7 @@ def minimax_m2(f: Fields) -> Body:
            "mtp_transformer_layers")  # fmt: skip
     f.fixed("shared_intermediate_size", 0, None)
     kinds = f.items("attn_type_list", length=n_layers(f))
+    # 0 would be lightning attention, as in M1
     if kinds and any(k != 1 for k in kinds):
         raise f.error("attn_type_list", "1 (attention) in every layer")
     made = in_every(f, moe, kv=8, head_dim=128, windows=no_windows)
@@ -82,6 +83,7 @@ def qwen_moe(f: Fields, *, shared: int, windows: Windows, kv: int) -> Body:
     n = n_layers(f)
     width = f.whole("shared_expert_intermediate_size", default=shared, least=0) if shared else 0
     if not shared:
+        # a width in the file of a type without shared experts would be another model
         f.fixed("shared_expert_intermediate_size", 0)
     moe = experts(f, ("num_experts", "num_local_experts"), TOP, WIDTH, shared=width)
     feeds = sparse_steps(f, n, moe)

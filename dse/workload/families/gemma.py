@@ -72,6 +72,7 @@ def _mixers(f: Fields, kinds: list[str], window: int) -> list[Attention]:
     """Attention of every layer, all of its own keys, with the type's `window` where the file states none."""
     near = grouped(f, kv=4, head_dim=256)
     w = f.whole("sliding_window", default=window)
+    # "vision" lets positions of an image see each other, and text stays causal
     both = f.text("use_bidirectional_attention", default="vision", allowed=("vision", "all")) == "all"
     near = dataclasses.replace(near, causal=not both)
     same = f.flag("attention_k_eq_v", default=False)

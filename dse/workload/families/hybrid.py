@@ -222,6 +222,7 @@ LING = (
 
 def bailing_hybrid(f: Fields) -> Body:
     """Ling 2.5 (norm in groups) and 3 (keys of KDA): lightning attention or KDA, latent last in every group."""
+    # a list, and not a generator that ends at the first: every key must count as read
     n, delta = n_layers(f), any([f.has(key) for key in KDA])
     if not delta and not f.has("group_norm_size"):
         raise SpecError(f"{f.place}: neither short_conv_kernel_size (Ling 3) nor group_norm_size (Ling 2.5); add it")

@@ -22,6 +22,7 @@ def deepseek(f: Fields, *, first: int = 3, shared: int = 1) -> Body:
     """Latent attention; the first layers dense, then routed and shared experts (DeepSeek-V2 and V3, Kimi K2)."""
     f.skip("lm_head", "rm_head")
     if not f.flag("use_mla", default=True):
+        # such a file may keep the sizes of a latent that it does not use
         f.skip("kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
         return with_shared(f, shared=shared, first=first)
     return _made(f, [latent(f)] * n_layers(f), first, shared)
@@ -160,6 +161,7 @@ def minicpm3(f: Fields) -> Body:
 def longcat(f: Fields) -> Body:
     """LongCat-Flash: two attentions and two dense MLPs per layer, and experts beside one of the MLPs."""
     n, zero = f.layers("num_layers", "num_hidden_layers"), f.whole("zero_expert_num", default=256, least=0)
+    # experts of another kind would have work to do
     f.fixed("zero_expert_type", "identity")
     moe = experts(f, ROUTED, ("moe_topk", *TOP), ("expert_ffn_hidden_size", *WIDTH), per_token=12)
     dense, attention = mlp(f, "ffn_hidden_size", "intermediate_size"), latent(f)

@@ -141,6 +141,7 @@ def nemotron_nas(f: Fields) -> Body:
     Source: Nemotron Super and Ultra [bercovich2025puzzle].
     """
     n, hidden, heads = n_layers(f), hidden_of(f), f.whole("num_attention_heads")
+    # every block states its own: what stands outside has no say
     f.skip("num_key_value_heads", "intermediate_size", "block_configs")
     listed = f.items("block_configs", length=n)
     if listed is None:
@@ -183,6 +184,7 @@ def _block(block: Fields, hidden: int, heads: int) -> Block:
         feed = Mlp(ffn_width(ffn.number("ffn_mult"), hidden))
     elif ffn is not None:
         ffn.skip("ffn_mult")
+    # a part that is left out takes its norm along
     return Block(mixers, feed, bool(mixers) + (feed is not None))
 
 

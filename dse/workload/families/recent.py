@@ -85,6 +85,7 @@ def laguna(f: Fields) -> Body:
     mixers: list[AbstractMixer] = []
     for i, w in enumerate(windows):
         a = heads[i] if heads else usual.n_heads
+        # a KV head serves whole query heads, and as many of them as any other
         if not isinstance(a, int) or isinstance(a, bool) or a < 1 or a % usual.n_kv_heads:
             raise f.error("num_attention_heads_per_layer", f"multiples of the {usual.n_kv_heads} KV heads")
         wide = a * {"per_head": 1, "per_element": usual.head_dim, "none": 0}[gates[i]]

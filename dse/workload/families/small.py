@@ -31,6 +31,7 @@ def molmo2(f: Fields) -> Body:
 def xglm(f: Fields) -> Body:
     """XGLM: keys of its own, LayerNorm, two matrices, positions that are computed."""
     n, hidden, heads = f.layers("num_layers"), hidden_of(f), f.whole("attention_heads", "num_attention_heads")
+    # with it every block has a second attention, which is not counted
     f.fixed("add_cross_attention", False)
     f.skip("layerdrop", "scale_embedding")
     if hidden % heads:
@@ -55,6 +56,7 @@ def openelm(f: Fields) -> Body:
     mixers: list[AbstractMixer] = [Attention(q, kv, width) for q, kv in zip(heads, kv_heads, strict=True)]
     tied = f.flag("share_input_output_layers", default=True)
     vocab, context = f.whole("vocab_size"), f.whole("max_context_length", "max_position_embeddings")
+    # not `body`, which would ask for sizes under the names of other types
     return Body(blocks_of(mixers, feeds), hidden, vocab, tied, context)
 
 

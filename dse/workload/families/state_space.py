@@ -124,7 +124,7 @@ def mamba(f: Fields) -> Body:
     f.skip("time_step_rank", "use_bias", "use_conv_bias", "mixer_rms_eps", "use_mambapy", "residual_in_fp32",
            "fused_add_norm", "pad_vocab_size_multiple", "use_falcon_mambapy", "use_associative_scan")  # fmt: skip
     f.fixed("rms_norm", True)  # as the first files of mamba_ssm have it, turned into the library's
-    f.fixed("ssm_cfg", {})
+    f.fixed("ssm_cfg", {})  # anything in it would be another mixer, such as Mamba 2
     mixer = mamba1(inner, f.whole("state_size", default=16), rank, f.whole("conv_kernel", default=4))
     return body(f, [Block((mixer,), None, 1)] * n, tied=True, context=2**20)  # a state ends nowhere
 

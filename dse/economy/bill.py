@@ -203,5 +203,6 @@ def bill_lines(name: str) -> tuple[BillLine, ...]:
     # a published bill without losses is compared with ours without them
     said, parts = published(name), {n: f for n, f in PARTS.items() if n != "loss" or counts_loss(name)}
     rows = [(n, float(getattr(with_, f)), float(getattr(without, f))) for n, f in parts.items()]
+    # of the lines that the published total has as well
     total = ("total", sum(r[1] for r in rows), sum(r[2] for r in rows))
     return tuple(BillLine(n, a, b, said.get(n)) for n, a, b in (*rows, total))

@@ -38,7 +38,7 @@ def check_physical(name: str, receipts: Receipts) -> None:
 def check_together(chip: Chip) -> None:
     """SpecError (with the facts and a remedy) for a chip whose facts contradict each other."""
     cores, pool, rates = float(chip.n_cores), float(chip.cores_per_pool), chip.core.tensor.macs_per_cycle
-    # an optimised design lies on the limit but for rounding
+    # an optimised design may lie on the limit, but for rounding
     if pool > cores * (1.0 + ROUNDING):
         raise SpecError(f"{chip.name}: cores_per_pool = {pool:g} of n_cores = {cores:g}; expected at most all of them")
     if (float(chip.n_dies) > 1) != (float(chip.die_to_die_bandwidth_Bps) > 0):

@@ -179,6 +179,7 @@ def natives(rates: Sequence[float], narrow_products: str) -> tuple[str, ...]:
 
 def named(narrow_products: str) -> tuple[str, ...]:
     """Precisions that a matrix unit with such products at its 8-bit rate may have, widest first."""
+    # in the place of "fp8", so that all stay in the order of their widths
     return tuple(x for p in PRECISIONS for x in (NARROW_PRODUCTS[narrow_products] if p == "fp8" else (p,)))
 
 

@@ -52,8 +52,8 @@ def _tensor_traffic(workload: Serving, plan: Plan, p: Pass, system: System, laye
     Source: [shoeybi2019] section 3.
     """
     model, fabric = workload.model, system.fabric
-    split = 1 if isinstance(workload, Decode) else plan.cp
     # decode has one token of a sequence, which context ranks cannot split
+    split = 1 if isinstance(workload, Decode) else plan.cp
     tokens_B = p.tokens / split * ACTIVATION_B
     # results of attention and of the MLP are partial sums of every rank's heads and columns
     total = across_all_reduce(*spread(fabric, 1, plan.tp), tokens_B * model.hidden, ref).times(

@@ -90,7 +90,7 @@ def calibration_names() -> list[str]:
     """Names of all priors, and of the fits of all chips and of all stacks that were measured on one."""
     usual = [fit_name(c, usual_stack(c, serves)) for c in chip_names() for serves in (False, True)]
     measured = [f"{FIT}{c}-{s}" for pool in effects().values() for c, s in pool["measured"]]
-    return [*_priors(), *dict.fromkeys([*measured, *usual])]
+    return [*_priors(), *dict.fromkeys([*measured, *usual])]  # a measured pair may be the usual one
 
 
 FIT = "fit-"

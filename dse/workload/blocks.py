@@ -109,7 +109,7 @@ class Block:
 
     def product_weights(self, hidden: int) -> int:
         """Weights in matrix products of one token, without the router."""
-        # without the router, as `linears` leaves it out: useful work has no part that executed work lacks
+        # as `linears` leaves the router out: useful work has no part that executed work lacks
         own = sum(m.n_weights(hidden) - m.n_unmultiplied for m in self.mixers) + 2 * hidden * self.per_layer_width
         if isinstance(self.feed, Experts):
             return own + self.feed.visited_weights(hidden) - hidden * self.feed.n_experts

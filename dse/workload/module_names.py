@@ -35,11 +35,9 @@ def mostly(names: list[str], body: Body) -> list[str]:
     # where an MLP stands beside experts, `mlp.` names the MLP alone and experts have names of their own
     beside = any(isinstance(b.feed, Experts) and b.feed.parallel_ffn for b in body.blocks)
     go_by = {p: "apart" if beside and p == "experts" else p for p in parts}
+    # half is enough; a part that no layer has is named by nothing
     return [
-        # half is enough; a part that no layer has is named by nothing
-        p
-        for p, layers in parts.items()
-        if 0 < len(layers) <= 2 * sum(covers(entries, go_by[p], i) for i in layers)
+        p for p, layers in parts.items() if 0 < len(layers) <= 2 * sum(covers(entries, go_by[p], i) for i in layers)
     ]
 
 

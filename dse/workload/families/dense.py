@@ -154,7 +154,7 @@ def bloom(f: Fields) -> Body:
     """BLOOM: LayerNorm, no positions (ALiBi), MLP four times as wide."""
     n, hidden = n_layers(f), hidden_of(f)
     blocks = blocks_of([grouped(f)] * n, [Mlp(f.whole("n_inner", default=4 * hidden), 2)] * n)
-    made = body(f, blocks, tied=True, norm_passes=LAYER, context=2048)  # as trained
+    made = body(f, blocks, tied=True, norm_passes=LAYER, context=2048)  # as it was trained
     return dataclasses.replace(made, dropout=has_dropout(f, False))
 
 

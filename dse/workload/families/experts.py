@@ -95,6 +95,7 @@ def bailing(f: Fields) -> Body:
     """Ling and Ring: shared experts may state a width of their own."""
     own = f.whole("moe_shared_expert_intermediate_size", default=0, least=0)
     made = with_shared(f, kv=None, shared=0)
+    # 0: as wide as routed ones, which is what was read
     if not own:
         return made
     n_shared = f.whole("num_shared_experts", default=1, least=0)

@@ -60,6 +60,7 @@ def muse_spark(f: Fields) -> Body:
     f.skip("output_multiplier", "qk_scale_factor", "post_norm_eps", "residual_gate_temperature")
     moe = experts(f, ("num_local_experts", "num_experts"), TOP, WIDTH)
     small = f.whole("moe_hidden_size", default=hidden_of(f))
+    # equal widths have no projection between them
     if moe is not None and small != hidden_of(f):
         # tokens go narrow to the experts and come back wide
         moe = dataclasses.replace(moe, latent=small)

@@ -112,6 +112,7 @@ def good_die_USD(dies: Dies, clustering: FloatLike, cut: Wafer, harvest: bool = 
     """
     groups = dies.groups if harvest else ()
     good = harvested_frac(clustering, dies.die_mm2, dies.node.defect_density_per_mm2, groups)
+    # the count itself, which the convex core replaces by a ratio of areas
     per_wafer = n_dies_per_wafer(dies.die_mm2, cut.radius_mm, cut.edge_mm, cut.scribe_mm)
     return dies.node.wafer_price_USD / (per_wafer * good)
 
@@ -199,7 +200,9 @@ def chip_cost(chip_name: str) -> ChipCost:
 def bill_lines(name: str) -> tuple[BillLine, ...]:
     """Bill of a product's package by line and in total, beside the published one."""
     with_, without = (bill(product(name), wafer(), harvest) for harvest in (True, False))
+    # a published bill without losses is compared with ours without them
     said, parts = published(name), {n: f for n, f in PARTS.items() if n != "loss" or counts_loss(name)}
     rows = [(n, float(getattr(with_, f)), float(getattr(without, f))) for n, f in parts.items()]
+    # of the lines that the published total has as well
     total = ("total", sum(r[1] for r in rows), sum(r[2] for r in rows))
     return tuple(BillLine(n, a, b, said.get(n)) for n, a, b in (*rows, total))

@@ -42,6 +42,7 @@ class Goodputs:
 def goodputs(n_points: int = 57) -> Goodputs:
     """Goodput from 16 to 262,144 chips on three fabrics, at `n_points` sizes evenly spread over the logarithm."""
     chips, frac = (number(observed(OBSERVED), f) for f in ("n_chips", "effective_frac"))
+    # a sequence for each chip: bytes of a checkpoint do not depend on the batch
     workload = Training(model(MODEL), int(chips), SEQUENCE)
     # the same bytes on every chip at every size: who has more chips trains a larger model
     state_B = float(job_of(workload, int(chips), reliability()).state_B)

@@ -162,6 +162,7 @@ def fleet_run(system: System, workload: Training, wall_s: float, plan: Plan | No
     found = evaluate(system, workload, plan)
     plan, e = found.plan, found.result
     job = job_of(workload, system.n_chips, d.economy.reliability)
+    # at the power of this step, not at the share of the limit that an owner without a workload assumes
     u = token_upkeep(d, job, e.step_s, e.power_W)
     # failures are in the wall time of a step already, so that no goodput is taken off again
     tokens = wall_s / float(u.wall_step_s) * float(job.tokens)
@@ -198,8 +199,10 @@ def simulated(run: Run, n_failures: int) -> Outcome:
     taken = run.system.n_chips * float(lost)
     # the simulation takes and repairs whole units, of as many chips as one failure takes
     block = n_spare_chips(job_of(run.workload, run.system.n_chips, d.economy.reliability), d.economy)
+    # up: a part of a unit replaces nothing
     spares = int(np.ceil(i.n_spare_chips / float(block)))
     cluster = Cluster(
+        # the network beyond the server takes no unit away either, and counts with software
         hardware_per_s=taken, software_per_s=i.total_per_s - taken, interval_s=i.interval_s, write_s=i.write_s,
         restart_s=i.restart_s, repair_s=float(d.economy.reliability.repair_s), n_spares=spares,
     )  # fmt: skip
@@ -221,6 +224,7 @@ def goodput_by_size(system: System, state_B: float, sizes: list[float]) -> list[
     """Goodput by cluster size, each with its own spares; a chip saves `state_B` bytes per checkpoint at any size."""
     d, out = deal(system), []
     for n in sizes:
+        # 1 token: rates and goodput ask for none
         i = interruptions(d, Job(n, 1.0, state_B, d.economy.reliability.stall_s))  # type: ignore[arg-type]
         out.append(Kept(i.goodput_frac, i.goodput_range, i.goodput_frac / (1.0 + i.n_spare_chips / n)))
     return out

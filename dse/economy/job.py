@@ -119,8 +119,10 @@ def job_of(workload: Workload | Requests, n_chips: int, r: Reliability) -> Job:
         # nothing is saved in service: what was lost is asked again
         return Job(n_chips, n_chips, 0.0, 0.0)  # type: ignore[arg-type]
     if isinstance(workload, Training):
+        # chips write at once, each its own share
         saved = float(r.checkpoint_B_per_weight) * total_parameters(workload.model) / n_chips
         return Job(n_chips, workload.global_batch * workload.sequence, saved, r.stall_s)  # type: ignore[arg-type]
+    # a prefill has read whole prompts, a decode step has made one token of each sequence
     each = workload.prompt if isinstance(workload, Prefill) else 1
     return Job(n_chips, workload.batch * each, 0.0, 0.0)  # type: ignore[arg-type]
 

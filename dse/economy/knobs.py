@@ -53,6 +53,7 @@ class Turned:
 def knobs(d: Deal) -> list[Knob]:
     """Every fact with a range behind a chip's cost of ownership."""
     standing = _standing(d)
+    # a fact that one of the system stands in for has no effect on this deal
     replaced = {REPLACES[f] for f in standing if f in REPLACES}
     names = {"host": d.economy.host.name, "owner": OWNER, "reliability": d.economy.reliability.name}
     found = [
@@ -122,12 +123,14 @@ def _turned_system(d: Deal, knob: Knob, value: float) -> Deal:
 def turned(answer: Callable[[Deal, Deal], float], first: Deal, second: Deal) -> list[Turned]:
     """Effect of every fact of two deals on a result about both, widest first; shared facts change for both."""
     middle = answer(first, second)
+    # what both deals rest on is one fact, turned for both at once
     every = list({(k.kind, k.thing, k.fact.name): k for k in (*knobs(first), *knobs(second))}.values())
     found = []
     for k in every:
         ends = [answer(turn(first, k, v), turn(second, k, v)) / middle for v in (k.fact.low, k.fact.high)]
         # a fact may be best inside its range, or not matter: the answer as it stands is one of the ends then
         found.append(Turned(k.label, min(1.0, *ends), max(1.0, *ends)))
+    # by the ratio of the ends, since results are compared by factors
     return sorted(found, key=lambda t: t.low / t.high)
 
 

@@ -60,6 +60,7 @@ def recovery_per_y(interest_frac: FloatLike, life_y: FloatLike) -> FloatLike:
     """
     i, n = jnp.asarray(interest_frac, dtype=float), jnp.asarray(life_y, dtype=float)
     safe = jnp.where(i > 0, i, 1.0)  # the branch not taken must be finite too, or its slope is NaN
+    # 1 - (1 + i)^-n would lose its digits at small rates
     return jnp.where(i > 0, safe / -jnp.expm1(-n * jnp.log1p(safe)), 1.0 / n)
 
 

@@ -153,7 +153,7 @@ def capital_parts(p: Purchase) -> dict[str, float]:
         "interposer": float(made.package_USD),
         "test, assembly": float(made.test_USD),
         "lost in assembly": float(made.loss_USD),
-        "maker's margin": float(rack.chip_USD) - float(total_USD(made)),
+        "maker's margin": float(rack.chip_USD) - float(total_USD(made)),  # below 0 if sold under its cost
         "board": float(rack.board_USD),
         "host": float(rack.host_USD),
         "scale-up links": float(rack.scaleup_USD),
@@ -231,6 +231,7 @@ def _owned(chip_name: str) -> Hour:
     except DseError as error:
         return Hour(None, gap=f"{error}, or give --rent {chip_name}=USD")
     try:
+        # a margin decides only where no price does
         deciding = facts.get("price_USD") or facts.get("margin")
         price = hour_USD(deal(chip_system(chip_name)))
     except DseError as error:

@@ -77,6 +77,7 @@ def chip_facts(chip_name: str) -> Receipts:
     A user's own chip has those of its base unless its file says otherwise; never the price of the product.
     """
     if not is_own(chip_name):
+        # a chip that is known, without a price: near matches of its name would mislead
         if chip_name in chip_names() and chip_name not in load_receipts(DATA / FILES["chip in a fleet"]):
             remedy = f'make a file of your own with base = "{chip_name}", {TERMS}'
             raise ReceiptError(f"{chip_name}: no price of this chip in a fleet; {remedy}")
@@ -113,6 +114,7 @@ def _said(path: str) -> Receipts:
     for key, unit in (("price", "USD"), ("margin", ""), ("rent", "USD")):
         if key in given:
             name = f"{key}_{unit}" if unit else key
+            # without a receipt it is a guess, and of no known range
             value = positive(given[key], unit, f"{path}: {key}")
             found[name] = Sourced(name, value, value, value, "guess", "dse2026", Path(path).name)
     if "host" in given:
@@ -127,6 +129,7 @@ def _said(path: str) -> Receipts:
 def price_and_margin(chip_name: str) -> tuple[float | None, float | None]:
     """A bought chip's price [USD] or an in-house maker's margin; one is None. ReceiptError without either."""
     facts = chip_facts(chip_name)
+    # the price first: a maker's margin is in it
     if "price_USD" in facts:
         return number(facts, "price_USD"), None
     if "margin" not in facts:
@@ -166,6 +169,7 @@ def economy(
     facts = standing_facts(system.name, name)
     around, rack = _with_facts(host(name), facts), system_rack(system.name, facts)
     own, fails = ownership(), reliability()
+    # the largest job fills the system unless something else is said
     scope = (margin, n_blast_chips(system, around), float(n_pool_chips or system.n_chips), rack)
     return Economy(around, own, recovery(own), fails, sparing(fails.spare_frac), carbon(node), *scope)  # type: ignore[arg-type]
 

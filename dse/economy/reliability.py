@@ -70,6 +70,7 @@ def failure_rates(chip: Chip, silicon_mm2: FloatLike, n_chips: FloatLike, r: Rel
         die_per_s=r.level * silicon_mm2 * r.die_failures_per_s_per_mm2,
         hbm_per_s=r.level * chip.n_stacks * r.hbm_failures_per_s_per_stack,
         network_per_s=r.level * (network + cables),
+        # one failure of a host stops all of its chips, and counts once among them
         host_per_s=r.level * r.host_failures_per_s / n_chips,
         software_per_s=r.level * r.software_failures_per_s,
     )
@@ -93,6 +94,7 @@ def transfer_s(state_B: FloatLike, chip: Chip, r: Reliability) -> FloatLike:
 
 def young_interval_s(write_s: FloatLike, mtbf_s: FloatLike) -> FloatLike:
     """Time between checkpoints that loses least: sqrt(2 w M). Source: [young1974]. Valid for: w well below M."""
+    # least of w / tau + tau / (2 M): what is written, and half an interval lost per failure
     return jnp.sqrt(2.0 * write_s * mtbf_s)
 
 

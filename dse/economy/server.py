@@ -62,6 +62,7 @@ class Rack(eqx.Module):
 
 def server_W(chip_W: FloatLike, host: Host, switch_W: FloatLike = NO_SWITCH_W) -> FloatLike:
     """Server power per chip [W]: the chip's, what host, fans and conversion add in proportion, its switches'."""
+    # switches draw as much at rest, and so stand outside of what grows with the chip
     return chip_W * (1.0 + host.overhead_power_frac) + switch_W
 
 

@@ -60,6 +60,7 @@ def simulate(cluster: Cluster, n_failures: int, seed: int = 0) -> Outcome:
     job = env.process(_job(env, cluster, spares, tally))
     stop = env.event()
     for rate, is_hardware in ((cluster.hardware_per_s, True), (cluster.software_per_s, False)):
+        # a mean time of 1 / rate
         if rate > 0:
             env.process(_failures(env, rate, is_hardware, job, tally, random, n_failures, stop))
     env.run(until=stop)
@@ -72,9 +73,11 @@ def _failures(
 ) -> Generator[Any, Any, None]:
     """Interrupt the job after exponential times; the cause says whether a unit is lost."""
     while True:
+        # without memory: the closed form has constant rates too
         yield env.timeout(random.exponential(1.0 / rate))
         tally.n_failures += 1
         if tally.n_failures >= limit:
+            # the other kind of failures counts as well, and may have reached the limit first
             if not stop.triggered:
                 stop.succeed()
             return
@@ -90,6 +93,7 @@ def _job(env: Any, cluster: Cluster, spares: Any, tally: _Tally) -> Generator[An
     begin = True
     while True:
         try:
+            # not if: more may fail while the job waits
             while lost:
                 since = env.now
                 yield from _take(env, spares, tally, since)

@@ -80,6 +80,7 @@ def evaluate(
         plan, d = every[best], demands[best]
     else:
         d = demand(workload, plan, system, chip_reference(system.chip, c))
+        # here alone: the search has left out what does not fit, and `fastest` says what is missing
         _check_room(d, system.chip, plan)
     return Evaluated(plan, _ended(evaluated(d, system.chip, tech, c), system.chip, tech))
 
@@ -164,6 +165,7 @@ def _lowered(s: Structure) -> tuple[tuple[Plan, ...], Sequence[StepDemand]]:
     def lower() -> StepDemand:
         return stack_records([asked_demand(s.workload, p, system, s.ref, s.array) for p in every])
 
+    # in the cache between runs as well, under a text of all that it depends on
     return tuple(every), Stacked(kept_record("evaluation", repr(s), lower), len(every)) if every else ()
 
 

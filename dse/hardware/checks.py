@@ -25,6 +25,7 @@ def check_physical(name: str, receipts: Receipts) -> None:
     for fact in receipts.values():
         value = fact.value
         if isinstance(value, str):
+            # texts without a list of choices are names, looked up elsewhere
             allowed = CHOICES.get(fact.name, (value,))
             if value not in allowed:
                 raise SpecError(f"{name}.{fact.name} = '{value}'; expected one of {', '.join(allowed)}")
@@ -37,6 +38,7 @@ def check_physical(name: str, receipts: Receipts) -> None:
 def check_together(chip: Chip) -> None:
     """SpecError (with the facts and a remedy) for a chip whose facts contradict each other."""
     cores, pool, rates = float(chip.n_cores), float(chip.cores_per_pool), chip.core.tensor.macs_per_cycle
+    # an optimised design may lie on the limit, but for rounding
     if pool > cores * (1.0 + ROUNDING):
         raise SpecError(f"{chip.name}: cores_per_pool = {pool:g} of n_cores = {cores:g}; expected at most all of them")
     if (float(chip.n_dies) > 1) != (float(chip.die_to_die_bandwidth_Bps) > 0):

@@ -162,6 +162,7 @@ def peak_FLOPps(chip: Chip, precision: str) -> FloatLike:
 
 def array_FLOPps(chip: Chip, n_macs: FloatLike) -> FloatLike:
     """As `peak_FLOPps`, where every PE does `n_macs` MACs per cycle [FLOP/s]."""
+    # 2: vendors count the product and the addition of a MAC
     return 2.0 * chip.n_cores * chip.core.tensor.rows * chip.core.tensor.cols * n_macs * chip.clock_Hz
 
 
@@ -178,6 +179,7 @@ def natives(rates: Sequence[float], narrow_products: str) -> tuple[str, ...]:
 
 def named(narrow_products: str) -> tuple[str, ...]:
     """Precisions that a matrix unit with such products at its 8-bit rate may have, widest first."""
+    # in the place of "fp8", so that all stay in the order of their widths
     return tuple(x for p in PRECISIONS for x in (NARROW_PRODUCTS[narrow_products] if p == "fp8" else (p,)))
 
 

@@ -67,6 +67,7 @@ def own_system(path: Path) -> Receipts:
     thing = _own_thing(path)
     facts = {**thing.inherited, **thing.own}
     try:
+        # for its errors alone, while the file's name is at hand
         build_fabric(thing.name, facts)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
@@ -82,6 +83,7 @@ def build_fabric(name: str, receipts: Receipts) -> Fabric:
     """Scale-up domain of a system from its facts; SpecError for impossible lengths, shares or switches."""
     check_physical(name, receipts)
     words = text(receipts, "dims").split("x")
+    # not isdigit, which takes superscripts that int() refuses
     if not all(w.isdecimal() and int(w) > 0 for w in words):
         raise SpecError(f"{name}.dims = '{text(receipts, 'dims')}'; expected lengths such as '4x4x4'")
     even = 1.0 / len(words)  # where a user's file says nothing

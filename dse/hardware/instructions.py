@@ -26,4 +26,5 @@ def threads() -> Receipts:
 
 def known_instruction(n_rows: float, n_cols: float) -> Receipts:
     """Depth and shared results of an instruction of this size; empty if unknown."""
+    # a chip holds sizes as floats, and names of instructions are of whole numbers
     return instructions().get(f"{int(n_rows)}x{int(n_cols)}", {})

@@ -61,6 +61,7 @@ def own_chip(path: Path) -> OwnThing:
     try:
         thing = own_thing(path, preset_receipts, every, OWN_SETTINGS, every)  # what its base lacks, it may have
     except SpecError:
+        # a file of another kind is told so, not which of its keys is the first unknown one
         check_kind(read_toml(path), "chip", path)
         raise
     thing = dataclasses.replace(thing, own={n: _beside(path, fact) for n, fact in thing.own.items()})
@@ -92,6 +93,7 @@ def _check_built(path: Path, key: str, fact: Sourced) -> None:
         raise SpecError(
             f"{said}; a chip without memory off its dies is not modelled: a step reads weights and KV there"
         )
+    # the scanner's field, the same for every package
     reticle_mm2 = float(package(STACKED).reticle_mm2)
     if fact.name == "die_area_mm2" and isinstance(fact.value, float) and fact.value > reticle_mm2:
         most = quantity_text(fact.name, reticle_mm2)
@@ -115,6 +117,7 @@ def check_usual(place: str, name: str, value: float) -> None:
     others = [facts[name].value for facts in load_receipts(CHIPS).values() if name in facts]
     # zeros are of chips that lack the thing, and no measure of it
     sizes = [x for x in others if not isinstance(x, str) and x > 0]
+    # whether a 0 may stand is asked of all facts together (`check_physical`)
     if not value or not sizes:
         return
     if name.startswith(WHOLE) and not float(value).is_integer():
@@ -134,6 +137,7 @@ def facts_of(thing: OwnThing) -> Receipts:
 
 def _followed(thing: OwnThing) -> Receipts:
     """Facts implied by the file's cores, stacks and array: shared tile memory, what stacks hold and carry, granules."""
+    # a file without a base says all of it itself
     return {**_pool_of(thing), **_stacks_of(thing), **_granules_of(thing)} if thing.inherited else {}
 
 
@@ -155,6 +159,7 @@ def _granules_of(thing: OwnThing) -> Receipts:
     deep, wide = granule_growth(now, base)
     growth = {n: deep for n in thing.inherited if n.startswith("granule_contract_")} | {"granule_stationary": wide}
     told = f"as {thing.base}, in proportion to its array"
+    # no granule is less than an element
     sizes = {n: max(factor * number(thing.inherited, n), 1.0) for n, factor in growth.items()}
     return {n: Sourced(n, size, size, size, "derived", "dse2026", told) for n, size in sizes.items()}
 
@@ -198,6 +203,7 @@ def chip_facts(chip: Chip, defaults: bool = False) -> dict[str, float | str]:
                 facts |= {f"{stem}_{p.name}": float(getattr(value, p.name)) for p in dataclasses.fields(value)}
             elif isinstance(value, str):
                 facts[field.name] = value
+            # records inside have their turn in the outer loop
             elif not dataclasses.is_dataclass(value):
                 facts[field.name] = float(value)
     facts.pop("name")
@@ -207,6 +213,7 @@ def chip_facts(chip: Chip, defaults: bool = False) -> dict[str, float | str]:
 
 def chip_toml(chip: Chip, where: str, settings: Mapping[str, str] = MappingProxyType({})) -> str:
     """The text of a chip file for `chip`, every fact derived by this package; `settings`: its base, system and host."""
+    # letters of TOML's bare keys
     table = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in chip.name)
     receipt = f'kind = "derived", source = "dse2026", where = {json.dumps(where)}'
     facts = chip_facts(chip, defaults="base" in settings)  # else they would be those of the base

@@ -38,6 +38,7 @@ def build_chip(name: str, receipts: Receipts) -> Chip:
         return ByPrecision(**{p: number(receipts, f"{stem}_{p}") for p in PRECISIONS})  # type: ignore[arg-type]
 
     def numbers(record: type[eqx.Module], but: tuple[str, ...]) -> dict[str, float]:
+        # an optional fact that nobody states falls to the record's default; others are missed by `number`
         stated = (f for f in record.__annotations__ if f not in but and (f in receipts or f not in OPTIONAL))
         return {f: number(receipts, f) for f in stated}
 
@@ -107,7 +108,7 @@ def chip_receipts(name: str) -> Facts:
     return Facts(worst_first(list(facts.values())))
 
 
-AbstractShown.receipts_of[Chip.__name__] = lambda chip: _known_receipts(chip.name)
+AbstractShown.receipts_of[Chip.__name__] = lambda chip: _known_receipts(chip.name)  # core knows no chips
 
 
 def _known_receipts(name: str) -> list[Sourced]:
@@ -141,6 +142,7 @@ def system(name: str, n_chips: int | None = None, inside: Chip | None = None) ->
     (with near matches): no such system. SpecError: `n_chips` is neither a multiple of the domain nor a part of it (of
     a torus a divisor), or exceeds `MOST_CHIPS`; or no `inside` for a rack without a chip of its own.
     """
+    # past the cache: a chip's arrays have no hash, and a user's file may change between calls
     if inside is not None or is_own(name):
         return _placed(name, n_chips, inside)
     return _preset_system(name, n_chips)
@@ -159,6 +161,7 @@ def _placed(name: str, n_chips: int | None, inside: Chip | None = None) -> Syste
             raise SpecError(
                 f"system '{name}' is a rack without a chip of its own; a study may choose it, a chip sit in it"
             )
+        # only the system's own chip: one that is put in has its links already
         inside = _wired(chip(text(receipts, "chip")), receipts)
     fabric = build_fabric(name, receipts)
     n = fabric.n_chips if n_chips is None else n_chips
@@ -192,6 +195,7 @@ def usual_system(chip_name: str) -> str:
 
 def seat(chip_name: str, system_name: str) -> dict[str, str]:
     """What a file of a chip that was made from another says of it: base, for its calibration, and system."""
+    # absolute, since a relative path is looked for beside the file that names it
     where = str(Path(system_name).resolve()) if is_own(system_name) else system_name
     try:
         return {"base": base_name(chip_name), "system": where}
@@ -231,6 +235,7 @@ def system_names() -> tuple[str, ...]:
 @cache
 def default_system(chip_name: str) -> str:
     """System preset of `chip_name` with the largest scale-up domain."""
+    # for its error: an unknown chip is another mistake than one without a system
     pick(load_receipts(CHIPS), "chip", chip_name)
     sizes = {s: system(s).fabric.n_chips for s in system_names() if system(s).chip.name == chip_name}
     if not sizes:

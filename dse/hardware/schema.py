@@ -33,6 +33,7 @@ def chip_schema() -> Schema:
     other_units = {
         rf"^{re.escape(n.removesuffix(unit_of(n)))}[A-Za-z0-9]+$": {"anyOf": [{"type": "number"}, _receipt(["number"])]}
         for n in facts
+        # "per_dir" is of the name, not of a compound unit, which a plain suffix could not replace
         if unit_of(n) and "_per_" not in n.replace("_per_dir_", "_")
     }
     table = {

@@ -207,7 +207,9 @@ def stage_activations_B(plan: Plan, workload: Training, stage: int, software: Fo
     here = min(2.0, held * layers) if plan.offload else held * layers
     per_token = here * kept
     if stage == 0 and model.dropout:
+        # a byte an element, of every micro batch in flight
         per_token += held * model.hidden / n_stream
     if stage == plan.pp - 1:
+        # of one micro batch: the last stage turns around at once
         per_token += software.logit_B * n_outputs(model) / tp + 2 * ACTIVATION_B * model.hidden / n_stream
     return tokens * (per_token + replay)

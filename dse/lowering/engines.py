@@ -55,6 +55,7 @@ class Policy:
         if not 0 <= self.acceptance_frac <= 1:
             raise SpecError(f"acceptance {self.acceptance_frac:g} is not a share; give 0 to 1")
         check_count("drafted tokens", self.n_drafted, 0, MOST_DRAFTED)
+        # not <, which NaN would pass
         if not self.draft_frac >= 0:
             raise SpecError(f"{self.n_drafted} drafted tokens at {self.draft_frac:g} each: give 0 or more of both")
         unknown = [s for s in self.schedulers if s not in SCHEDULERS]
@@ -62,6 +63,7 @@ class Policy:
             raise SpecError(f"scheduler '{', '.join(unknown)}' is not one of {', '.join(SCHEDULERS)}")
 
 
+# not by value: arrays in a system have no hash, and compare to no single truth
 @dataclasses.dataclass(frozen=True, eq=False)
 class Shape:
     """Chips and plan of an engine, without its number of sequences; compares by identity."""
@@ -167,6 +169,7 @@ def batch_sizes(
         return writer_memory(requests, shape, size, quantile_frac, n_drafted)
 
     size = 1
+    # doubling, then halving what is between: memory grows with the batch
     while size <= MAX_SEQUENCES:
         memory = need(size)
         if memory.total > room:

@@ -128,6 +128,7 @@ def chunk_demand(
         raise PlanError(f"chunks ride on decode passes without a pipeline only, not with pp={plan.pp}")
     decode, prefill = as_run(decode, array), as_run(prefill, array)
     d = serving_demand(decode, plan, system, array, ref, n_tokens)
+    # the plan's micro batch is of sequences that decode, and would not pass the check for prompts
     p = serving_demand(prefill, dataclasses.replace(plan, micro_batch=prefill.batch // plan.dp), system, array, ref)
     placed = chunk_ops(decode, prefill, plan, n_lanes(system, array), ref.fixed_shapes, n_tokens)
     mixed = _with_ops(d, placed, plan, decode.model, array)

@@ -42,6 +42,7 @@ def recurrence_op(mixer: Recurrence, tp: int, queries: float, sequences: float, 
         return Op("scan", Kind.RECURRENCE, (), "bf16", times * streams, elements)
     size = min(n[f"chunk_{mixer.form}"], queries)  # a short prompt is one chunk, without padding
     chunks = times * math.ceil(queries / size) * sequences
+    # in the order of the list above
     products = [
         Product(size, size, d_k, keys * chunks), Product(size, d_v, size, heads * chunks),
         Product(size, d_v, d_k, heads * chunks), Product(d_k, d_v, size, heads * chunks),

@@ -91,11 +91,13 @@ def idle_frac(layers: float, n_layers: int, n_stages: int) -> float:
 
 def n_forward_runs(plan: Plan) -> float:
     """Forward passes of a layer per micro batch, mean over layers. Source: [korthikanti2022] section 5."""
+    # what "selective" repeats is among the products of attention (`training_ops`), and no run of a layer
     return 1.0 + plan.recompute_frac if plan.recompute == "full" else 1.0
 
 
 def n_micro_batches(plan: Plan, training: Training) -> int:
     """Micro batches per step and replica: global_batch / (dp micro_batch)."""
+    # exact where `check_plan` has passed: it refuses a rest
     return training.global_batch // (plan.dp * plan.micro_batch)
 
 
@@ -117,6 +119,7 @@ def _training_rules(plan: Plan, training: Training) -> list[plan_sizes.Rule]:
         (training.sequence % plan.cp == 0, f"cp={plan.cp} does not divide the sequence of {training.sequence}"),
         (experts % plan.ep == 0, f"ep={plan.ep} does not divide the {experts} experts of {model.name}"),
         (
+            # experts spread over replicas and context ranks alike: both hold all weights
             (plan.dp * plan.cp) % plan.ep == 0,
             f"ep={plan.ep} does not divide dp*cp = {plan.dp}*{plan.cp} = {plan.dp * plan.cp}",
         ),
@@ -146,6 +149,7 @@ def _serving_rules(plan: Plan, workload: Serving) -> list[plan_sizes.Rule]:
         (plan.dp % plan.ep == 0, f"ep={plan.ep} does not divide dp={plan.dp}; experts spread over replicas"),
         (batch % plan.dp == 0, f"batch {batch} is not a multiple of dp={plan.dp}"),
         (
+            # 1 is also what a plan has that says nothing: the batch decides then
             plan.micro_batch in (1, per_replica),
             f"micro={plan.micro_batch}, but batch {batch} over dp={plan.dp} gives {per_replica}; omit micro",
         ),
@@ -158,6 +162,7 @@ def check_plan(plan: Plan, workload: Workload, system: System) -> None:
     Source: [narayanan2021megatron] section 2: interleaved schedules need micro batches in multiples of the stages;
     [shoeybi2019] section 3: heads and MLP columns over tensor ranks.
     """
+    # a plan made in code has passed no parser
     for key in KEYS:
         check_value(key, getattr(plan, _FIELDS[key]))
     rules = [_size_rule(plan, system), *plan_sizes.tensor_rules(plan.tp, workload.model, system)]
@@ -176,6 +181,7 @@ def _training_plans(workload: Training, system: System, max_micro_batch: int) ->
     model, micros = workload.model, [m for m in MICRO_BATCHES if m <= max_micro_batch]
     for tp, pp, dp, cp in plan_sizes.training_sizes(workload, system):
         per_stage = -(-model.n_layers // pp)
+        # a list: every micro batch goes through it again
         splits = list(itertools.product(plan_sizes.shardings(model, pp, dp * cp), plan_sizes.expert_sizes(model, dp)))
         for micro in micros:
             n_micro, rest = divmod(workload.global_batch, dp * micro)

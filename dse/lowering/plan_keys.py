@@ -38,6 +38,7 @@ def check_value(key: str, value: object) -> None:
             near = _near(str(value), _WORDS[key])
             raise PlanError(f"plan: {key}={value} is not one of {', '.join(_WORDS[key])}{near}")
     elif key == "zero":
+        # True would pass as 1
         if isinstance(value, bool) or value not in ZERO:
             raise PlanError(f"plan: zero={value} is not one of {', '.join(map(str, ZERO))}")
     elif key in _YES_OR_NO:
@@ -58,6 +59,7 @@ def _value(key: str, text: str) -> object:
         with suppress(ValueError):
             return float(text)
         return text
+    # `_pair` lets nothing but whole numbers come here
     return text if key in _WORDS else int(text)
 
 
@@ -68,6 +70,7 @@ def _pair(part: str) -> tuple[str, object]:
         raise PlanError(f"plan: '{part.strip()}' is not key=value; write for example tp=8,pp=4,dp=2")
     if key not in KEYS:
         raise PlanError(f"plan: unknown key '{key}'; allowed: {', '.join(KEYS)}{_near(key, KEYS)}")
+    # int() also reads underscores and digits of any script, and numbers beyond any plan
     if key not in (*_WORDS, *_YES_OR_NO, "recompute_frac") and not re.fullmatch(r"-?[0-9]{1,9}", text):
         allowed = "0 to 3" if key == "zero" else "a whole number, at least 1 and below 1e9"
         raise PlanError(f"plan: {key}={text} is not allowed; give {allowed}")

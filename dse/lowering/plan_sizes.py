@@ -30,6 +30,7 @@ def _width_rules(tp: int, model: Model) -> list[Rule]:
             widths += [("expert", f.ffn), ("shared experts'", f.shared_ffn), ("MLP", f.parallel_ffn)]
         else:
             widths.append(("MLP", f.ffn))
+    # a width of 0, which the model lacks, passes
     return [(w % tp == 0, f"tp={tp} does not divide the {what} width {w} of {model.name}") for what, w in widths]
 
 

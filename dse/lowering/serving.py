@@ -52,6 +52,7 @@ def _tensor_traffic(workload: Serving, plan: Plan, p: Pass, system: System, laye
     Source: [shoeybi2019] section 3.
     """
     model, fabric = workload.model, system.fabric
+    # decode has one token of a sequence, which context ranks cannot split
     split = 1 if isinstance(workload, Decode) else plan.cp
     tokens_B = p.tokens / split * ACTIVATION_B
     # results of attention and of the MLP are partial sums of every rank's heads and columns
@@ -144,7 +145,7 @@ def pass_demand(
         StepDemand,
         ops=op_demand(ops, runs, np.where(head, 1.0, float(model.n_layers)) * shares, plan.pp),
         tensor=traffic_demand(_tensor_traffic(workload, plan, p, system, layers, ref)),
-        pipeline=traffic_demand(hop.times(float(plan.pp > 1))),
+        pipeline=traffic_demand(hop.times(float(plan.pp > 1))),  # one stage has no next
         shard=traffic_demand(_context_traffic(workload, plan, p, system, layers, ref)),
         data=none,
         n_host=0.0,  # graphs are replayed: the loop's own time is in `n_calls`

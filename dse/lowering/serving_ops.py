@@ -107,6 +107,7 @@ def _decode_attention(mixer: Attention | Latent, workload: Serving, plan: Plan, 
         # scores take the rotary part, results do not; one entry serves as key and value, and is read once
         kv, width = 1.0, (entry + absorbed_width(mixer)) / 2
         streams = entry / (2 * width)
+    # heads that share keys are the rows of one product, hence heads / kv in the place of queries
     op = fused_attention(
         kv, streams, width, heads / kv, mixer.n_read(p.n_context) / plan.cp, p.sequences, n_products=2,
         softmax_passes=passes()["softmax_forward"], kv_B=stored_B(workload.kv_precision),
@@ -144,9 +145,11 @@ def _mixer(mixer: AbstractMixer, workload: Serving, plan: Plan, p: Pass, lanes: 
     if mixer.indexer and not mixer.indexer.shared:
         kv_B = stored_B(workload.kv_precision)
         if decode:
+            # every context rank scores its own part
             seen = p.n_context / plan.cp
             found.append(index_op(mixer, 1.0, seen, seen, p.sequences, kv_B))
         else:
+            # half of the new tokens lie before one of them, on average
             seen = p.cached + p.queries / 2
             found.append(index_op(mixer, p.queries / plan.cp, seen, p.n_context, p.sequences, kv_B))
     return found

@@ -73,6 +73,7 @@ class StepDemand(eqx.Module):
     """HBM capacity the plan needs on the heaviest chip."""
     tokens: Scalar = eqx.field(converter=as_float, metadata={SIGN: MORE_IS_BETTER})
     """Tokens that one step of the whole system produces."""
+    # inert: the numerator of MFU, on which no time, energy or memory depends
     model_FLOP: Scalar = eqx.field(converter=as_float, metadata={SIGN: INERT})
     """Useful FLOP per chip and step (no recompute, causal attention halved), for MFU."""
     rate: Scalar = eqx.field(converter=as_float, metadata={SIGN: INERT})
@@ -94,6 +95,7 @@ class StepDemand(eqx.Module):
     @property
     def traffics(self) -> dict[str, tuple[FloatLike, TrafficDemand]]:
         """Every kind of traffic by name: occurrences per step, and traffic of each."""
+        # by their type, so that a new kind of traffic cannot miss the energy model
         kinds = {f: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {
             f.name: (np.asarray(1.0) if PER_STEP in f.metadata else self.n_micro, t)
@@ -104,4 +106,5 @@ class StepDemand(eqx.Module):
 
 def traffic_demand(t: Traffic) -> TrafficDemand:
     """`t` as arrays."""
+    # unchecked: plans by the thousand have four of these each
     return host_record(TrafficDemand, *t.parts())

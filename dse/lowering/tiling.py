@@ -49,6 +49,7 @@ class ArrayShape:
 
 def array_shape(engine: TensorEngine) -> ArrayShape:
     """`engine` as plain numbers."""
+    # plain floats: caches of lowering have it in their keys, and arrays have no hash
     return ArrayShape(
         rows=float(engine.rows),
         cols=float(engine.cols),
@@ -154,7 +155,7 @@ def rank_ops(ops: list[Op], array: ArrayShape) -> RankOps:
         # a kernel of small instructions holds the array longer; it multiplies no more, so MACs and energy stay
         cycles, tile = sum(c for c, _ in pieces) / op.rate, max((t for _, t in pieces), default=0.0)
         column = 2 if attends else int(PRECISION_BITS[PRECISIONS[executed]] < NARROW_BITS)
-        split = [cycles * (column == k) for k in range(3)]
+        split = [cycles * (column == k) for k in range(3)]  # two are 0: each kind has a rate of its own
         wider = op.stored_elements and PRECISION_BITS[PRECISIONS[executed]] > op.stored_bits
         converted = passes()["dequantise"] * op.stored_elements if wider else 0.0
         rows.append(

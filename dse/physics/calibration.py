@@ -90,7 +90,7 @@ def calibration_names() -> list[str]:
     """Names of all priors, and of the fits of all chips and of all stacks that were measured on one."""
     usual = [fit_name(c, usual_stack(c, serves)) for c in chip_names() for serves in (False, True)]
     measured = [f"{FIT}{c}-{s}" for pool in effects().values() for c, s in pool["measured"]]
-    return [*_priors(), *dict.fromkeys([*measured, *usual])]
+    return [*_priors(), *dict.fromkeys([*measured, *usual])]  # a measured pair may be the usual one
 
 
 FIT = "fit-"
@@ -106,6 +106,7 @@ def fit_name(chip_name: str, stack: str) -> str:
 def chip_and_stack(name: str) -> tuple[str, str]:
     """Chip and stack in the name of a fit, the longest stack that it ends with; "" for both in any other name."""
     ends = [s for s in STACKS if name.startswith(FIT) and name.endswith(f"-{s}")]
+    # "deepspeed" is also the end of "megatron-deepspeed"
     stack = max(ends, key=len, default="")
     return (name[len(FIT) : -len(stack) - 1], stack) if stack else ("", "")
 
@@ -229,6 +230,7 @@ def on_stack(ref: Reference, stack: str) -> Reference:
 
 def reference_speeds(c: Calibration, up_Bps: float, out_Bps: float) -> Reference:
     """Achievable link speeds for peaks `up_Bps` and `out_Bps` (one direction), to choose collective algorithms."""
+    # plain floats: it is part of the keys of caches, which no array can be
     speeds = Reference(
         up_Bps * float(c.scaleup_frac), out_Bps * float(c.scaleout_frac), float(c.scaleup_hop_s),
         float(c.scaleout_hop_s), float(c.collective_s), float(c.exchange_s),

@@ -141,6 +141,7 @@ def evaluate_demand(
         step_s=seconds,
         power_W=power_W(dynamic, seconds, s.static_W, tech),
         tokens_per_s=d.tokens / seconds,
+        # of one chip, as is the peak
         mfu_frac=d.model_FLOP / seconds / peak,
         memory_B=jnp.asarray(d.memory_B, dtype=float),
         hottest_W=hottest_W(d, step, chip, tech, c, *at, s.static_W),
@@ -175,6 +176,7 @@ def check_rest(chip: Chip, tech: Technology, still_W: FloatLike) -> None:
     if float(work_W(chip.power_limit_W, still_W, tech)) <= 0:
         limit, rest = (
             quantity_text("power_W", float(w))
+            # no work in a second: what is left is rest with its delivery losses
             for w in (chip.power_limit_W, power_W(jnp.zeros(()), jnp.ones(()), still_W, tech))
         )
         raise SpecError(f"{chip.name}: power_limit = {limit}; at rest it draws {rest} by this model, so raise it")

@@ -33,6 +33,7 @@ class ByPrecision(eqx.Module):
 
     def of(self, precision: str) -> FloatLike:
         """The entry of `precision`; raises UnknownNameError for another name."""
+        # not `PRECISIONS`: int8 is asked for as well, and has the entry of fp8
         if precision not in PRECISION_BITS:
             raise UnknownNameError("precision", precision, PRECISION_BITS)
         return getattr(self, rate_name(precision))

@@ -55,5 +55,5 @@ class Package(eqx.Module):
 def harvested(package: Package, spare_frac: FloatLike) -> Package:
     """`package` with the critical area of dies with spare cores, or all of the die without (`spare_frac` 0)."""
     # without spares any defect kills; with some, only those in what a die cannot do without
-    critical = where(spare_frac > 0, package.critical_area_frac, np.ones(()))
+    critical = where(spare_frac > 0, package.critical_area_frac, np.ones(()))  # NumPy's one: no program
     return dataclasses.replace(package, critical_area_frac=critical)

@@ -53,6 +53,7 @@ def _things(kind: str) -> dict[str, Receipts]:
 def _fact_names(field: str, by_precision: bool) -> list[str]:
     """Facts that fill a field: itself, or one per precision with the precision before the unit."""
     stem, _, unit = field.rpartition("_")
+    # in this order: `ByPrecision` is filled by place
     return [f"{stem}_{p}_{unit}" for p in PRECISIONS] if by_precision else [field]
 
 
@@ -118,6 +119,7 @@ def technology(node: str, memory: str, link: str, die_to_die: str = DIE_TO_DIE, 
         node=_record(Node, "node", node),
         memory=_record(MemoryGeneration, "memory", memory),
         link=_record(LinkGeneration, "link", link),
+        # of the same table: links between dies differ from those between packages in numbers alone
         die_to_die=_record(LinkGeneration, "link", die_to_die),
         package=_record(Package, "package", package),
     )

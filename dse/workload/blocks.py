@@ -84,11 +84,13 @@ class Block:
     @property
     def n_branches(self) -> int:
         """Number of additions to the residual stream."""
+        # mixers side by side are summed first: one addition to the stream, however many they are
         return bool(self.mixers) + (self.feed is not None)
 
     @property
     def rests(self) -> bool:
         """Whether the block is idle: cross attention, for text without an image."""
+        # its MLP rests too: Llama 3.2's code passes over the whole layer where there is no image
         return bool(self.mixers) and all(isinstance(m, Attention) and m.cross for m in self.mixers)
 
     def norm_weights(self, hidden: int) -> int:
@@ -97,6 +99,7 @@ class Block:
 
     def n_weights(self, hidden: int) -> int:
         """Number of weights, including normalisations of the model's width."""
+        # twice: down to the width of the layer's embedding for the gate, and up again
         beside = self.norm_weights(hidden) + 2 * hidden * self.per_layer_width
         return sum(m.n_weights(hidden) for m in self.mixers) + self.feed_weights(hidden) + beside
 
@@ -106,6 +109,7 @@ class Block:
 
     def product_weights(self, hidden: int) -> int:
         """Weights in matrix products of one token, without the router."""
+        # as `linears` leaves the router out: useful work has no part that executed work lacks
         own = sum(m.n_weights(hidden) - m.n_unmultiplied for m in self.mixers) + 2 * hidden * self.per_layer_width
         if isinstance(self.feed, Experts):
             return own + self.feed.visited_weights(hidden) - hidden * self.feed.n_experts

@@ -28,6 +28,7 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> Config:
 def read(path: Path) -> Config:
     """The JSON object in `path`, or SpecError."""
     try:
+        # sig: editors of Windows put a mark before the text, which json refuses
         raw = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_repeats)
     except OSError as e:
         raise SpecError(f"{path}: cannot be read ({e.strerror}); give the path of a Hugging Face config.json") from None
@@ -38,6 +39,7 @@ def read(path: Path) -> Config:
         raise SpecError(f"{path}: not UTF-8 text; give the path of a Hugging Face config.json") from None
     except RecursionError:
         raise SpecError(f"{path}: nested too deeply; give the path of a Hugging Face config.json") from None
+    # after its subclasses: a repeated key, or a number of more digits than Python reads
     except (SpecError, ValueError) as e:
         raise SpecError(f"{path}: {e}") from None
     if not isinstance(raw, dict):
@@ -77,6 +79,7 @@ class AbstractKeys:
         self.seen.update(keys)
         # a null is as good as absent here; where it says something else, `optional` and `own` read it
         found = [k for k in keys if self.raw.get(k) is not None]
+        # as texts: lists have no hash, and to Python true equals 1
         if len({show(self.raw[k]) for k in found}) > 1:
             said = " and ".join(f"{self.inside}{k} = {show(self.raw[k])}" for k in found)
             raise SpecError(f"{self.place}: {said} mean the same and differ; keep one")
@@ -156,6 +159,7 @@ class Fields(AbstractKeys):
     def number(self, key: str, default: float | None = None) -> float:
         """The number of `key`, above 0 and no larger than a whole number may be; SpecError without it or `default`."""
         value = default if self.key_of(key) is None else self.raw[key]
+        # Python's json reads NaN and Infinity, of which neither passes this comparison
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST_WHOLE:
             raise self.error(key, f"a number, above 0 and at most {MOST_WHOLE:,}")
         return value
@@ -222,6 +226,7 @@ def wholes(f: Fields, key: str, default: list[int]) -> list[int]:
     value = f.raw.get(key)
     if not isinstance(value, list):
         return default if f.key_of(key) is None else [f.whole(key)]
+    # one by one through `whole`, for its checks and its words
     return [Fields({key: x}, f.place, f.inside).whole(key) for x in value] or default
 
 

@@ -11,14 +11,14 @@ from .transformer import Model, n_head_weights
 def parameters_by_part(model: Model) -> dict[str, int]:
     """Number of weights by part of the model; the parts add up to `total_parameters`."""
     h, table = model.hidden, model.vocab * model.hidden
-    parts = {"mixers": 0, "routed experts": 0, "other MLPs": 0, "norms": h}
+    parts = {"mixers": 0, "routed experts": 0, "other MLPs": 0, "norms": h}  # h: the norm behind the last block
     for r in model.runs:
         feed, routed = r.block.feed_weights(h), r.block.expert_weights(h)
         mixers = sum(m.n_weights(h) for m in r.block.mixers)
         parts["mixers"] += r.n * mixers
         parts["routed experts"] += r.n * routed
         parts["other MLPs"] += r.n * (feed - routed)
-        parts["norms"] += r.n * (r.block.n_weights(h) - mixers - feed)
+        parts["norms"] += r.n * (r.block.n_weights(h) - mixers - feed)  # and gates of per-layer embeddings
     tables = {"embedding": table + model.n_tables, "head": n_head_weights(model)}
     return parts | tables
 
@@ -26,6 +26,7 @@ def parameters_by_part(model: Model) -> dict[str, int]:
 def ahead_parameters(model: Model) -> int:
     """Weights of multi-token prediction blocks, with projection and norms. Source: [deepseek2024v3] eq. 21."""
     h = model.hidden
+    # 2 h h joins the state with the next token's embedding; a norm of each, and one before the head
     return sum(r.n * (r.block.n_weights(h) + 2 * h * h + 3 * h) for r in model.ahead)
 
 
@@ -38,6 +39,7 @@ def shortened(model: Model, n_layers: int) -> Model:
         few = RARE * r.n < most.n
         counts[r] = min(r.n if few else round(r.n * n_layers / model.n_layers), max(left - 1, 0))
         left -= counts[r]
+    # the commonest kind takes what rounding of the others leaves
     runs = tuple(Run(r.block, counts.get(r, left)) for r in model.runs)
     return dataclasses.replace(model, runs=tuple(r for r in runs if r.n))
 

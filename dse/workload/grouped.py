@@ -14,6 +14,7 @@ from pathlib import Path
 from ..core.provenance import Sourced, load_receipts, number
 
 _FILE = Path(__file__).parent / "data" / "groups.toml"
+# ASCII, or \d would take digits of any script; no leading zero, so that a format has one name
 _GROUPED = re.compile(r"int([234568])g([1-9]\d{0,5})([az]?)", re.ASCII)
 _MEAN = re.compile(r"w([1-8](?:\.\d{1,4})?)", re.ASCII)
 KINDS = {"": "plain", "a": "affine", "z": "zero"}
@@ -40,7 +41,7 @@ def grouped(name: str) -> Grouped | None:
     with elements of b bits in groups of g, and a scale of s bits, an offset of o bits and z zero points per group.
     """
     if mean := _MEAN.fullmatch(name):
-        return Grouped(float(mean.group(1)), 0.0)
+        return Grouped(float(mean.group(1)), 0.0)  # the mean has scales in it already
     found = _GROUPED.fullmatch(name)
     if found is None:
         return None

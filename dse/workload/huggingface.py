@@ -179,6 +179,7 @@ def read_config(path: str | Path) -> Reading:
     """
     path = Path(path)
     path = path / "config.json" if is_there(path) and path.is_dir() else path
+    # all are called config.json: the folder tells them apart
     name = path.resolve().parent.name if path.name == "config.json" else path.stem
     beside = path.with_name(path.name.replace("config.json", "hf_quant_config.json"))
     return reading(read(path), str(path), name, read(beside) if beside != path and is_there(beside) else {})
@@ -200,6 +201,7 @@ def reading(raw: Config, place: str, name: str, beside: Config | None = None) ->
     quantised = _quantisation(outer, inner)
     quantised = Fields(beside or {}, place).object("quantization") if quantised is None else quantised
     body: Body = FAMILIES[kind](inner)
+    # an object inside reports its keys to the outer one; beside towers `inner` is a copy that does not
     seen = outer if inner is outer or is_inside(outer) else inner
     stored = stored_as(quantised, place, body, _expert_dtype(inner, outer))
     headless = _without_head(outer, kind)

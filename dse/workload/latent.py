@@ -79,11 +79,13 @@ class Latent(AbstractMixer):
         if self.indexer is None or self.indexer.shared:
             return own
         i = self.indexer
+        # its queries come from the squeezed query as attention's do, its keys from the layer's input
         return own + (self.query_rank or hidden) * i.n_heads * i.head_dim + hidden * (i.n_made * i.head_dim + i.n_heads)
 
     @property
     @override
     def n_unmultiplied(self) -> int:
+        # offsets of pooled positions are added: no product meets them
         return self.pool.rate * self.pool.overlap * (self.kv_rank + self.rope_dim) if self.pool else 0
 
     @property
@@ -123,6 +125,7 @@ class Latent(AbstractMixer):
     @override
     def n_product_macs(self, cached: float, queries: float) -> float:
         seen = self.n_read(cached + 1.0) if queries == 1 else self.n_attended(cached, queries)
+        # as if expanded, the useful work: what decode absorbs is wider, for which MFU gives no credit
         macs = self.n_heads * (self.head_dim + self.value_dim) * seen
         return macs + n_index_macs(self.indexer, cached, queries)
 

@@ -13,6 +13,7 @@ def n_seen(cached: float, queries: float, window: float) -> float:
     """Mean number of positions that a new token attends to, over `queries` after `cached`: mean of min(c + i, w)."""
     whole = cached + queries
     if not window or whole <= window:
+        # the mean of an integral: that of the sum is half a position more, which only a single query feels
         return cached + queries / 2
     # the first `ramp` of the new tokens still see all that came before them; from there on the window is full
     ramp = max(window - cached, 0.0)
@@ -74,6 +75,7 @@ class Indexer:
     @property
     def n_projected(self) -> int:
         """Outputs of its projections of an input that queries and keys are both made from."""
+        # + 1: its heads share one key
         return (self.n_heads + 1) * self.head_dim if self.n_made and not self.shared else 0
 
 
@@ -150,6 +152,7 @@ class Attention(AbstractMixer):
     @override
     def n_kv(self) -> int:
         index = self.indexer.n_kv if self.indexer else 0
+        # an image's keys are no part of the text, and borrowed ones are counted where they are made
         return 0 if self.cross or not self.own_kv else self.n_kv_heads * (self.head_dim + self.value_dim) + index
 
     @override

@@ -32,6 +32,7 @@ def _same_sizes() -> dict[str, str]:
     return tomllib.loads((_DATA / "model_aliases.toml").read_text(encoding="utf-8"))["same"]
 
 
+# only before a size: the 30 of llama-30b is no version
 LLAMA = r"^llama[-.]?(\d)[-.]?(\d)?(?=-\d+b)"
 """A Llama and its version, as in "llama31-8b" and "llama3.1-8b"."""
 

@@ -35,6 +35,7 @@ def mostly(names: list[str], body: Body) -> list[str]:
     # where an MLP stands beside experts, `mlp.` names the MLP alone and experts have names of their own
     beside = any(isinstance(b.feed, Experts) and b.feed.parallel_ffn for b in body.blocks)
     go_by = {p: "apart" if beside and p == "experts" else p for p in parts}
+    # half is enough; a part that no layer has is named by nothing
     return [
         p for p, layers in parts.items() if 0 < len(layers) <= 2 * sum(covers(entries, go_by[p], i) for i in layers)
     ]
@@ -65,6 +66,7 @@ def is_name(entry: str) -> bool:
     """Whether an entry can be compared with names: all but a regular expression that is none."""
     try:
         return _matcher(entry) is not None
+    # a user's expression may be too large or too deep to compile, and not only wrong
     except (re.error, OverflowError, RecursionError, MemoryError):
         return False
 
@@ -73,6 +75,7 @@ def by_layer(listed: list[str]) -> dict[int | None, list[str]]:
     """Entries of a list by the layer that each names, None for those without one."""
     found: dict[int | None, list[str]] = {}
     for entry in listed:
+        # an expression that spells a number may match other layers too
         number = None if entry.startswith("re:") else LAYER.search(f"{entry}.")
         found.setdefault(int(number.group(1)) if number else None, []).append(entry)
     return found
@@ -114,4 +117,5 @@ def _matcher(entry: str) -> Callable[[str], object]:
     if "*" in entry:
         forms = (entry, f"{entry}.*", f"*.{entry}", f"*.{entry}.*")
         return re.compile("|".join(fnmatch.translate(x) for x in forms)).match
+    # dots around both: a word counts whole, and `mlp` is not in `mlp2`
     return lambda name: f".{entry}." in f".{name}."

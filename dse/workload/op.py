@@ -123,6 +123,7 @@ def linear(
     """
     operand_B = PRECISION_BITS[precision] / 8
     stored_B = operand_B if weight_B is None else weight_B
+    # as if the weight stayed and tokens moved: `product_cycles` takes the cheaper of the two ways
     product = Product(tokens, outputs, inputs, count)
     return Op(
         name=name,
@@ -143,6 +144,7 @@ def spread_B(tokens: float, inputs: float, outputs: float) -> float:
     bytes, written and read), and the best grid pays the same for both.
     Source: [kwasniewski2019] section 6 for grids that balance both; the two costs are elementary.
     """
+    # the least of x g + y / g over the shape g of the grid is 2 sqrt(x y)
     return 2.0 * tokens * math.sqrt(2.0 * 2.0 * PARTIAL_SUM_B * inputs * outputs)
 
 
@@ -173,6 +175,7 @@ def fused_attention(
     Source: [dao2022] theorem 2 for the d^2 / S traffic.
     """
     attended = context if attended is None else attended
+    # half of the products are scores and half are values, forward and backward
     scores = Product(queries, attended, head_dim, count=heads * sequences * n_products / 2)
     values = Product(queries, head_dim, attended, count=heads * sequences * n_products / 2)
     n_scores = heads * sequences * queries * attended
@@ -185,6 +188,7 @@ def fused_attention(
         precision="bf16",
         hbm_B=touched,
         vector_elements=softmax_passes * n_scores,
+        # w squared: rows that fit in S are S / (w d), and every trip of theirs reads w bytes an element
         # a single query has no block of rows to re-read keys for
         reuse_B=2 * 2.0**2 * n_products / 2 * n_scores * head_dim**2 if queries > 1 else 0.0,
     )

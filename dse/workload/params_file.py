@@ -41,14 +41,17 @@ def translated(raw: Config, place: str) -> Config:
     """`raw` in the library's words where it is a `params.json` of Meta or Mistral, else as it is."""
     if "model_type" not in raw and "hidden_dim" not in raw and all(k in raw for k in OF_META):
         return _of_meta(raw, place)
+    # a type is of the library's spelling, whatever else the file has
     if "model_type" in raw or not all(k in raw for k in SIGNS):
         return raw
     f = Fields(raw, place)
     moe, latent = f.object("moe"), "kv_lora_rank" in raw
     yarn, stored = f.object("yarn"), f.object("quantization")
     plain = {SIZES.get(k, k): v for k, v in raw.items() if k not in ("moe", "yarn", "quantization", *BESIDE)}
+    # defaults go first, so that what the file says replaces them
     found: Config = {"max_position_embeddings": USUAL_CONTEXT, "tie_word_embeddings": False, **plain}
     found.setdefault("num_key_value_heads", raw["n_heads"])
+    # no such file names its type: what it has tells which reader it needs
     found["model_type"] = "deepseek_v3" if latent else "mixtral" if moe else "mistral"
     if moe:
         found |= _experts(moe, place, latent)
@@ -70,10 +73,12 @@ def _of_meta(raw: Config, place: str) -> Config:
         raise SpecError(f"{place}: a params.json of Meta does not say {unsaid}; add it, or give its config.json")
     f = Fields(raw, place)
     multiple, times = f.whole("multiple_of"), f.number("ffn_dim_multiplier", default=1.0)
+    # rounded down twice as in the reference code: once alone may end at another multiple
     wide = int(times * (8 * f.whole("dim") // 3))
     plain = {
         SIZES.get(k, k): v for k, v in raw.items() if k not in ("multiple_of", "ffn_dim_multiplier", "use_scaled_rope")
     }
+    # files of Llama 1 do not say that every head has keys of its own
     plain.setdefault("num_key_value_heads", raw["n_heads"])
     return {**plain, "model_type": "llama", "intermediate_size": -(-wide // multiple) * multiple}
 

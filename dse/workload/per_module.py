@@ -68,6 +68,7 @@ def counted(
         if _several(part, others, body):
             modules = {n: f for n, f in formats.items() if part_of(n) == part}
             found[part] = _mean(part, modules, usual, body, place)
+            # the mean counts all modules of the part, so that none of them is left over
             left = {n: f for n, f in left.items() if n not in modules}
     if not left:
         return found, ()
@@ -86,6 +87,7 @@ def _several(part: str, others: list[str], body: Body) -> bool:
     """Whether `others`, stored otherwise than most of the part, stand in at least half of its layers."""
     layers = parts_of(body)[part]
     held = {int(m.group(1)) for n in others if (m := LAYER.search(f"{n}."))}
+    # half is enough, as in `mostly`: the two must not disagree
     return bool(layers) and 2 * len(held & set(layers)) >= len(layers)
 
 

@@ -29,9 +29,11 @@ def model_sources() -> dict[str, str]:
 def model_reading(name_or_path: str | Path) -> Reading:
     """As `model`, with the ignored keys and the parts left out."""
     name = str(name_or_path)
+    # presets first, so that a folder of that name where the command runs changes nothing
     if name in model_names():
         return dataclasses.replace(read_config(_DATA / f"{name}.json"), source=model_sources()[name])
     path = Path(name_or_path)
+    # a missing file too, so that the error speaks of a file and not of presets
     if path.suffix == ".json" or is_there(path):
         return read_config(path)
     same = model_alias(name)  # offered, not taken: the name may say how weights are stored, too

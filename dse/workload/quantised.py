@@ -50,9 +50,11 @@ def stored_as(raw: dict[str, Any] | None, place: str, body: Body, expert_dtype: 
     _refuse_sparse(raw, place)
     if method == "compressed-tensors" or (raw.get("quantized_layers") and method != "fp8"):
         made = _groups(raw, place, body)
+        # most weights are in experts where there are any, so theirs is the format that goes unnamed
         narrow = made["experts"] if parts_of(body)["experts"] else made["mlp"]
     else:
         narrow = narrow_format(raw, method, place)
+        # from the general to the particular: what comes later replaces what came before
         made = {p: narrow for p in LINEARS} | _experts_apart(raw, place, expert_dtype) | _by_pattern(raw, place, body)
         made |= _by_bits(raw, place, body)
     made |= dict.fromkeys(wide_as_narrow(raw, method), narrow) | head_apart(raw, method, place)
@@ -64,6 +66,7 @@ def stored_as(raw: dict[str, Any] | None, place: str, body: Body, expert_dtype: 
     if method == "mxfp4":
         parts |= {"attention": "bf16", "mlp": "bf16", "shared": "bf16"}
     has = parts_of(body)
+    # parts like the rest, or that the model lacks, go unsaid: equal storages are equal texts
     others = [f"{p}={x}" for p, x in parts.items() if x != narrow and (p not in LINEARS or has[p])]
     return Stored(",".join([narrow, *others]), method, notes)
 
@@ -87,6 +90,7 @@ def _by_pattern(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
     found = {}
     for pattern, inner in listed.items():
         weight = inner.get("weight") if isinstance(inner, dict) else None
+        # a pattern that says nothing of weights leaves them in 16 bit
         name = by_word(weight.get("dtype")) if isinstance(weight, dict) else "bf16"
         if name is None or not is_name(pattern):
             raise SpecError(
@@ -169,9 +173,11 @@ def _one_by_one(raw: dict[str, Any], place: str) -> list[tuple[list[str], str]]:
 def _one_group(weights: dict[str, Any], place: str) -> str:
     bits, kind = weights.get("num_bits"), weights.get("type", "int")
     if kind == "float" and bits == 8:
+        # a scale for 32 elements is the microscaling format's [ocp2023mx]; FP8 has fewer
         return "mxfp8" if weights.get("group_size") == 32 else "fp8"
     if kind == "float" and bits == 4:
         return "nvfp4" if weights.get("group_size", 16) == 16 else "mxfp4"  # blocks of 16 or of 32 tell them apart
+    # a group that is not symmetric keeps its zero point
     return integer(bits, place, weights.get("group_size"), ZERO if weights.get("symmetric") is False else "")
 
 

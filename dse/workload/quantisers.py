@@ -86,6 +86,7 @@ def _named(*path: str) -> Callable[[Raw, str], str]:
     def read(raw: Raw, place: str) -> str:
         value: Any = raw
         for key in path:
+            # a path that breaks off ends in no word, and in the error below
             value = value.get(key) if isinstance(value, dict) else None
         found = by_word(value)
         if found is None:
@@ -142,13 +143,13 @@ def _additive(raw: Raw, place: str) -> str:
     sizes = [raw.get(k) for k in ("num_codebooks", "nbits_per_codebook", "in_group_size", "out_group_size")]
     if not all(isinstance(x, int) and not isinstance(x, bool) and x > 0 for x in sizes):
         raise unknown(raw, place, "num_codebooks", "whole numbers for it, its bits and both sizes of a group")
-    books, bits, wide, high = (int(x or 1) for x in sizes)
+    books, bits, wide, high = (int(x or 1) for x in sizes)  # or 1: for the type checker, all are above 0 here
     return mean_bits(round(books * bits / (wide * high), 4), place, "num_codebooks")
 
 
 def _nf4(raw: Raw, place: str) -> str:
     if not raw.get("load_in_4bit"):
-        return "int8"
+        return "int8"  # its one other width
     return "nf4-double" if raw.get("bnb_4bit_use_double_quant") else "nf4"
 
 
@@ -202,6 +203,7 @@ def narrow_format(raw: Raw, method: str, place: str) -> str:
     """The storage of most weights, or SpecError for a quantiser or a format that nobody knows."""
     if method in METHODS:
         return METHODS[method](raw, place)
+    # ModelOpt's files may name their algorithm alone, which was then taken for the method
     if by_word(raw.get("quant_algo")):
         return _modelopt(raw, place)
     raise unknown(raw, place, "quant_method", ", ".join((*METHODS, "compressed-tensors")))

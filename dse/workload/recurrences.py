@@ -129,7 +129,7 @@ class ShortConvolution(AbstractMixer):
     @property
     def n_state(self) -> int:
         """State elements per sequence."""
-        return self.channels * (self.taps - 1)
+        return self.channels * (self.taps - 1)  # the token at hand is no past
 
     @override
     def n_product_macs(self, cached: float, queries: float) -> float:

@@ -35,6 +35,7 @@ class Requests:
     def __post_init__(self) -> None:
         check_storage(self.weight_precision)
         check_cache(self.kv_precision)
+        # not exactly 1: ten shares of 0.1 are not, in floats
         if not self.lengths or abs(sum(x.share_frac for x in self.lengths) - 1.0) > 1e-6:
             raise SpecError(f"shares of requests to {self.model.name} must add up to 1")
         for x in self.lengths:
@@ -79,6 +80,7 @@ class Requests:
         """
         # a request stands in the batch for as long as it decodes, so a snapshot meets it that much more often
         weights = [x.share_frac * (x.output - 1 if self.decodes else 1) for x in self.lengths]
+        # a snapshot finds a request in the middle of its answer, on average
         total = sum(w * (x.prompt + x.output / 2) for w, x in zip(weights, self.lengths, strict=True))
         return math.ceil(total / sum(weights))
 
@@ -181,6 +183,7 @@ def workload_of(
 def _check_length(phase: str, model: Model, count: Mapping[str, int], mark: str) -> None:
     """SpecError for sequences beyond the model's context; training may extend it by `LENGTHENED`."""
     sizes = [s for s in ("context", "cached", "prompt", "sequence") if s in count]
+    # a phase has one of context and sequence, or prompt after cached: the sum is its longest sequence
     total, trains = sum(count[s] for s in sizes), phase == "training"
     if total > model.max_context * (LENGTHENED if trains else 1):
         said = " and ".join(f"{mark}{s} {count[s]:,}" for s in sizes)

@@ -32,6 +32,7 @@ def _formats(spec: str) -> tuple[str, dict[str, str]]:
         if not equals or part not in PARTS or part in formats:
             raise SpecError(f"storage '{spec}': '{pair}' is not PART=FORMAT with one of {', '.join(PARTS)}, each once")
         formats[part] = name
+    # all are checked here once, so that nobody checks again who looks one up
     for name in (base, *formats.values()):
         if name not in load_receipts(_FILE) and grouped(name) is None:
             raise SpecError(
@@ -72,6 +73,7 @@ def stored_B(name: str) -> float:
     own = format_of(name, "")
     by_name = grouped(own)
     if by_name is not None:
+        # a fraction of a byte: elements may have 4 bits, and a group spreads its scale over them
         return (by_name.n_bits + by_name.n_scale_bits) / 8
     facts = load_receipts(_FILE)[own]
     return (number(facts, "bits") + number(facts, "scale_bits")) / 8
@@ -106,5 +108,6 @@ def is_whole_file(name: str) -> bool:
 def file_type(said: str) -> str | None:
     """The type of GGUF in a text or the name of a file such as `model-Q4_K_M.gguf`; None where it names none."""
     types = "|".join(sorted(filter(is_whole_file, storage_names()), key=len, reverse=True))
+    # bounded on both sides: the letters of one type are part of the names of others
     found = re.search(rf"(?<![a-z0-9])({types})(?![a-z0-9_])", said.lower())
     return found.group(1) if found else None

@@ -83,6 +83,7 @@ class Model:
     @property
     def shares(self) -> tuple[tuple[Block, float], ...]:
         """Kinds of block, each with its share of all blocks."""
+        # of all blocks: shares of those that work add up to less than 1 where others rest
         return tuple((r.block, r.n / self.n_layers) for r in self.runs)
 
     @property
@@ -119,6 +120,7 @@ class Model:
 
 
 def _summed(pairs: list[tuple[Kind, float]]) -> tuple[tuple[Kind, float], ...]:
+    # the same attention stands before dense MLPs and before experts: merged, its operators are made once
     total: dict[Kind, float] = {}
     for thing, share in pairs:
         total[thing] = total.get(thing, 0.0) + share
@@ -212,6 +214,7 @@ class Prefill:
     @property
     def n_chunks(self) -> int:
         """Number of passes per prompt."""
+        # rounded up: a last chunk may be short, and is a pass all the same
         return -(-self.prompt // self.chunk) if self.chunk else 1
 
 
@@ -230,6 +233,7 @@ def products_of(workload: Workload, part: str = "mlp") -> str:
     """Requested precision of matrix products in the linear layers of a part ("mlp", "experts", ...)."""
     if isinstance(workload, Training):
         return workload.precision
+    # what was asked for goes first: `as_run` writes here what the array multiplies in
     if workload.product_precision:
         return format_of(workload.product_precision, part)
     return own_products(format_of(workload.weight_precision, part))
@@ -270,6 +274,7 @@ def moe_share(model: Model) -> float:
 
 def kv_B_per_token(model: Model, precision: str) -> float:
     """KV-cache bytes per token of context over all layers, with scales (of latents: latent and rotary key) [B]."""
+    # as if every position were kept: windows keep fewer, which `n_kept` counts
     return sum(r.n * m.n_kv for r in model.runs for m in r.block.mixers) * stored_B(precision)
 
 
@@ -302,4 +307,5 @@ def forward_FLOP_per_token(model: Model, cached: float, queries: float) -> float
 def mixing_FLOP_per_token(model: Model, cached: float, queries: float) -> float:
     """The part of `forward_FLOP_per_token` in products with cached keys, values or state."""
     working = [r for r in model.runs if not r.block.rests]
+    # 2: a MAC is a product and an addition
     return 2.0 * sum(r.n * m.n_product_macs(cached, queries) for r in working for m in r.block.mixers)

@@ -90,6 +90,7 @@ def body(
         blocks, hidden_of(f), f.whole("vocab_size", "padded_vocab_size"), f.flag("tie_word_embeddings", default=tied),
         max(longest, stretched(f)), norm_passes,
     )  # fmt: skip
+    # the last one, since first ones may be dense
     made.ahead = [blocks[-1]] * (f.layers(*ahead, default=own(f, *ahead, least=0), least=0) if ahead else 0)
     return made
 
@@ -128,6 +129,7 @@ def grouped(f: Fields, *, kv: int | None = None, head_dim: int | None = None) ->
 
 def latent(f: Fields) -> Latent:
     """Latent attention; a null `q_lora_rank` leaves queries unsqueezed, a missing one is the type's own."""
+    # no sizes of their own: one latent serves all heads, whatever stands here
     f.skip("head_dim", "qk_head_dim", "num_key_value_heads")
     rope = f.whole("qk_rope_head_dim", least=0)
     return Latent(
@@ -169,6 +171,7 @@ def blocks_of(mixers: Sequence[AbstractMixer], feeds: Sequence[Mlp | Experts], n
 
 def windowed(attention: Attention, windows: list[int], chunked: bool = False) -> list[AbstractMixer]:
     """`attention` in every layer with the layer's window, 0 for none."""
+    # a chunk of 0 would read nothing: `n_read` halves the window of what is chunked
     return [dataclasses.replace(attention, window=w, chunked=chunked and w > 0) for w in windows]
 
 

@@ -143,6 +143,7 @@ def has_dropout(f: Fields, default: bool, *keys: str) -> bool:
     key = f.key_of(*(keys or ("resid_pdrop", "hidden_dropout", "hidden_dropout_prob")))
     if key is None:
         return default
+    # not `number`, since a rate may be 0
     rate = f.raw[key]
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
         raise f.error(key, "a rate from 0 to below 1")
@@ -153,7 +154,7 @@ def bloom(f: Fields) -> Body:
     """BLOOM: LayerNorm, no positions (ALiBi), MLP four times as wide."""
     n, hidden = n_layers(f), hidden_of(f)
     blocks = blocks_of([grouped(f)] * n, [Mlp(f.whole("n_inner", default=4 * hidden), 2)] * n)
-    made = body(f, blocks, tied=True, norm_passes=LAYER, context=2048)
+    made = body(f, blocks, tied=True, norm_passes=LAYER, context=2048)  # as it was trained
     return dataclasses.replace(made, dropout=has_dropout(f, False))
 
 
@@ -200,6 +201,7 @@ def falcon(f: Fields) -> Body:
 def opt(f: Fields) -> Body:
     """OPT: learned positions, two more than the context."""
     n, hidden = n_layers(f), hidden_of(f)
+    # OPT-350M alone has a narrower table and two projections, which are not counted
     f.fixed("word_embed_proj_dim", hidden)
     made = body(f, blocks_of([grouped(f)] * n, [mlp(f, "ffn_dim", matrices=2)] * n), tied=True, norm_passes=LAYER)
     return dataclasses.replace(made, n_tables=(made.max_context + 2) * hidden, dropout=has_dropout(f, True, "dropout"))
@@ -213,6 +215,7 @@ def nemotron(f: Fields) -> Body:
 
 def stablelm(f: Fields) -> Body:
     """StableLM 2 and 3B: LayerNorm; heads may be stated twice."""
+    # for its error alone: two numbers that mean the same must agree
     f.whole("num_attention_heads", "num_heads")
     return gated(f, kv=32, passes=LAYER)
 
@@ -259,6 +262,7 @@ def mimo_dense(f: Fields) -> Body:
 
 def minicpmv(f: Fields) -> Body:
     """MiniCPM-V and -o: Qwen 2 or 3, by version, beside towers."""
+    # earlier versions stand on other decoders, such as Llama 3 in 2.5
     f.fixed("version", 2.6, "2.6", 4.5, "4.5")
     return gated(f, kv=32, head_dim=128 if str(f.raw.get("version")) == "4.5" else None, windows=late_windows)
 

@@ -33,6 +33,7 @@ def ernie_vl(f: Fields) -> Body:
     n = n_layers(f)
     for key in ("moe_num_experts", "moe_intermediate_size", "moe_layer_start_index", "moe_layer_end_index"):
         value = f.raw.get(key)
+        # a pair is of text and of images: what is read below is that of text
         if isinstance(value, list) and len(value) == 2:
             f.raw[f"{key}_of_images"], f.raw[key] = value[1], value[0]
     count = f.whole("moe_num_experts_of_images", default=f.whole("moe_num_experts", "num_experts", default=64), least=0)
@@ -40,5 +41,6 @@ def ernie_vl(f: Fields) -> Body:
     f.skip("moe_layer_start_index_of_images", "moe_layer_end_index_of_images", "mlp_layer_types")
     made = ernie(f)
     sparse = sum(isinstance(b.feed, Experts) for b in made.blocks)
+    # + 1: a row of the router for each
     beside = Part("experts of images", sparse * count * (3 * width + 1) * made.hidden, "no token of text visits them")
     return dataclasses.replace(made, left_out=[beside] if n else [])

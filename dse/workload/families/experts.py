@@ -49,6 +49,7 @@ def in_every(
 ) -> Body:  # fmt: skip
     """Experts in every block."""
     n = n_layers(f)
+    # without experts it is a dense sibling's file
     feeds = [moe or mlp(f)] * n
     return body(f, blocks_of(windowed(grouped(f, kv=kv, head_dim=head_dim), windows(f, n)), feeds), tied=False,
                 norm_passes=norm_passes)  # fmt: skip
@@ -58,6 +59,7 @@ def mixtral(f: Fields, *, windows: Windows = all_windows, passes: float = RMS) -
     """Experts as wide as `intermediate_size` in every block (Mixtral, PhiMoE, OLMoE, MiniMax-M2)."""
     moe = experts(f, ("num_local_experts", "num_experts"), ("num_experts_per_tok", "experts_per_token"),
                   ("intermediate_size",))  # fmt: skip
+    # types with windows (Mixtral, PhiMoE) have 8 where a file does not say, OLMoE as many as heads
     return in_every(f, moe, kv=8 if windows is all_windows else None, windows=windows, norm_passes=passes)
 
 
@@ -68,6 +70,7 @@ def minimax_m2(f: Fields) -> Body:
            "mtp_transformer_layers")  # fmt: skip
     f.fixed("shared_intermediate_size", 0, None)
     kinds = f.items("attn_type_list", length=n_layers(f))
+    # 0 would be lightning attention, as in M1
     if kinds and any(k != 1 for k in kinds):
         raise f.error("attn_type_list", "1 (attention) in every layer")
     made = in_every(f, moe, kv=8, head_dim=128, windows=no_windows)
@@ -80,6 +83,7 @@ def qwen_moe(f: Fields, *, shared: int, windows: Windows, kv: int) -> Body:
     n = n_layers(f)
     width = f.whole("shared_expert_intermediate_size", default=shared, least=0) if shared else 0
     if not shared:
+        # a width in the file of a type without shared experts would be another model
         f.fixed("shared_expert_intermediate_size", 0)
     moe = experts(f, ("num_experts", "num_local_experts"), TOP, WIDTH, shared=width)
     feeds = sparse_steps(f, n, moe)
@@ -91,6 +95,7 @@ def bailing(f: Fields) -> Body:
     """Ling and Ring: shared experts may state a width of their own."""
     own = f.whole("moe_shared_expert_intermediate_size", default=0, least=0)
     made = with_shared(f, kv=None, shared=0)
+    # 0: as wide as routed ones, which is what was read
     if not own:
         return made
     n_shared = f.whole("num_shared_experts", default=1, least=0)
@@ -121,6 +126,7 @@ def llama4(f: Fields) -> Body:
     sparse = [i in listed if listed is not None else step > 0 and (i + 1) % step == 0 for i in range(n)]
     feeds = mixed_feeds(f, sparse, moe, "intermediate_size_mlp")
     rope = rotary_layers(f, n, n if f.raw.get("no_rope_layers") else None)
+    # layers without rotary positions are those that see everything
     windows = typed_windows(f, n, chunk, [chunk if r else 0 for r in rope], chunk=True)
     mixers = windowed(grouped(f, kv=8, head_dim=128), windows, chunked=True)
     return body(f, blocks_of(mixers, feeds), tied=False)
@@ -177,6 +183,7 @@ def mimo(f: Fields, *, width: int) -> Body:
     )  # fmt: skip
     feeds = first_dense(f, n, moe, first=1)
     blocks = blocks_of([near if x else whole for x in windows], feeds)
+    # blocks that predict further tokens have a window and a dense MLP, unlike the last of the others
     made, last = body(f, blocks, tied=False), Block((near,), mlp(f))
     return dataclasses.replace(made, ahead=[last] * f.layers(*NEXT, default=0, least=0))
 

@@ -28,6 +28,7 @@ def mixed_feeds(f: Fields, sparse: list[bool], moe: Experts | None, *keys: str) 
     # the dense width is read only where a layer has it: files of experts alone leave it out or fill in a stray one
     dense = mlp(f, *keys) if moe is None or not all(sparse) else None
     found = [moe if s and moe else dense for s in sparse]
+    # none is dropped: `dense` is missing only where no layer asks for it
     return [x for x in found if x is not None]
 
 

@@ -61,6 +61,7 @@ def gemma4(f: Fields, *, per_layer: int, window: int) -> Body:
     for mixer, makes in zip(mixers, made_here, strict=True):
         ffn = f.whole("intermediate_size") * (2 if wide and not makes else 1)
         feed: Mlp | Experts = dataclasses.replace(moe, parallel_ffn=ffn) if moe else Mlp(ffn)
+        # around both branches; behind the layer's embedding; between the MLP and the experts beside it
         norms = 4 + (width > 0) + (3 if moe else 0)
         blocks.append(Block((dataclasses.replace(mixer, own_kv=makes),), feed, norms, width))
     made = body(f, blocks, tied=True)
@@ -71,6 +72,7 @@ def _mixers(f: Fields, kinds: list[str], window: int) -> list[Attention]:
     """Attention of every layer, all of its own keys, with the type's `window` where the file states none."""
     near = grouped(f, kv=4, head_dim=256)
     w = f.whole("sliding_window", default=window)
+    # "vision" lets positions of an image see each other, and text stays causal
     both = f.text("use_bidirectional_attention", default="vision", allowed=("vision", "all")) == "all"
     near = dataclasses.replace(near, causal=not both)
     same = f.flag("attention_k_eq_v", default=False)
@@ -123,8 +125,10 @@ def gemma3n(f: Fields) -> Body:
         mixers: tuple[AbstractMixer, ...] = (
             dataclasses.replace(attention, window=w if kind == SLIDING else 0, own_kv=makes),
         )
+        # the low-rank branch is two matrices of the width, as is a layer's gate: they add up
         blocks.append(Block(mixers, Mlp(ffn), 6, width + rank))
     made = body(f, blocks, tied=True)
+    # the other streams are projected out of the first in front of all layers, and back behind them
     joined = 2 * (streams - 1) * made.hidden**2
     return dataclasses.replace(made, n_tables=_tables(f, n, width, made.hidden) + joined)
 

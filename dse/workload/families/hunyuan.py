@@ -15,6 +15,7 @@ def hunyuan(f: Fields) -> Body:
     n = n_layers(f)
     for key in ("moe_topk", "num_shared_expert", "moe_intermediate_size"):
         value = f.raw.get(key)
+        # alike in all layers it is one number; other lists stay, and are refused where one is read
         if isinstance(value, list) and value and all(x == value[0] for x in value):
             f.raw[key] = value[0]
     per = f.whole("moe_intermediate_size", default=f.whole("intermediate_size"))

@@ -45,6 +45,7 @@ def gated_delta(f: Fields, *, keys: int = 16, values: int = 32) -> Recurrence:
     """Gated delta net: a decay, a step and a gate per head of values. Source: [yang2024gateddelta] section 3.4."""
     k_heads, v_heads = (f.whole(f"linear_num_{x}_heads", default=n) for x, n in (("key", keys), ("value", values)))
     k, v = (f.whole(f"linear_{x}_head_dim", default=128) for x in ("key", "value"))
+    # queries, keys and values pass the convolution; output gate, decay and step per head do not
     channels = 2 * k_heads * k + v_heads * v
     if v_heads % k_heads:
         raise SpecError(
@@ -81,6 +82,7 @@ def qwen_next(f: Fields, *, kv: int, moe: bool) -> Body:
     made = body(f, blocks_of(mixers, feeds), tied=False)
     f.skip("mtp_use_dedicated_embeddings", "mlp_only_layers")  # of experts, where there are any
     n_ahead = f.layers("mtp_num_hidden_layers", *NEXT, default=0, least=0)
+    # with attention, whichever mixer the last layer has
     return dataclasses.replace(made, ahead=[Block((whole,), made.blocks[-1].feed)] * n_ahead)
 
 
@@ -177,6 +179,7 @@ def olmo_hybrid(f: Fields) -> Body:
 
 def lightning(heads: int, width: int) -> Recurrence:
     """Linear attention with a fixed decay per head, a gate and a norm. Source: [minimax2025] section 2.2."""
+    # queries, keys, values and the gate
     return Recurrence("lightning attention", heads, width, width, 4 * heads * width, "dual")
 
 
@@ -219,6 +222,7 @@ LING = (
 
 def bailing_hybrid(f: Fields) -> Body:
     """Ling 2.5 (norm in groups) and 3 (keys of KDA): lightning attention or KDA, latent last in every group."""
+    # a list, and not a generator that ends at the first: every key must count as read
     n, delta = n_layers(f), any([f.has(key) for key in KDA])
     if not delta and not f.has("group_norm_size"):
         raise SpecError(f"{f.place}: neither short_conv_kernel_size (Ling 3) nor group_norm_size (Ling 2.5); add it")

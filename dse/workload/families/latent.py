@@ -22,6 +22,7 @@ def deepseek(f: Fields, *, first: int = 3, shared: int = 1) -> Body:
     """Latent attention; the first layers dense, then routed and shared experts (DeepSeek-V2 and V3, Kimi K2)."""
     f.skip("lm_head", "rm_head")
     if not f.flag("use_mla", default=True):
+        # such a file may keep the sizes of a latent that it does not use
         f.skip("kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
         return with_shared(f, shared=shared, first=first)
     return _made(f, [latent(f)] * n_layers(f), first, shared)
@@ -78,6 +79,7 @@ RATIOS = {"sliding_attention": 0, "compressed_sparse_attention": 4, "heavily_com
 def deepseek_v4(f: Fields) -> Body:
     """DeepSeek-V4: a window everywhere, beside it entries of 4 positions with an indexer, or of 128 positions."""
     n, heads, width = n_layers(f), f.whole("num_attention_heads"), f.whole("head_dim", default=512)
+    # one vector is key and value of all heads
     f.fixed("num_key_value_heads", 1)
     f.skip("num_hash_layers", "partial_rotary_factor", "router_jitter_noise", "compress_rope_parameters",
            "qk_nope_head_dim")  # fmt: skip
@@ -85,6 +87,7 @@ def deepseek_v4(f: Fields) -> Body:
     rope = f.whole("qk_rope_head_dim", default=64)
     sparse_kind = "compressed_sparse_attention"
     made = {
+        # the cached vector is as wide as a head: `kv_rank` and the rotary part add up to it
         rate: Latent(
             heads, f.whole("q_lora_rank", default=1024), width - rope, rope, width - rope, width,
             # overlapping entries take part of two neighbours: vector and gate of each are four projections for keys
@@ -158,6 +161,7 @@ def minicpm3(f: Fields) -> Body:
 def longcat(f: Fields) -> Body:
     """LongCat-Flash: two attentions and two dense MLPs per layer, and experts beside one of the MLPs."""
     n, zero = f.layers("num_layers", "num_hidden_layers"), f.whole("zero_expert_num", default=256, least=0)
+    # experts of another kind would have work to do
     f.fixed("zero_expert_type", "identity")
     moe = experts(f, ROUTED, ("moe_topk", *TOP), ("expert_ffn_hidden_size", *WIDTH), per_token=12)
     dense, attention = mlp(f, "ffn_hidden_size", "intermediate_size"), latent(f)
@@ -166,6 +170,7 @@ def longcat(f: Fields) -> Body:
     # experts that return their input take a share of the choices, so that fewer with weights are visited on average
     visited = round(moe.per_token * moe.n_experts / (moe.n_experts + zero))
     beside = dataclasses.replace(moe, per_token=max(visited, 1), parallel_ffn=dense.ffn)
+    # a layer of two attentions and two MLPs is two blocks here
     blocks = [Block((attention,), x) for _ in range(n) for x in (beside, dense)]
     f.skip("router_bias", "mla_scale_q_lora", "mla_scale_kv_lora", "num_layers", "attention_method", "zero_expert_type")
     return body(f, blocks, tied=False)

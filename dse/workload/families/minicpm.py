@@ -63,6 +63,7 @@ def _lightning(f: Fields, whole: Attention) -> Recurrence:
     few = f.whole("lightning_nkv", default=heads)
     width = f.whole("lightning_head_dim", default=whole.head_dim)
     gate = heads if f.flag("use_output_gate", default=True) else 0
+    # queries, keys, values, and a gate as wide as the result
     return Recurrence(
         "lightning attention", heads, width, width, (heads + 2 * few + gate) * width, "dual", n_key_heads=few
     )

@@ -60,6 +60,7 @@ def muse_spark(f: Fields) -> Body:
     f.skip("output_multiplier", "qk_scale_factor", "post_norm_eps", "residual_gate_temperature")
     moe = experts(f, ("num_local_experts", "num_experts"), TOP, WIDTH)
     small = f.whole("moe_hidden_size", default=hidden_of(f))
+    # equal widths have no projection between them
     if moe is not None and small != hidden_of(f):
         # tokens go narrow to the experts and come back wide
         moe = dataclasses.replace(moe, latent=small)
@@ -158,7 +159,9 @@ def _streams(f: Fields, n: int, hidden: int) -> tuple[list[int], int]:
     listed = f.indices("ple_layer_ids", below=n + 1) or []
     f.skip("ngram_size", "heads_per_ngram", "make_ngram_vocab_size_divisible_by", "ple_conv_kernel_size", "seed",
            "split_ngram_parts", "number_of_conv_states", "output_gate_type")  # fmt: skip
+    # half of the formula: a per-layer width stands for two matrices (`Block.n_weights`)
     beside, by_word = 2 * streams * rank + streams**2, wide * (streams + 1) // 2
+    # these lists count layers from 1
     return [beside + by_word * (i in listed) for i in range(1, n + 1)], (
         len(listed) * rows * wide + 2 * streams * hidden * rank
     )
@@ -215,6 +218,7 @@ def zaya(f: Fields) -> Body:
     made = body(f, blocks_of([attention] * n, [moe or mlp(f)] * n), tied=True)
     router = f.whole("router_hidden_size", default=256)
     taps = 2 * (attention.n_heads + attention.n_kv_heads) * attention.head_dim * (attention.head_dim + 1)
+    # as tables: they count as weights, and take no time
     return dataclasses.replace(made, n_tables=n * (hidden * router + 2 * router**2 + router + taps))
 
 

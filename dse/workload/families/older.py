@@ -42,6 +42,7 @@ def mpt(f: Fields) -> Body:
     kv, alibi = heads, True
     if inner is not None:
         kind = inner.text("attn_type", default="multihead_attention", allowed=KINDS)
+        # two kinds say by their name how many KV heads there are
         kv = {"multihead_attention": heads, "multiquery_attention": 1}.get(kind) or inner.whole("kv_n_heads")
         alibi = inner.flag("alibi", default=True)
         inner.skip(
@@ -140,6 +141,7 @@ def nemotron_nas(f: Fields) -> Body:
     Source: Nemotron Super and Ultra [bercovich2025puzzle].
     """
     n, hidden, heads = n_layers(f), hidden_of(f), f.whole("num_attention_heads")
+    # every block states its own: what stands outside has no say
     f.skip("num_key_value_heads", "intermediate_size", "block_configs")
     listed = f.items("block_configs", length=n)
     if listed is None:
@@ -167,6 +169,7 @@ def _block(block: Fields, hidden: int, heads: int) -> Block:
             part.fixed("sparsify", None)
             part.skip("window_length", "num_sink_tokens", "use_prefill_window_in_sink_attention",
                       "unshifted_sink")  # fmt: skip
+            # with nothing allowed, any value but null is refused: windows of single blocks are not read
             part.fixed("window_length")
     if attention is not None and not attention.flag("no_op", default=False):
         group = attention.whole("n_heads_in_group")
@@ -174,12 +177,14 @@ def _block(block: Fields, hidden: int, heads: int) -> Block:
             raise attention.error("n_heads_in_group", f"a divisor of the {heads} heads")
         mixers = (Attention(heads, heads // group, hidden // heads),)
     elif attention is not None:
+        # a block without attention may keep the number, and nothing is made of it
         attention.skip("n_heads_in_group")
     feed = None
     if ffn is not None and not ffn.flag("no_op", default=False):
         feed = Mlp(ffn_width(ffn.number("ffn_mult"), hidden))
     elif ffn is not None:
         ffn.skip("ffn_mult")
+    # a part that is left out takes its norm along
     return Block(mixers, feed, bool(mixers) + (feed is not None))
 
 

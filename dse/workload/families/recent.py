@@ -85,6 +85,7 @@ def laguna(f: Fields) -> Body:
     mixers: list[AbstractMixer] = []
     for i, w in enumerate(windows):
         a = heads[i] if heads else usual.n_heads
+        # a KV head serves whole query heads, and as many of them as any other
         if not isinstance(a, int) or isinstance(a, bool) or a < 1 or a % usual.n_kv_heads:
             raise f.error("num_attention_heads_per_layer", f"multiples of the {usual.n_kv_heads} KV heads")
         wide = a * {"per_head": 1, "per_element": usual.head_dim, "none": 0}[gates[i]]
@@ -109,6 +110,7 @@ def cohere2_moe(f: Fields) -> Body:
     w = f.optional("sliding_window", 4096)
     early = f.whole("prefix_dense_sliding_window_pattern", default=1)
     late = f.whole("sliding_window_pattern", default=4)
+    # two periods, each counted from the first of its own layers
     windows = typed_windows(f, n, w, every(first, early, w) + every(n - first, late, w))
     per = f.whole("intermediate_size")
     shared = f.whole("num_shared_experts", default=0, least=0) * per
@@ -140,6 +142,7 @@ STEP = (
 def step3p5(f: Fields) -> Body:
     """Step 3.5 and 3.7: more query heads in layers with a window, a gate per head, experts in listed layers."""
     n = n_layers(f)
+    # first: lists that name the further blocks too would not have a length of n
     extra = f.layers("num_nextn_predict_layers", "num_mtp_layers", default=0, least=0)
     for key in ("layer_types", "mlp_layer_types"):
         layer_list(f, key, n, extra)
@@ -223,6 +226,7 @@ def _block_indexer(f: Fields, legacy: Fields | None) -> Indexer:
         legacy.skip("sparse_local_block", "sparse_init_block", "use_sparse_attention", "sparse_disable_index_value",
                     "sparse_score_type", "sparse_attention_freq")  # fmt: skip
     got = sizes_of(f, legacy, names)
+    # in positions as of every indexer, though it chooses whole blocks
     return Indexer(got["heads"], got["width"], got["size"] * got["blocks"])
 
 

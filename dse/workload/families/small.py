@@ -31,6 +31,7 @@ def molmo2(f: Fields) -> Body:
 def xglm(f: Fields) -> Body:
     """XGLM: keys of its own, LayerNorm, two matrices, positions that are computed."""
     n, hidden, heads = f.layers("num_layers"), hidden_of(f), f.whole("attention_heads", "num_attention_heads")
+    # with it every block has a second attention, which is not counted
     f.fixed("add_cross_attention", False)
     f.skip("layerdrop", "scale_embedding")
     if hidden % heads:
@@ -55,6 +56,7 @@ def openelm(f: Fields) -> Body:
     mixers: list[AbstractMixer] = [Attention(q, kv, width) for q, kv in zip(heads, kv_heads, strict=True)]
     tied = f.flag("share_input_output_layers", default=True)
     vocab, context = f.whole("vocab_size"), f.whole("max_context_length", "max_position_embeddings")
+    # not `body`, which would ask for sizes under the names of other types
     return Body(blocks_of(mixers, feeds), hidden, vocab, tied, context)
 
 
@@ -81,6 +83,7 @@ def biogpt(f: Fields) -> Body:
 
 def modernbert_decoder(f: Fields) -> Body:
     """Ettin decoders: two windows to one layer that sees everything, a square matrix before the head."""
+    # the file counts both sides of a position, and a decoder looks back alone
     n, window = n_layers(f), f.whole("local_attention", default=128) // 2
     f.skip("sliding_window", "sep_token_id", "cls_token_id",
            "norm_bias", "classifier_activation", "classifier_bias", "initializer_cutoff_factor",
@@ -90,6 +93,7 @@ def modernbert_decoder(f: Fields) -> Body:
     windows = typed_windows(f, n, window, [0 if i % period == 0 else window for i in range(n)])
     made = body(f, blocks_of(windowed(grouped(f), windows), [mlp(f)] * n), tied=True, norm_passes=LAYER)
     bias = made.vocab if f.flag("decoder_bias", default=True) else 0
+    # as a table: a weight that no block's product meets
     return dataclasses.replace(made, n_tables=made.hidden**2 + bias)
 
 

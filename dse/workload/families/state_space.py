@@ -27,14 +27,14 @@ def mamba2(
     d, g = f.whole(state[0], default=state[1]), f.whole(groups[0], default=groups[1])
     if not width and inner % n:
         raise SpecError(f"{f.place}: {heads[0]} = {n} does not divide the inner width {inner}")
-    channels = n * wide + 2 * g * d
+    channels = n * wide + 2 * g * d  # values, keys and queries; gate and steps pass no convolution
     return Recurrence("Mamba 2", n, d, wide, channels + n * wide + n, "dual", channels, f.whole(taps, default=4),
                       n_key_heads=g, state_format=state_format(f, kept))  # fmt: skip
 
 
 def _bamba_mixer(f: Fields, inner: int) -> Recurrence:
     """Mamba 2 in the spelling of Bamba, Granite and Falcon."""
-    said = f.raw.get("mamba_d_head")
+    said = f.raw.get("mamba_d_head")  # as it is: it may be the word "auto"
     width = None if said in (None, "auto") else f.whole("mamba_d_head")
     f.skip("mamba_d_head", "mamba_chunk_size", "mamba_conv_bias", "mamba_proj_bias", "mamba_rms_norm",
            "mamba_norm_before_gate", "mamba_use_mlp", "projectors_bias", "time_step_limit")  # fmt: skip
@@ -119,14 +119,14 @@ def mamba(f: Fields) -> Body:
     """Mamba 1 alone: one norm and one mixer per block."""
     n, hidden = n_layers(f), hidden_of(f)
     inner = f.whole("intermediate_size", "d_inner", default=f.whole("expand", default=2) * hidden)
-    rank = f.raw.get("time_step_rank")
+    rank = f.raw.get("time_step_rank")  # as it is: it may be the word "auto"
     rank = math.ceil(hidden / 16) if rank in (None, "auto") else f.whole("time_step_rank")
     f.skip("time_step_rank", "use_bias", "use_conv_bias", "mixer_rms_eps", "use_mambapy", "residual_in_fp32",
            "fused_add_norm", "pad_vocab_size_multiple", "use_falcon_mambapy", "use_associative_scan")  # fmt: skip
     f.fixed("rms_norm", True)  # as the first files of mamba_ssm have it, turned into the library's
-    f.fixed("ssm_cfg", {})
+    f.fixed("ssm_cfg", {})  # anything in it would be another mixer, such as Mamba 2
     mixer = mamba1(inner, f.whole("state_size", default=16), rank, f.whole("conv_kernel", default=4))
-    return body(f, [Block((mixer,), None, 1)] * n, tied=True, context=2**20)
+    return body(f, [Block((mixer,), None, 1)] * n, tied=True, context=2**20)  # a state ends nowhere
 
 
 def mamba2_alone(f: Fields) -> Body:

@@ -99,6 +99,7 @@ def text_fields(f: Fields, known: Collection[str]) -> Fields:
     if not any(k in inner.raw for k in ALWAYS):
         outside = {k: v for k, v in f.raw.items() if k == "vocab_size" and isinstance(v, int)}
         left = {**usual_sizes().get(inner.model_type, {}), **usual_sizes().get(f.model_type, {}), **outside}
+    # numbers of the wrapper last, since they hold against those of the type inside
     inner.fill({**left, **absent_keys().get(f.model_type, {})})
     for key in ("vocab_size", "hidden_size"):  # stated outside too by some; the language model's own count
         if isinstance(f.raw.get(key), int) and key in inner.raw:
@@ -148,6 +149,7 @@ def n_tower(f: Fields) -> int:
     if not depth or not width:
         return 0
     ffn = _size(f, "intermediate_size", "vt_intermediate_size") or int(width * f.number("mlp_ratio", default=4.0))
+    # towers whose MLP has a gate
     matrices = 3 if f.model_type in ("qwen2_5_vl", "pixtral") else 2
     usual = 2 if "embed_dim" in f.raw else 1  # Qwen2-VL's spelling: two frames a patch, mergers of 2 x 2
     side = max(wholes(f, "patch_size", default=[14]))
@@ -177,6 +179,7 @@ def mllama(f: Fields) -> Body:
     feed = mlp(f)
     mixers: list[AbstractMixer] = [cross if i in listed else whole for i in range(n)]
     made = body(f, [Block((m,), feed) for m in mixers], tied=False)
+    # rows beyond the vocabulary: the library's table has eight more than words
     return dataclasses.replace(made, n_tables=8 * made.hidden)
 
 

@@ -130,7 +130,8 @@ class Chip(AbstractShown, eqx.Module):
 def sides(written: str, what: str) -> tuple[int, int]:
     """Rows and columns of a text such as "128x128"; SpecError that names `what` for any other form."""
     parts = written.split("x")
-    if len(parts) != 2 or not all(p.isdigit() and int(p) > 0 for p in parts):
+    # not isdigit, which takes superscripts that int() refuses
+    if len(parts) != 2 or not all(p.isdecimal() and int(p) > 0 for p in parts):
         raise SpecError(f"{what} '{written}' is not of the form '128x128'")
     return int(parts[0]), int(parts[1])
 

@@ -39,7 +39,9 @@ def test_array_names_are_rows_by_columns(text, dims):
     assert sides(text, "pe_array") == dims
 
 
-@pytest.mark.parametrize("text", ["128", "128*128", "0x128", "128x", "-1x4", "1.5x2", "128x128x2", "axb", "\u00b2x2", ""])
+@pytest.mark.parametrize(
+    "text", ["128", "128*128", "0x128", "128x", "-1x4", "1.5x2", "128x128x2", "axb", "\u00b2x2", ""]
+)
 def test_other_array_names_are_refused(text):
     with pytest.raises(SpecError, match="not of the form"):
         sides(text, "pe_array")

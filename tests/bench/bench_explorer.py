@@ -26,7 +26,7 @@ from dse.explore.front import front
 from dse.explore.ray import Rays
 from dse.optimize.descent import run_search
 from dse.optimize.search import search_of
-from dse.optimize.space import data_of, space_of
+from dse.optimize.space import classes_of, data_of, demands_on, space_of
 from dse.study.convex import chip_at, separate
 from dse.study.design import with_free
 from dse.study.metrics import METRICS
@@ -70,8 +70,15 @@ class Task:
     def rays(self):
         """Fresh problems of the front, held to the same plans."""
         rays = Rays(self.study, self.metrics)
-        rays.space.__dict__["plans"] = self.plans
-        rays.__dict__["_own_plans"] = tuple(0 for _ in self.plans)
+        space = rays.space
+        # a search begins with the baseline's own plans: here those that every method is given
+        own = [(kept[0], step) for kept, (_, step) in zip(self.plans, space.ground.baselines, strict=True)]
+        ground = dataclasses.replace(space.ground, baselines=own)
+        demands = demands_on(ground, space.structures, self.plans)
+        classes = classes_of(self.study, self.plans)
+        rays.__dict__["space"] = dataclasses.replace(
+            space, ground=ground, plans=self.plans, demands=demands, classes=classes
+        )
         return rays
 
     def __call__(self, z):

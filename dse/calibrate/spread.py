@@ -14,7 +14,7 @@ from .columns import column_of
 from .digits import COLUMNS
 from .published import preset_for
 from .published_models import named_model
-from .spelling import METRICS, parted_metric
+from .spelling import is_metric, parted_metric
 
 Cells = tuple[tuple[str, str | float], ...]
 """Columns with the cells that a header holds."""
@@ -78,9 +78,9 @@ def _is_metric(header: str, kind: str, rows: pd.DataFrame) -> bool:
     """Whether a header is a metric; of nothing left, whether a column tells the metric."""
     if header == "value":
         return "metric" in rows and "value" not in rows
-    name, _, unit = parted_metric(header)
+    unit = parted_metric(header)[2]
     # of "tok/s (H100)" what stands in brackets is no unit
-    return (bool(unit) or name in METRICS.values()) and not (unit and _cell(unit, kind, rows))
+    return is_metric(header) and not (unit and _cell(unit, kind, rows))
 
 
 def _halves(header: str) -> Iterator[tuple[str, str]]:

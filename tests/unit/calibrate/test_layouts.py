@@ -4,34 +4,17 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from scored_tables import seconds_of as table
 
-from dse.calibrate.cases import training_cases
 from dse.calibrate.collective_logs import read_log
-from dse.calibrate.inference import inference_cases
 from dse.calibrate.instances import machine
-from dse.calibrate.kernels import collective_cases, kernel_cases
-from dse.calibrate.measurements import read
 from dse.calibrate.operators import row_ops
-from dse.calibrate.reading import readable
 from dse.calibrate.request_rows import row_stack, row_storage
 from dse.calibrate.spelling import parted_metric
 from dse.calibrate.training_rows import adapter_rank, row_plan
 from dse.calibrate.training_stacks import row_stack as training_stack
 from dse.hardware.presets import chip
 from dse.workload.model_names import model_alias
-
-SCORERS = {"training": training_cases, "inference": inference_cases, "kernels": kernel_cases,
-           "collectives": collective_cases}  # fmt: skip
-
-
-def table(tmp_path, kind, text, given=(), name="table.csv"):
-    """Rows of a table, seconds of its cases by name, and its reasons."""
-    path = tmp_path / name
-    path.write_text(text)
-    rows, odd = readable(read(kind, path, given))
-    cases, rest = SCORERS[kind](rows)
-    return rows, {c.point_id: c.measured_s for c in cases}, {u.point_id: u.why for u in (*odd, *rest)}
-
 
 SERVED = ("chip=h100", "tp=1", "model=llama-3.1-8b")
 

@@ -5,28 +5,15 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from scored_tables import seconds_of as scored
 
-from dse.calibrate.cases import training_cases
-from dse.calibrate.inference import inference_cases
-from dse.calibrate.kernels import collective_cases, kernel_cases
 from dse.calibrate.measurements import read
-from dse.calibrate.reading import odd_cell, readable
+from dse.calibrate.reading import odd_cell
 from dse.calibrate.run_logs import read_run
 from dse.calibrate.spelling import parted_metric
 from dse.core.errors import SpecError
 
-SCORERS = {"training": training_cases, "inference": inference_cases, "kernels": kernel_cases,
-           "collectives": collective_cases}  # fmt: skip
 SERVED = ("chip=h100", "tp=8", "model=llama-3.1-70b", "precision=fp8")
-
-
-def scored(tmp_path, kind, text, given=(), name="bench.csv"):
-    """Rows, seconds of each case by its name, and the reason of each row without one."""
-    path = tmp_path / name
-    path.write_text(text)
-    rows, odd = readable(read(kind, path, given))
-    cases, rest = SCORERS[kind](rows)
-    return rows, {c.point_id: c.measured_s for c in cases}, {u.point_id: u.why for u in (*odd, *rest)}
 
 
 def test_a_column_for_each_chip(tmp_path):

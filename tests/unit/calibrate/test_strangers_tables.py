@@ -5,31 +5,22 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from scored_tables import seconds_of
 
-from dse.calibrate.cases import training_cases
-from dse.calibrate.inference import inference_cases
-from dse.calibrate.kernels import collective_cases, kernel_cases
 from dse.calibrate.measurements import read
 from dse.calibrate.operators import n_products
 from dse.calibrate.published import preset_for
 from dse.calibrate.rates import rate
-from dse.calibrate.reading import readable, row_switch, weights_only
+from dse.calibrate.reading import row_switch, weights_only
 from dse.calibrate.spelling import bytes_word, collective_word, unit_word, year_word
 from dse.calibrate.training_rows import row_plan, row_precision
 from dse.core.errors import SpecError
 from dse.workload.model_names import model_alias
 
-SCORERS = {"training": training_cases, "inference": inference_cases, "kernels": kernel_cases,
-           "collectives": collective_cases}  # fmt: skip
-
 
 def scored(tmp_path, kind, text, name="bench.csv"):
     """Seconds of each case by its name, and the reason of each row without one."""
-    path = tmp_path / name
-    path.write_text(text)
-    rows, odd = readable(read(kind, path))
-    cases, rest = SCORERS[kind](rows)
-    return {c.point_id: c.measured_s for c in cases}, {u.point_id: u.why for u in (*odd, *rest)}
+    return seconds_of(tmp_path, kind, text, name=name)[1:]
 
 
 def test_a_spreadsheet_with_a_column_per_metric(tmp_path):

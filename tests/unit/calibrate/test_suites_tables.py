@@ -3,15 +3,11 @@
 from types import SimpleNamespace
 
 import pytest
+from scored_tables import cases_of as table
 
 from dse.calibrate.batch import predict
-from dse.calibrate.cases import training_cases
-from dse.calibrate.inference import inference_cases
-from dse.calibrate.kernels import collective_cases, kernel_cases
-from dse.calibrate.measurements import read
 from dse.calibrate.operators import phase
 from dse.calibrate.published_models import stored_name
-from dse.calibrate.reading import readable
 from dse.calibrate.request_rows import otherwise, row_cache, row_storage
 from dse.calibrate.training_rows import row_plan
 from dse.core.errors import SpecError
@@ -19,18 +15,6 @@ from dse.hardware.presets import chip
 from dse.physics.calibration import prior_calibration
 from dse.workload.model_names import model_alias
 from dse.workload.presets import model
-
-SCORERS = {"training": training_cases, "inference": inference_cases, "kernels": kernel_cases,
-           "collectives": collective_cases}  # fmt: skip
-
-
-def table(tmp_path, kind, text):
-    """Rows of a table, its cases by name and its reasons."""
-    path = tmp_path / "table.csv"
-    path.write_text(text)
-    rows, odd = readable(read(kind, path))
-    cases, rest = SCORERS[kind](rows)
-    return rows, {c.point_id: c for c in cases}, {u.point_id: u.why for u in (*odd, *rest)}
 
 
 def seconds(cases):

@@ -2,9 +2,9 @@ import dataclasses
 import itertools
 import math
 
-import jax
 import numpy as np
 import pytest
+from recorded_programs import Asked, Recorded
 
 from dse.core.errors import SpecError, UnknownNameError
 from dse.core.files import json_text
@@ -267,20 +267,10 @@ def test_a_front_is_not_beaten_by_a_single_solve(tiny):
 
 def test_the_program_made_beside_lowering_is_the_one_of_the_rays(tiny, monkeypatch):
     """It was the search's, which no ray uses: six seconds of a processor, while that of the rays was waited for."""
-    forms = []
-
-    class Recorded:
-        def prepare(self, *args):
-            arrays, form = jax.tree.flatten(args)
-            forms.append((form, [(np.shape(x), getattr(x, "dtype", x)) for x in arrays]))
-
-        def __call__(self, *args):
-            self.prepare(*args)
-            raise InterruptedError
-
-    monkeypatch.setattr("dse.optimize.batch._solve_chunk", Recorded())
+    program = Recorded()
+    monkeypatch.setattr("dse.optimize.batch._solve_chunk", program)
     monkeypatch.setattr("dse.optimize.space.meanwhile", lambda prepare: prepare())
     rays = Rays(tiny, METRICS)
-    with pytest.raises(InterruptedError):
+    with pytest.raises(Asked):
         rays.solve([(0, rays.widest, (1.0, 0.0))])
-    assert len(forms) == 2 and forms[0] == forms[1]
+    assert len(program.forms) == 2 and program.forms[0] == program.forms[1]

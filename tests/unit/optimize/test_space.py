@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from recorded_programs import Asked, Recorded
 
 from dse.core.files import read_toml
 from dse.core.kept import keep_in
@@ -88,31 +89,17 @@ def test_a_second_run_lowers_no_plan_and_has_the_same_bits(kept_folder, monkeypa
     assembly._lowered.cache_clear()
 
 
-class Asked(Exception):
-    """A program was asked for: enough is known."""
-
-
 SERVING = pytest.param("trainium4_serving", marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize("name", ["trainium4_announced", "trainium4_cost", SERVING])
 def test_the_program_made_beside_lowering_is_the_one_that_solves(name, monkeypatch):
-    forms = []
-
-    class Recorded:
-        def prepare(self, *args):
-            arrays, form = jax.tree.flatten(args)
-            forms.append((form, [(np.shape(x), getattr(x, "dtype", x)) for x in arrays]))
-
-        def __call__(self, *args):
-            self.prepare(*args)
-            raise Asked
-
-    monkeypatch.setattr(batch, "_solve_chunk", Recorded())
+    program = Recorded()
+    monkeypatch.setattr(batch, "_solve_chunk", program)
     monkeypatch.setattr(space, "meanwhile", lambda _: None)  # the thread would be a third, or not, as it happens
     study = load_study(Path(__file__).parents[3] / "sweeps" / f"{name}.toml")
     prepare_solver(study)
     search = search_of(space_of(study))
     with pytest.raises(Asked):
         solve_points(search, [(0, first_plans(search, 0, 0))])
-    assert len(forms) == 2 and forms[0] == forms[1]
+    assert len(program.forms) == 2 and program.forms[0] == program.forms[1]

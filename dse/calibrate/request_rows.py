@@ -11,7 +11,7 @@ from typing import Any
 from ..core.errors import PlanError, SpecError
 from ..hardware.chip import Chip, native_precisions
 from ..lowering.plan import Plan
-from ..physics.calibration import FIXED_SHAPES
+from ..physics.calibration import FIXED_SHAPES, SERVING
 from ..workload.blocks import Run
 from ..workload.latent import Latent
 from ..workload.mixers import AbstractMixer, Attention
@@ -23,7 +23,10 @@ from .published_models import known_model, stored_name
 from .reading import NO, row_number, row_text, weights_only
 from .training_rows import row_model
 
+BEHIND_VLLM = "vllm-neuron"
+"""Programs of AWS Neuron that vLLM calls, which adds its own time to a first token; else they are called directly."""
 STACKS: tuple[tuple[str, str], ...] = (
+    (r"vllm.*(neuron|nxdi)|(neuron|nxdi).*vllm", BEHIND_VLLM),
     (r"neuron|nxdi", "neuronx"),
     (r"fastertransformer", "fastertransformer"),
     (r"trt|tensorrt", "trtllm"),
@@ -40,8 +43,13 @@ def row_stack(row: Any) -> str:
     """Serving stack of a row."""
     said = row_text(row, "framework").lower()
     found = next((stack for pattern, stack in STACKS if re.search(pattern, said)), "")
-    # a name that is none of these is of a stack that starts kernels as vLLM does
-    return found or ("vllm" if said else usual_on(row, serves=True))
+    usual = usual_on(row, serves=True)
+    if found or not said:
+        return found or usual
+    # a name that is none of these is of a stack that starts kernels as vLLM does, but where programs are compiled
+    if usual not in FIXED_SHAPES:
+        return SERVING[0]
+    return BEHIND_VLLM if SERVING[0] in said else usual
 
 
 def served_model(row: Any) -> Model:

@@ -152,7 +152,7 @@ def kin_of(chip_name: str, stack: str) -> Kin:
     return Kin(chip_name, family(chip_name), prior_name(chip_name), stack)
 
 
-SERVING = ("vllm", "neuronx", "trtllm", "fastertransformer", "sglang", "deepspeed", "jetstream")
+SERVING = ("vllm", "neuronx", "vllm-neuron", "trtllm", "fastertransformer", "sglang", "deepspeed", "jetstream")
 """Software stacks for serving; they apply to requests only, `TRAINING` stacks to training steps only."""
 TRAINING = ("megatron", "megatron-deepspeed", "nanotron", "fsdp", "xla", "neuron")
 KERNELS = "kernels"
@@ -161,16 +161,17 @@ STACKS = (*TRAINING, *SERVING, KERNELS)
 
 LIBRARY_ONLY = ("fastertransformer", "deepspeed")
 """Stacks whose all-reduces come from a library, without direct exchanges."""
-FIXED_SHAPES = ("neuronx",)
+FIXED_SHAPES = ("neuronx", "vllm-neuron")
 """Stacks compiled for fixed shapes: attention over the full length, padded prompts, all experts."""
-
-USUAL = {"prior-neuron": ("neuron", "neuronx"), "prior-tpu": ("xla", "jetstream")}
-"""Default training and serving stack by vendor; Megatron and vLLM for others."""
+USUAL = {"trainium1": ("neuron", "neuronx"), "prior-neuron": ("neuron", "vllm-neuron"),
+         "prior-tpu": ("xla", "jetstream")}  # fmt: skip
+"""Default training and serving stack by family (the first Trainium came before vLLM's plugin), else by vendor."""
 
 
 def usual_stack(chip_name: str, serves: bool) -> str:
-    """Default serving or training stack of a chip."""
-    return USUAL.get(prior_name(chip_name), (TRAINING[0], SERVING[0]))[serves]
+    """Default serving or training stack of a chip; vLLM and Megatron of a vendor without its own."""
+    kin = (family(chip_name), prior_name(chip_name))
+    return next((USUAL[k] for k in kin if k in USUAL), (TRAINING[0], SERVING[0]))[serves]
 
 
 def default_calibration(chip_name: str, stack: str = "") -> Calibration:

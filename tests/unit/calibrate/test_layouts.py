@@ -171,10 +171,29 @@ def test_machines_of_clouds():
 
 
 def test_the_usual_stack_is_the_chips():
-    """Before: vLLM on Trainium, and Megatron on TPUs."""
+    """Before: that of GPUs on Trainium, and Megatron on TPUs."""
     said = {name: (row_stack(SimpleNamespace(chip=name)), training_stack(SimpleNamespace(chip=name)))
             for name in ("trainium2", "tpu-v5p", "h100")}  # fmt: skip
-    assert said == {"trainium2": ("neuronx", "neuron"), "tpu-v5p": ("jetstream", "xla"), "h100": ("vllm", "megatron")}
+    assert said == {
+        "trainium2": ("vllm-neuron", "neuron"),
+        "tpu-v5p": ("jetstream", "xla"),
+        "h100": ("vllm", "megatron"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("chip", "framework", "stack"),
+    [
+        ("trainium2", "vLLM 0.16+NxDI", "vllm-neuron"),
+        ("trainium1", "vLLM", "vllm-neuron"),
+        ("trainium2", "NxDI", "neuronx"),
+        ("inferentia2", "TGI 3.0", "neuronx"),
+        ("h100", "TGI 3.0", "vllm"),
+    ],
+)
+def test_programs_of_neuron_behind_vllm_are_a_stack(chip, framework, stack):
+    """A name of no known stack starts kernels as vLLM does, but where programs are compiled."""
+    assert row_stack(SimpleNamespace(chip=chip, framework=framework)) == stack
 
 
 def test_batches_and_ranks_in_other_words(tmp_path):

@@ -15,13 +15,14 @@ from ..evaluation.assembly import chip_reference
 from ..hardware.chip import Chip, peak_FLOPps
 from ..hardware.system import System
 from ..lowering.memory import memory_B
+from ..lowering.mixed import chunk_pass_demand
 from ..lowering.plan import Plan
 from ..lowering.serving import pass_demand
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..physics.calibration import FIXED_SHAPES, on_stack, prior_calibration
 from ..physics.step import Request
-from ..workload.transformer import Decode, Prefill, Serving
+from ..workload.transformer import Decode, Prefill
 from . import loops
 from .cases import Case
 from .measurements import SECONDS
@@ -158,8 +159,11 @@ def _no_unit(row: Any) -> str:
 
 def _lowered(
     row: Any, chip_name: str, system_name: str, stack: str
-) -> tuple[System, list[tuple[Serving, Plan, StepDemand]]]:
-    """The system as its ranks see it, and prompt and token of a row on it."""
+) -> tuple[System, StepDemand, tuple[Decode, Plan, StepDemand]]:
+    """The system as its ranks see it, a pass over a prompt of a row on it, and one over its tokens.
+
+    A prompt in a pass that writes tokens, where the row's stack puts it there.
+    """
     sequences, clients = int(row_number(row, "batch", 0)), loops.n_clients(row)
     # a program compiled for one batch runs all of it, whoever is there
     batch = sequences or int(clients) if stack in FIXED_SHAPES else int(clients) or sequences
@@ -179,12 +183,15 @@ def _lowered(
         plan = dataclasses.replace(plan, micro_batch=loops.n_running(plan, token, system.chip))
         token = dataclasses.replace(token, batch=plan.micro_batch * plan.dp)
     _holds(system.chip, plan, token, size)
-    both: list[tuple[Serving, Plan]] = [(prompts, alone), (token, plan)]
     # at the prior, whatever fit will serve the row: a demand must stay put while a fit moves
     speeds = chip_reference(system.chip, prior_calibration(chip_name))
     ref = dataclasses.replace(on_stack(speeds, stack), ranks_are_cores=per_chip > 1)
     array = array_shape(system.chip.core.tensor)
-    return system, [(w, p, pass_demand(w, p, system, array, ref)) for w, p in both]
+    first, each = (pass_demand(w, p, system, array, ref) for w, p in ((prompts, alone), (token, plan)))
+    if loops.mixes(row, stack, plan):
+        both = chunk_pass_demand(token, prompts, plan, system, array, ref)
+        first = dataclasses.replace(both, model_FLOP=first.model_FLOP)  # what the baseline reckons with: the prompt
+    return system, first, (token, plan, each)
 
 
 def _holds(chip: Chip, plan: Plan, token: Decode, size: int) -> None:
@@ -217,11 +224,12 @@ def _readable_case(
     if why or seconds is None:
         return Unmodelled(*label, found[0], why or _no_unit(row))
     stack = row_stack(row)
-    system, ((_, _, first), (token, plan, each)) = _lowered(row, *found, stack)
-    n_prefill, n_decode = loops.n_passes(row, KINDS[metric], plan, drawn_frac(row) * row_number(row, "out_len", 1))
+    system, first, (token, plan, each) = _lowered(row, *found, stack)
+    n_prefill, n_decode = loops.n_passes(row, KINDS[metric], plan, stack)
     # of a lone request the loop's own time is on the clock; beside others it is hidden behind the running batch
     if loops.n_clients(row) > 1:
-        first = dataclasses.replace(first, n_requests=0.0, n_calls=0.0)
+        calls = first.n_calls if loops.mixes(row, stack, plan) else 0.0
+        first = dataclasses.replace(first, n_requests=0.0, n_calls=calls)
     if DEVICE in metric:
         first, each = (dataclasses.replace(d, n_requests=0.0, n_calls=0.0) for d in (first, each))
     held = memory_B(plan, token)

@@ -6,15 +6,24 @@ import math
 from collections.abc import Collection
 from typing import Any
 
+from ..core.provenance import number
 from ..hardware.chip import Chip
 from ..lowering.headroom import usable_B
 from ..lowering.memory import memory_B
 from ..lowering.plan import Plan
+from ..lowering.software import framework
 from ..workload.transformer import Decode
 from .reading import row_number, row_text
+from .request_rows import drawn_frac
 
 RUNNING = 256
 """Sequences that serving loops run at once unless told otherwise; further requests wait outside the batch."""
+
+
+IN_FLIGHT = ("vllm", "trtllm", "deepspeed")
+"""Stacks that read a prompt in a pass that writes tokens of others. Source: [agrawal2023sarathi] section 4."""
+PROMPTS_FIRST = ("sglang",)
+"""Stacks that write no token while a prompt waits to be read."""
 
 
 def n_clients(row: Any) -> float:
@@ -54,8 +63,28 @@ def n_running(plan: Plan, token: Decode, chip: Chip) -> int:
     return max(math.floor(plan.micro_batch * min(room / held.kv_B, 1.0)), 1) if held.kv_B else plan.micro_batch
 
 
-def n_passes(row: Any, kind: str, plan: Plan, n_out: float) -> tuple[float, float]:
-    """Passes over prompts and tokens that a row's time holds, for requests that write `n_out` tokens.
+def mixes(row: Any, stack: str, plan: Plan) -> bool:
+    """Whether prompts are read in passes that write tokens of others, which none does for a lone client."""
+    return n_clients(row) > 1 and stack in IN_FLIGHT and plan.pp == 1
+
+
+def waiting_frac(row: Any, stack: str) -> float:
+    """Share of the others' prompts that are read while a request waits for its next token.
+
+    All of them in a steady loop. A stack that reads prompts before it writes lets requests start together, and those of
+    like lengths end together: a wave of N tokens of prompts is read in k = N / budget passes, of which
+        (k - 1) / 2
+    come after the mean request's own. Source: [sglang2025arguments] for the order and the budget.
+    Assumes: answers whose lengths are drawn within a fifth of each other keep together too.
+    """
+    if stack not in PROMPTS_FIRST:
+        return 1.0
+    wave = n_clients(row) * row_number(row, "in_len", 1)
+    return 0.5 * (1.0 - 1.0 / max(wave / number(framework(), "prompt_budget"), 1.0))
+
+
+def n_passes(row: Any, kind: str, plan: Plan, stack: str) -> tuple[float, float]:
+    """Passes over prompts and tokens that a row's time holds.
 
     A static batch has its prompts read in one pass, and as many turns of tokens as it takes for all to have run. In a
     closed loop every other client's prompt is read once while a request writes. Of c clients, data ranks have c /
@@ -63,13 +92,17 @@ def n_passes(row: Any, kind: str, plan: Plan, n_out: float) -> tuple[float, floa
 
         t_request = c prompts + c/b (out - 1) tokens
     whatever the order of the queue: by Little's law the time of a request is clients over requests per second.
-    Source: [kleinrock1975].
+    Where a stack `mixes`, a pass that reads a prompt writes a token too. Source: [kleinrock1975].
     """
+    n_out = drawn_frac(row) * row_number(row, "out_len", 1)
     own = n_clients(row) / plan.dp
     turns = max((own or row_number(row, "batch") // plan.dp) / plan.micro_batch, 1.0)
     if kind == "ttft":
         return 1.0, 0.0
     if kind == "tpot":
         # while one request writes n_out tokens, each of the others at work has its prompt read once
-        return max(own / turns - 1, 0.0) / n_out, 1.0
-    return max(own, 1.0), turns * max(n_out - 1.0, 0.0)
+        prompts, tokens = waiting_frac(row, stack) * max(own / turns - 1, 0.0) / n_out, 1.0
+    else:
+        prompts, tokens = max(own, 1.0), turns * max(n_out - 1.0, 0.0)
+    written = prompts if mixes(row, stack, plan) else 0.0
+    return prompts, max(tokens - written, 0.0)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection
 from typing import Any
 
+from ..core.errors import PlanError
 from ..core.provenance import number
 from ..hardware.chip import Chip
 from ..lowering.headroom import usable_B
@@ -14,7 +15,7 @@ from ..lowering.plan import Plan
 from ..lowering.software import framework
 from ..workload.transformer import Decode
 from .reading import row_number, row_text
-from .request_rows import drawn_frac
+from .request_rows import drawn_frac, row_stack
 
 RUNNING = 256
 """Sequences that serving loops run at once unless told otherwise; further requests wait outside the batch."""
@@ -44,7 +45,7 @@ def why_not(row: Any, kind: str, beside: Collection[str]) -> str | None:
     clients = n_clients(row)
     if clients > RUNNING:
         return f"{clients:.0f} clients, more than a stack runs at once by default: the batch is not known"
-    if clients > 1 and kind == "ttft":
+    if clients > 1 and kind == "ttft" and not comes_in_waves(row, row_stack(row)):
         return "closed loop: the first token waits in a queue; see the service model"
     if clients > 1 and kind == "request" and "tpot" in beside:
         return "request time of a closed loop whose time per token is scored"
@@ -68,16 +69,19 @@ def mixes(row: Any, stack: str, plan: Plan) -> bool:
     return n_clients(row) > 1 and stack in IN_FLIGHT and plan.pp == 1
 
 
-def waiting_frac(row: Any, stack: str) -> float:
-    """Share of the others' prompts that are read while a request waits for its next token.
+def comes_in_waves(row: Any, stack: str) -> bool:
+    """Whether clients start and end together: prompts are read before anybody writes, and all answers are as long."""
+    return stack in PROMPTS_FIRST and drawn_frac(row) == 1.0
 
-    All of them in a steady loop. A stack that reads prompts before it writes lets requests start together, and those of
-    like lengths end together: a wave of N tokens of prompts is read in k = N / budget passes, of which
+
+def waiting_frac(row: Any, stack: str) -> float:
+    """Share of the others' prompts that are read while a request waits for its next token, not for its first.
+
+    All of them in a steady loop. A wave of N tokens of prompts is read in k = N / budget passes, of which
         (k - 1) / 2
     come after the mean request's own. Source: [sglang2025arguments] for the order and the budget.
-    Assumes: answers whose lengths are drawn within a fifth of each other keep together too.
     """
-    if stack not in PROMPTS_FIRST:
+    if not comes_in_waves(row, stack):
         return 1.0
     wave = n_clients(row) * row_number(row, "in_len", 1)
     return 0.5 * (1.0 - 1.0 / max(wave / number(framework(), "prompt_budget"), 1.0))
@@ -98,7 +102,10 @@ def n_passes(row: Any, kind: str, plan: Plan, stack: str) -> tuple[float, float]
     own = n_clients(row) / plan.dp
     turns = max((own or row_number(row, "batch") // plan.dp) / plan.micro_batch, 1.0)
     if kind == "ttft":
-        return 1.0, 0.0
+        if own and turns > 1:
+            raise PlanError(f"{own:.0f} clients, of whom {plan.micro_batch} fit: the first token waits in a queue")
+        # a lone client's own prompt; in a wave those before it too
+        return max((1.0 - waiting_frac(row, stack)) * own, 1.0), 0.0
     if kind == "tpot":
         # while one request writes n_out tokens, each of the others at work has its prompt read once
         prompts, tokens = waiting_frac(row, stack) * max(own / turns - 1, 0.0) / n_out, 1.0

@@ -205,14 +205,18 @@ def ranks_per_chip(row: Any, chip: Chip, n_ranks: int) -> int:
     return found
 
 
-DRAWN = re.compile(r"(\d+)-(\d+) % of nominal")
-"""How a row's note says that lengths of requests are drawn between two shares of those in its columns."""
+DRAWN = re.compile(r"(?:(\w+) uses )?(\d+)-(\d+) % of nominal")
+"""How a row's note says that lengths are drawn between two shares of those in its columns, and in whose runs."""
 
 
 def drawn_frac(row: Any) -> float:
     """Mean length of a row's requests over that in its columns: the middle of the range that its note gives."""
-    found = DRAWN.search(row_text(row, "note"))
-    return (float(found[1]) + float(found[2])) / 200 if found else 1.0
+    note = row_text(row, "note")
+    found = DRAWN.search(note)
+    # what another benchmark does says nothing of this run: a note begins with whose it is
+    if not found or (found[1] and not note.startswith(found[1])):
+        return 1.0
+    return (float(found[2]) + float(found[3])) / 200
 
 
 def lengths(row: Any, stack: str) -> tuple[int, int]:

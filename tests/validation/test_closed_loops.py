@@ -10,7 +10,7 @@ import pytest
 
 from dse.calibrate.batch import predict
 from dse.calibrate.inference import InferenceCase, inference_cases
-from dse.calibrate.loops import n_clients
+from dse.calibrate.loops import IN_FLIGHT, n_clients
 from dse.calibrate.measurements import complete, read
 from dse.calibrate.request_rows import drawn_frac
 from dse.physics.calibration import default_calibration
@@ -28,7 +28,9 @@ def as_request(case: InferenceCase, row: pd.Series) -> InferenceCase:
     """A case of a token as one of its whole request."""
     demand: Request = case.demand
     own, n_out = n_clients(row) / max(float(row.dp), 1.0), drawn_frac(row) * float(row.out_len)
-    return dataclasses.replace(case, demand=dataclasses.replace(demand, n_prefill=own, n_decode=n_out - 1))
+    written = own if case.stack in IN_FLIGHT else 0.0  # passes that read a prompt and write a token
+    n_decode = max(n_out - 1 - written, 0.0)
+    return dataclasses.replace(case, demand=dataclasses.replace(demand, n_prefill=own, n_decode=n_decode))
 
 
 def test_published_loops_take_their_prompts_and_tokens():

@@ -9,7 +9,7 @@ import pytest
 from dse.calibrate.cases import Case, training_cases
 from dse.calibrate.kernels import collective_cases, kernel_cases
 from dse.calibrate.measurements import read
-from dse.calibrate.published import devices_per_chip, per_device, preset_for
+from dse.calibrate.published import devices_per_chip, preset_for
 from dse.calibrate.published_models import known_model
 from dse.calibrate.rates import rated_s
 from dse.calibrate.reading import Unmodelled, guarded, odd_cell, readable
@@ -17,6 +17,7 @@ from dse.calibrate.request_rows import row_storage, served_model
 from dse.calibrate.training_rows import adapter_rank, row_plan
 from dse.core.errors import ReceiptError, SpecError
 from dse.core.provenance import number
+from dse.hardware.devices import per_device
 from dse.hardware.presets import chip, system
 from dse.workload.model_names import model_alias
 

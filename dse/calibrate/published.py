@@ -11,6 +11,7 @@ from typing import Any
 from ..core.files import is_there
 from ..core.provenance import load_receipts, number
 from ..hardware.chip import Chip
+from ..hardware.devices import core_counts
 from ..hardware.own_chip import is_own
 from ..hardware.presets import base_name, chip_names, chip_system, default_system
 from ..hardware.presets import chip as preset_chip
@@ -199,7 +200,7 @@ def usual_on(row: Any, serves: bool) -> str:
 
 
 MANY_CORES = 8
-"""Most cores of a chip that software counts as devices; beyond, they are SMs, which none counts."""
+"""Most cores of a chip that software may count as devices where no fact says so; beyond, they are SMs."""
 
 
 TWO_DEVICES = ("mi250",)
@@ -209,12 +210,13 @@ TWO_DEVICES = ("mi250",)
 def devices_per_chip(chip: Chip, n_devices: float, n_chips: float) -> int:
     """Devices that software sees in each chip: 1, two halves, or its (logical) cores; 0 where the counts do not match.
 
-    Source: [aws2026neuron] for logical cores; TPU v2 to v7 and MI250X show two devices, other chips of many cores one.
+    Source: `core_counts` for logical cores; TPU v2 to v7 and MI250X show two devices, other chips of many cores one.
     """
     # counts that do not match must not be mended here: they are the sign of a plan that was read wrongly
     k = n_devices / n_chips
-    cores, allowed = float(chip.n_cores), [1]
-    if cores <= MANY_CORES:
+    cores, known = float(chip.n_cores), core_counts(chip)
+    allowed = [1, *known]
+    if cores <= MANY_CORES and not known:
         allowed += [2, int(cores), int(cores) // 2]
     elif chip.name.startswith(TWO_DEVICES):
         allowed += [2]

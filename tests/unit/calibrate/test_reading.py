@@ -124,6 +124,8 @@ def test_what_counts_as_a_device():
     assert devices_per_chip(chip("trainium2"), 64, 16) == 4 and devices_per_chip(chip("trainium2"), 128, 16) == 8
     assert devices_per_chip(chip("trainium1"), 32, 16) == 2 and devices_per_chip(chip("inferentia2"), 1, 0.5) == 2
     assert devices_per_chip(chip("h100"), 32, 8) == 0 and devices_per_chip(chip("h100"), 8, 8) == 1
+    # before: two ranks a chip, which no setting of AWS Neuron shows
+    assert devices_per_chip(chip("trainium2"), 32, 16) == 0
     quarter = per_device(system("trn2-16"), 4, 64)
     assert float(quarter.chip.n_cores) == 2 and quarter.fabric.n_chips == 64
 

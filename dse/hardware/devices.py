@@ -8,26 +8,29 @@ from __future__ import annotations
 import dataclasses
 
 from ..core.errors import DseError
+from ..core.provenance import number
 from .chip import Chip
 from .presets import chip_receipts
 from .system import Fabric, System
 
 LOGICAL = "n_logical_cores"
-"""Fact of chips whose software counts cores as ranks: into how many it groups them unless told otherwise."""
+"""Fact of chips whose software counts cores as ranks: how many it shows, and at most at the end of its range."""
 
 
 def core_counts(chip: Chip) -> tuple[int, ...]:
-    """Ranks that software may see in each `chip` instead of one: its logical cores, then its cores; else none.
+    """Ranks that software may see in each `chip` instead of one, its usual number first; none where it counts chips.
 
-    Source: [aws2026lnc]: a logical core is one or two physical ones; the receipts of `LOGICAL` have each chip's usual.
+    Source: [aws2026lnc]: a logical core is one or two physical ones; the receipts of `LOGICAL` have each chip's.
     """
     try:
-        facts = {f.name: f.value for f in chip_receipts(chip.name)}
+        facts = {f.name: f for f in chip_receipts(chip.name)}
     except DseError:  # a design has no file: nobody has said what its software counts
         return ()
     if LOGICAL not in facts:
         return ()
-    return tuple(dict.fromkeys(int(float(n)) for n in (facts[LOGICAL], chip.n_cores)))
+    # a chip made from another may have a number of cores that no longer divides
+    settings = (number(facts, LOGICAL), facts[LOGICAL].high)
+    return tuple(dict.fromkeys(int(n) for n in settings if float(chip.n_cores) % n == 0))
 
 
 def per_device(system: System, per_chip: int, n_devices: int) -> System:

@@ -108,7 +108,7 @@ def _size_rule(plan: Plan, system: System) -> plan_sizes.Rule:
     if plan.cp > 1:
         sizes = f"tp*cp*pp*dp = {plan.tp}*{plan.cp}*{plan.pp}*{plan.dp}"
     cores = [f"{n * system.n_chips} ({n} a chip)" for n in core_counts(system.chip) if product != system.n_chips]
-    or_cores = f"; ranks are chips, or all of their cores: {' or '.join(cores)}" if cores else ""
+    or_cores = f"; ranks are chips, or all of their logical cores: {' or '.join(cores)}" if cores else ""
     return product == system.n_chips, f"{sizes} = {product}, but {system.name} has {system.n_chips} chips{or_cores}"
 
 

@@ -130,9 +130,9 @@ def test_a_page_says_what_ranks_that_are_cores_would_cost():
     found = find(whole, step, None)
     assert found.by_cores is not None and found.by_cores.plan.tp * found.by_cores.plan.dp == 64
     longer = float(found.by_cores.result.step_s) / float(found.evaluation.step_s) - 1
-    assert longer > 0.2 and f"copy KV heads, {longer:.0%}".replace("%", " %") in notes_text(found)
+    assert longer > 0.2 and f"logical cores it takes {longer:.0%}".replace("%", " %") in notes_text(found)
     # what is asked for by cores is answered, and nothing beside it
     again = find(whole, step, found.by_cores.plan)
     assert float(again.evaluation.step_s) == float(found.by_cores.result.step_s)
-    assert again.by_cores is None and "KV heads" not in notes_text(again)
+    assert again.by_cores is None and "cores" not in notes_text(again)
     assert find(system("dgx-h100", 8), Decode(model("llama-3.1-8b"), 64, 8192), None).by_cores is None

@@ -9,7 +9,7 @@ import dse
 from dse.core.errors import PlanError
 from dse.evaluation.assembly import chip_reference
 from dse.hardware.devices import core_counts
-from dse.hardware.presets import chip, system
+from dse.hardware.presets import chip, chip_system, system
 from dse.lowering.cores import core_reference, on_chip, ranks_of
 from dse.lowering.demand import demand, valid_demand
 from dse.lowering.plan import check_plan
@@ -83,10 +83,20 @@ def test_ranks_that_are_chips_are_left_alone():
 def test_other_counts_are_refused_with_what_would_do():
     """Before: that 64 are not 16, which a user of logical cores knows."""
     whole = system("trn2-16")
-    why = r"= 48, but trn2-16 has 16 chips; ranks are chips, or all of their cores: 64 \(4 a chip\) or 128 \(8 a chip\)"
+    why = r"has 16 chips; ranks are chips, or all of their logical cores: 64 \(4 a chip\) or 128 \(8 a chip\)"
     with pytest.raises(PlanError, match=why):
         check_plan(dse.Plan(tp=16, dp=3), DECODE, whole)
     with pytest.raises(PlanError, match=r"has 16 chips$"):
         check_plan(dse.Plan(tp=8, dp=4), DECODE, system("dgx-h100", 16))
     with pytest.raises(PlanError, match=r"does not divide the 32 heads"):
         dse.evaluate(whole, DECODE, dse.Plan(tp=64))
+
+
+def test_a_chip_of_ones_own_says_how_many(tmp_path):
+    """Six cores make no four logical ones, so that software sees chips until the file says more."""
+    asked = {'base = "trainium2"': (4, 8), 'base = "trainium2"\nn_cores = 6': (), 'base = "tpu-v5p"': (),
+             'base = "tpu-v5p"\nn_logical_cores = 2': (2,)}  # fmt: skip
+    for i, (text, counts) in enumerate(asked.items()):
+        path = tmp_path / f"own{i}.toml"
+        path.write_text(f"[own]\n{text}\n")
+        assert core_counts(chip_system(str(path)).chip) == counts

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..evaluation.assembly import chip_reference
 from ..hardware.chip import Chip
+from ..hardware.devices import per_device
 from ..hardware.system import System
 from ..lowering.activations import Footprint, footprint
 from ..lowering.demand import plan_demand
@@ -22,7 +23,7 @@ from ..lowering.tiling import array_shape, as_run
 from ..physics.calibration import Calibration, prior_calibration
 from ..workload.transformer import Training
 from .measurements import peak_memory_B, step_s
-from .published import devices_per_chip, per_device, preset_for
+from .published import devices_per_chip, preset_for
 from .published_models import unnamed
 from .rates import WHOSE
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text

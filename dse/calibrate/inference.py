@@ -13,6 +13,7 @@ import pandas as pd
 from ..core.errors import PlanError
 from ..evaluation.assembly import chip_reference
 from ..hardware.chip import Chip, peak_FLOPps
+from ..hardware.devices import core_counts, per_device
 from ..hardware.system import System
 from ..lowering.memory import memory_B
 from ..lowering.mixed import chunk_pass_demand
@@ -26,7 +27,7 @@ from ..workload.transformer import Decode, Prefill
 from . import loops
 from .cases import Case
 from .measurements import SECONDS
-from .published import per_device, preset_for, system_of
+from .published import preset_for, system_of
 from .published_models import unnamed
 from .rates import rate
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text, without_unit
@@ -167,8 +168,9 @@ def _lowered(
     sequences, clients = int(row_number(row, "batch", 0)), loops.n_clients(row)
     # a program compiled for one batch runs all of it, whoever is there
     batch = sequences or int(clients) if stack in FIXED_SHAPES else int(clients) or sequences
-    plan = row_plan(row, batch)
-    size, usual = plan.tp * plan.pp * plan.dp, system_of(chip_name, system_name)
+    usual = system_of(chip_name, system_name)
+    plan = row_plan(row, batch, core_counts(usual.chip))
+    size = plan.tp * plan.pp * plan.dp
     per_chip = ranks_per_chip(row, usual.chip, size)
     system = per_device(usual, per_chip, size)
     model = padded_heads(served_model(row), plan.tp)

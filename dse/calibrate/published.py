@@ -11,11 +11,12 @@ from typing import Any
 from ..core.files import is_there
 from ..core.provenance import load_receipts, number
 from ..hardware.chip import Chip
+from ..hardware.devices import core_counts
 from ..hardware.own_chip import is_own
 from ..hardware.presets import base_name, chip_names, chip_system, default_system
 from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import system as preset_system
-from ..hardware.system import Fabric, System
+from ..hardware.system import System
 from ..lowering.collective import Reference, across_gather
 from ..lowering.groups import spread
 from ..physics.calibration import usual_stack
@@ -199,7 +200,7 @@ def usual_on(row: Any, serves: bool) -> str:
 
 
 MANY_CORES = 8
-"""Most cores of a chip that software counts as devices; beyond, they are SMs, which none counts."""
+"""Most cores of a chip that software may count as devices where no fact says so; beyond, they are SMs."""
 
 
 TWO_DEVICES = ("mi250",)
@@ -209,12 +210,13 @@ TWO_DEVICES = ("mi250",)
 def devices_per_chip(chip: Chip, n_devices: float, n_chips: float) -> int:
     """Devices that software sees in each chip: 1, two halves, or its (logical) cores; 0 where the counts do not match.
 
-    Source: [aws2026neuron] for logical cores; TPU v2 to v7 and MI250X show two devices, other chips of many cores one.
+    Source: `core_counts` for logical cores; TPU v2 to v7 and MI250X show two devices, other chips of many cores one.
     """
     # counts that do not match must not be mended here: they are the sign of a plan that was read wrongly
     k = n_devices / n_chips
-    cores, allowed = float(chip.n_cores), [1]
-    if cores <= MANY_CORES:
+    cores, known = float(chip.n_cores), core_counts(chip)
+    allowed = [1, *known]
+    if cores <= MANY_CORES and not known:
         allowed += [2, int(cores), int(cores) // 2]
     elif chip.name.startswith(TWO_DEVICES):
         allowed += [2]
@@ -227,21 +229,3 @@ def may_be_several(published: str) -> bool:
     found = preset_for(published)
     chip = preset_chip(found[0]) if found else None
     return chip is not None and (1 < float(chip.n_cores) <= MANY_CORES or chip.name.startswith(TWO_DEVICES))
-
-
-def per_device(system: System, per_chip: int, n_devices: int) -> System:
-    """`system` cut into devices of 1/per_chip of a chip: the innermost axis, as fast as all links (a guess)."""
-    if per_chip == 1:
-        return dataclasses.replace(system, n_chips=n_devices)
-    # of twice the links, shared in halves, the new axis has as much as all links had, and the old ones what they had
-    c, k = system.chip, float(per_chip)
-    chip = dataclasses.replace(
-        c, n_cores=c.n_cores / k, n_stacks=c.n_stacks / k, hbm_bandwidth_Bps=c.hbm_bandwidth_Bps / k,
-        hbm_capacity_B=c.hbm_capacity_B / k, scaleup_bandwidth_per_dir_Bps=2 * c.scaleup_bandwidth_per_dir_Bps / k,
-        scaleout_bandwidth_per_dir_Bps=c.scaleout_bandwidth_per_dir_Bps / k,
-    )  # fmt: skip
-    fabric = system.fabric
-    if fabric.kind == "switched":
-        return System(system.name, chip, dataclasses.replace(fabric, dims=(fabric.n_chips * per_chip,)), n_devices)
-    shares = (0.5, *(0.5 * s for s in fabric.axis_share))
-    return System(system.name, chip, Fabric("torus", (per_chip, *fabric.dims), shares), n_devices)

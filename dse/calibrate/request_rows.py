@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -187,11 +188,13 @@ SIXTEEN_BIT = r"^(none|no|unquantized)$|bf16|fp16|float16|bfloat16|half|16[- ]?b
 """Words for 16 bit, and for a precision that nobody chose."""
 
 
-def row_plan(row: Any, batch: int) -> Plan:
-    """The plan of a row; what it does not print is 1."""
+def row_plan(row: Any, batch: int, cores: Sequence[int] = ()) -> Plan:
+    """The plan of a row, of a chip with so many `cores` that may be ranks; what it does not print is 1."""
     tp, pp, ep, dp = (max(int(row_number(row, n, 1)), 1) for n in ("tp", "pp", "ep", "dp"))
+    size, n_chips = tp * pp * dp, row_number(row, "num_chips", 1)
     # some stacks print as tensor ranks all ranks that share the experts, data ranks of attention included
-    tp = max(tp // dp, 1) if dp > 1 and tp * pp * dp > 2 * row_number(row, "num_chips", 1) >= tp * pp else tp
+    if dp > 1 and size > 2 * n_chips >= tp * pp and size not in [n * n_chips for n in cores]:
+        tp = max(tp // dp, 1)
     # what is printed as expert ranks may count tensor ranks too; here experts spread over data ranks alone
     return Plan(tp=tp, pp=pp, dp=dp, micro_batch=max(batch // dp, 1), ep=min(ep, dp), sequence_parallel=False)
 

@@ -30,7 +30,8 @@ class Evaluate:
     chips: flags.COUNT = None
     """Chips; by default one scale-up domain, or as many domains as hold the model."""
     plan: Annotated[str, tyro.conf.arg(metavar="PLAN")] = "auto"
-    """Who does what, such as tp=8,pp=4,dp=2; auto takes the fastest plan that fits."""
+    """Who does what, such as tp=8,pp=4,dp=2, by chips or by all of their logical cores; auto takes the fastest plan of
+    chips that fits."""
     batch: flags.COUNT = None
     """Sequences per step; by default 4 per chip in training, 16 in decode, 1 in all in prefill."""
     sequence: flags.COUNT = None

@@ -24,7 +24,8 @@ from ..physics.evaluate import Evaluation
 from ..physics.step import op_traffic_B, step_time
 from ..workload.op import Op
 from ..workload.transformer import Training, Workload
-from .assembly import band_s, chip_reference, evaluate
+from .assembly import Evaluated, band_s, chip_reference, evaluate
+from .cores import best_by_cores
 
 BOUNDS = ("compute", "tile", "hbm", "vector", "dma")
 """Limits that can bind an operator, in the order of `OpTimes`; a sixth, "launch", is its launch latency."""
@@ -72,6 +73,8 @@ class Finding:
     """10th percentile of the step time by the error of the fit; for a prior, all its numbers at their good ends."""
     slowest_s: float
     """90th percentile of the step time by the error of the fit; for a prior, all its numbers at their bad ends."""
+    by_cores: Evaluated | None = None
+    """The fastest plan whose ranks are logical cores, if software has such ranks and `plan` has not."""
 
     @property
     def novelty(self) -> str:
@@ -94,6 +97,11 @@ class Finding:
         return time_s / float(self.evaluation.step_s)
 
     @property
+    def longer_by_cores_frac(self) -> float:
+        """What a step takes longer under `by_cores`; 0 without."""
+        return self.share_frac(float(self.by_cores.result.step_s)) - 1.0 if self.by_cores else 0.0
+
+    @property
     def usable_memory_B(self) -> float:
         """HBM capacity of one chip that is available to tensors."""
         return float(usable_B(self.system.chip))
@@ -104,7 +112,8 @@ def find(system: System, workload: Workload, plan: Plan | None) -> Finding:
     c = calibration_for(system.chip.name, workload)
     e = evaluate(system, workload, plan, calibration=c)
     shown = operators(system, workload, e.plan, e.result, c)
-    return Finding(system, workload, e.plan, e.result, shown, c.name, *band_s(system, workload, e.plan, c))
+    other = best_by_cores(system, workload, e.plan, c)
+    return Finding(system, workload, e.plan, e.result, shown, c.name, *band_s(system, workload, e.plan, c), other)
 
 
 def operators(

@@ -15,6 +15,7 @@ from ..hardware.system import Fabric, System
 from ..workload.transformer import Model, Training, Workload
 from .activations import Footprint, balanced_stages, end_layers, footprint
 from .collective import Reference
+from .cores import core_reference, on_chip, ranks_of
 from .headroom import usable_B
 from .linears import Shard
 from .memory import WEIGHT_B, memory_B
@@ -179,9 +180,14 @@ def _beside(
 def demand(
     workload: Workload, plan: Plan, system: System, ref: Reference, array: ArrayShape | None = None
 ) -> StepDemand:
-    """Coefficients of `workload` under `plan`, for another PE array if given; PlanError as `check_plan`."""
-    check_plan(plan, workload, system)
-    return valid_demand(workload, plan, system, ref, array_shape(system.chip.core.tensor) if array is None else array)
+    """Coefficients of `workload` under `plan`, for another PE array if given; PlanError as `check_plan`.
+
+    Ranks are chips, or the cores of chips where a plan has as many (`ranks_of`).
+    """
+    ranks, per_chip = ranks_of(plan, system)
+    check_plan(plan, workload, ranks)
+    array = array_shape(system.chip.core.tensor) if array is None else array
+    return on_chip(valid_demand(workload, plan, ranks, core_reference(ref, per_chip), array), per_chip)
 
 
 def valid_demand(workload: Workload, plan: Plan, system: System, ref: Reference, array: ArrayShape) -> StepDemand:

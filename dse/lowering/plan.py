@@ -7,6 +7,7 @@ import itertools
 
 from ..core.errors import PlanError
 from ..core.frames import AbstractShown
+from ..hardware.devices import core_counts
 from ..hardware.system import System
 from ..workload.transformer import Model, Serving, Training, Workload
 from . import plan_sizes
@@ -106,7 +107,9 @@ def _size_rule(plan: Plan, system: System) -> plan_sizes.Rule:
     sizes = f"tp*pp*dp = {plan.tp}*{plan.pp}*{plan.dp}"
     if plan.cp > 1:
         sizes = f"tp*cp*pp*dp = {plan.tp}*{plan.cp}*{plan.pp}*{plan.dp}"
-    return product == system.n_chips, f"{sizes} = {product}, but {system.name} has {system.n_chips} chips"
+    cores = [f"{n * system.n_chips} ({n} a chip)" for n in core_counts(system.chip) if product != system.n_chips]
+    or_cores = f"; ranks are chips, or all of their logical cores: {' or '.join(cores)}" if cores else ""
+    return product == system.n_chips, f"{sizes} = {product}, but {system.name} has {system.n_chips} chips{or_cores}"
 
 
 def _training_rules(plan: Plan, training: Training) -> list[plan_sizes.Rule]:

@@ -66,7 +66,20 @@ def notes_text(f: Finding) -> str:
     tiles_B = kept_on_die_B(f)
     fits = f"all that a chip holds fits its {in_unit(tiles_B, 'B')} of tile memory, yet is read from HBM in this model"
     stands = stand_in_text(f.workload, f.system.chip)
-    return "; ".join(x for x in (stands, f"{fits}: kept on the die, it is faster" if tiles_B else "") if x)
+    told = (stands, f"{fits}: kept on the die, it is faster" if tiles_B else "", cores_text(f))
+    return "; ".join(x for x in told if x)
+
+
+MUCH_LONGER_FRAC = 0.05
+"""What logical cores as ranks must take longer than chips to be worth a line."""
+
+
+def cores_text(f: Finding) -> str:
+    """How much longer a step takes whose ranks are logical cores; nothing where that is little, or no ranks are."""
+    if f.by_cores is None or f.longer_by_cores_frac <= MUCH_LONGER_FRAC:
+        return ""
+    told = f"{in_unit(float(f.by_cores.result.step_s), 's')} under {f.by_cores.plan}"
+    return f"ranks here are chips; as logical cores it takes {percent(f.longer_by_cores_frac)} longer: {told}"
 
 
 def stand_in_text(workload: Workload, c: Chip) -> str:

@@ -8,12 +8,13 @@ import pytest
 
 from dse.calibrate.cases import Case, training_case
 from dse.calibrate.measurements import complete, read, step_s
-from dse.calibrate.published import per_device, preset_for
+from dse.calibrate.published import preset_for
 from dse.calibrate.reading import Unmodelled
 from dse.calibrate.score import predict_cases
 from dse.calibrate.training_rows import rated_step_s, row_model, row_plan, row_system
 from dse.calibrate.training_stacks import row_stack
 from dse.core.errors import SpecError, UnknownNameError
+from dse.hardware.devices import per_device
 from dse.hardware.presets import system
 from dse.workload.transformer import total_parameters
 

@@ -9,7 +9,7 @@ import pytest
 from dse.calibrate.cases import Case, training_cases
 from dse.calibrate.kernels import collective_cases, kernel_cases
 from dse.calibrate.measurements import read
-from dse.calibrate.published import devices_per_chip, per_device, preset_for
+from dse.calibrate.published import devices_per_chip, preset_for
 from dse.calibrate.published_models import known_model
 from dse.calibrate.rates import rated_s
 from dse.calibrate.reading import Unmodelled, guarded, odd_cell, readable
@@ -17,6 +17,7 @@ from dse.calibrate.request_rows import row_storage, served_model
 from dse.calibrate.training_rows import adapter_rank, row_plan
 from dse.core.errors import ReceiptError, SpecError
 from dse.core.provenance import number
+from dse.hardware.devices import per_device
 from dse.hardware.presets import chip, system
 from dse.workload.model_names import model_alias
 
@@ -123,6 +124,8 @@ def test_what_counts_as_a_device():
     assert devices_per_chip(chip("trainium2"), 64, 16) == 4 and devices_per_chip(chip("trainium2"), 128, 16) == 8
     assert devices_per_chip(chip("trainium1"), 32, 16) == 2 and devices_per_chip(chip("inferentia2"), 1, 0.5) == 2
     assert devices_per_chip(chip("h100"), 32, 8) == 0 and devices_per_chip(chip("h100"), 8, 8) == 1
+    # before: two ranks a chip, which no setting of AWS Neuron shows
+    assert devices_per_chip(chip("trainium2"), 32, 16) == 0
     quarter = per_device(system("trn2-16"), 4, 64)
     assert float(quarter.chip.n_cores) == 2 and quarter.fabric.n_chips == 64
 

@@ -122,3 +122,17 @@ def test_a_share_that_fits_tile_memory_is_told_since_it_is_read_from_hbm_all_the
     many = find(system("trn2-16", 16), Decode(model("llama-3.2-1b"), 1, 1024, "int8"), parse_plan("tp=8,pp=2"))
     assert kept_on_die_B(many) == 8 * 28 * 2**20 and "fits its 224 MiB of tile memory" in notes_text(many)
     assert "tile memory" in finding_json(many)["note"]
+
+
+def test_a_page_says_what_ranks_that_are_cores_would_cost():
+    """16 Trainium2 hold 8 KV heads of Llama 3.1 70B once or twice, their 64 logical cores two to eight times."""
+    whole, step = system("trn2-16"), Decode(model("llama-3.1-70b"), 64, 8192)
+    found = find(whole, step, None)
+    assert found.by_cores is not None and found.by_cores.plan.tp * found.by_cores.plan.dp == 64
+    longer = float(found.by_cores.result.step_s) / float(found.evaluation.step_s) - 1
+    assert longer > 0.2 and f"logical cores it takes {longer:.0%}".replace("%", " %") in notes_text(found)
+    # what is asked for by cores is answered, and nothing beside it
+    again = find(whole, step, found.by_cores.plan)
+    assert float(again.evaluation.step_s) == float(found.by_cores.result.step_s)
+    assert again.by_cores is None and "cores" not in notes_text(again)
+    assert find(system("dgx-h100", 8), Decode(model("llama-3.1-8b"), 64, 8192), None).by_cores is None

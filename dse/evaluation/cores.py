@@ -1,0 +1,32 @@
+"""A phase of inference whose ranks are the logical cores of chips, beside one whose ranks are the chips."""
+
+from __future__ import annotations
+
+from ..core.errors import PlanError
+from ..hardware.devices import core_counts, per_device
+from ..hardware.system import System
+from ..lowering.cores import ranks_of
+from ..lowering.demand import demand
+from ..lowering.plan import Plan, plans
+from ..physics.calibration import Calibration
+from ..physics.evaluate import chip_technology
+from ..workload.transformer import Training, Workload
+from .assembly import Evaluated, chip_reference, evaluate, fastest
+
+
+def best_by_cores(system: System, workload: Workload, plan: Plan, c: Calibration) -> Evaluated | None:
+    """The fastest plan whose ranks are logical cores, where software may have such ranks and `plan` has chips; or None.
+
+    None as well in training, whose plans by cores are too many for a glance, and where no such plan fits.
+    """
+    counts = core_counts(system.chip)
+    if not counts or isinstance(workload, Training) or ranks_of(plan, system)[1] > 1:
+        return None
+    ranks = per_device(system, counts[0], counts[0] * system.n_chips)
+    ref, every = chip_reference(system.chip, c), plans(workload, ranks)
+    demands = [demand(workload, p, system, ref) for p in every]
+    try:
+        best = fastest(every, demands, system.chip, chip_technology(system.chip), c) if every else None
+    except PlanError:  # copies of the cache may need more room than there is
+        return None
+    return None if best is None else evaluate(system, workload, every[best], calibration=c)

@@ -23,11 +23,10 @@ from ..physics.calibration import FIXED_SHAPES, on_stack, prior_calibration
 from ..physics.step import Request
 from ..workload.transformer import Decode, Prefill, Serving
 from . import loops
-from .cases import Case
-from .measurements import SECONDS
+from .cases import Case, ranks_per_chip
 from .published import per_device, preset_for, system_of
 from .published_models import unnamed
-from .rates import rate
+from .rates import SECONDS, rate
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text, without_unit
 from .request_rows import (
     checkpoint,
@@ -35,7 +34,6 @@ from .request_rows import (
     lengths,
     otherwise,
     padded_heads,
-    ranks_per_chip,
     row_cache,
     row_plan,
     row_stack,
@@ -165,7 +163,7 @@ def _lowered(
     batch = sequences or int(clients) if stack in FIXED_SHAPES else int(clients) or sequences
     plan = row_plan(row, batch)
     size, usual = plan.tp * plan.pp * plan.dp, system_of(chip_name, system_name)
-    per_chip = ranks_per_chip(row, usual.chip, size)
+    per_chip = ranks_per_chip(usual.chip, "tp*pp*dp", size, row_number(row, "num_chips"))
     system = per_device(usual, per_chip, size)
     model = padded_heads(served_model(row), plan.tp)
     prompt, context = lengths(row, stack)

@@ -25,6 +25,8 @@ from dse.study.convex import all_strict, model_of, named_numbers
 from dse.study.metrics import Limit
 from dse.study.study import study_from
 
+from .conftest import narrowed
+
 pytestmark = pytest.mark.slow
 LIMIT_S = 600.0
 """Every study takes seconds; a machine that stalls must not make one unfinished."""
@@ -34,11 +36,6 @@ def shown(view):
     console = Console(file=io.StringIO(), width=160)
     console.print(view)
     return console.file.getvalue()
-
-
-def narrowed(study, **boxes):
-    free = tuple(Free(f.name, *boxes[f.name]) if f.name in boxes else f for f in study.free)
-    return dataclasses.replace(study, free=free)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeAlias
@@ -33,8 +34,8 @@ from ..study.convex import (
     separate,
 )
 from ..study.design import STEPPED, Choice, choice_technology, template, with_free
-from ..study.metrics import Load, State, mean_speedup, metric_of, silicon_of, upkeep_of
-from ..study.study import Study, mean_power_cap_W, operator_cap_W
+from ..study.metrics import HOTTEST, Load, State, mean_speedup, metric_of, silicon_of, upkeep_of
+from ..study.study import Study, least_cap_W, rated_W
 from ..technology.presets import Technology
 from .blank import study_blank_mm2
 from .curvature import curvature_batch, proved_of
@@ -164,13 +165,13 @@ def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> 
     free = {n: np.float64(np.round(x[n]) if whole and n in STEPPED else x[n]) for n in core.free}
     chip = with_free(template(choice, study.baseline.chip, study.scaleout_Bps), free)
     chip = dataclasses.replace(chip, blank_mm2=study_blank_mm2(study, chip, choice_technology(choice, study.package)))
-    limit = mean_power_cap_W(study)
+    limit = least_cap_W(study)
     if np.isinf(limit):  # a chip file needs a TDP: the most it draws, so that it never throttles
         data = data_of(search.space, candidate.choice_index, candidate.plan_index)
         parts = silicon_of(chip, choice_technology(choice, study.package))
         x |= {"supply_V": jnp.asarray(parts.supply_V), "die_mm2": jnp.asarray(parts.die_mm2)}
         drawn = [float(w.power_W) for w in _at(core, chip, x, data)[0].loads]
-        limit = max([*drawn, operator_cap_W(study) or 0.0], default=float(chip.power_limit_W))
+        limit = rated_W(study, drawn, float(chip.power_limit_W))
     return dataclasses.replace(chip, name=f"{study.name}-design", power_limit_W=limit)
 
 
@@ -179,7 +180,7 @@ _at = compiled(chip_at)
 
 def cooling(study: Study) -> FloatLike | None:
     """Limit on the power of every operator [W]; None if the study has none."""
-    return None if (cap := operator_cap_W(study)) is None else np.float64(cap)
+    return None if math.isinf(cap_W := least_cap_W(study, HOTTEST)) else np.float64(cap_W)
 
 
 def report_of(
@@ -281,7 +282,7 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
     if not demands:
         return float("nan"), float("nan")
     # a design that draws more is no breach
-    chip = dataclasses.replace(chip, power_limit_W=mean_power_cap_W(space.study))
+    chip = dataclasses.replace(chip, power_limit_W=least_cap_W(space.study))
     base = space.study.baseline.chip
     base_tech, ends = chip_technology(base), []
     # both chips at the same end: what is wrong for both cancels in the ratio, as far as it does in the goal

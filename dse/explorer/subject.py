@@ -27,8 +27,9 @@ from ..physics.evaluate import chip_technology
 from ..report.results import design_toml
 from ..study.convex import ConvexCore, Data
 from ..study.design import FREE, RELATIVE, as_built, choice_technology, template, with_free
+from ..study.limits import rated_W
 from ..study.metrics import DELIVERED, POWER, Limit
-from ..study.study import Study, rated_W, recorded
+from ..study.study import Study, recorded
 from ..workload.requests import Requests
 from ..workload.transformer import Workload
 from .packing import Place, layout, nested, packed
@@ -164,7 +165,7 @@ def under(subject: Subject, limits: np.ndarray) -> Study:
 
 def power_limit_W(subject: Subject, limits: np.ndarray, drawn: Sequence[float]) -> float:
     """What a chip at hand may draw: the study's least limit on power, or what the hungriest workload draws [W]."""
-    return rated_W(under(subject, limits), drawn, float(subject.study.baseline.chip.power_limit_W))
+    return rated_W(under(subject, limits).limits, drawn, float(subject.study.baseline.chip.power_limit_W))
 
 
 def chip_at_hand(subject: Subject, at: AtHand, drawn: Sequence[float]) -> Chip:

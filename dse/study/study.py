@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ from .changes import (
 )
 from .convex import ConvexCore
 from .design import Choice
-from .metrics import DELIVERED, HOTTEST, POWER, Limit, Metric, Own
+from .metrics import DELIVERED, Limit, Metric, Own
 from .resolved import Owner, fields_of
 from .shown import choice_frame, free_frame, limit_frame, worded_free, worded_limits, workload_frame
 
@@ -195,21 +195,6 @@ class Study:
     def system_names(self) -> tuple[str, ...]:
         """Systems that a design may choose, each once; an empty name is the baseline's."""
         return tuple(dict.fromkeys(c.system for c in self.choices))
-
-
-def least_cap_W(study: Study, metric: str = POWER) -> float:
-    """Lowest upper limit on a power, by default the mean one, to which a design throttles; infinite without one."""
-    return min((x.value for x in study.limits if (x.metric, x.sense) == (metric, "at_most")), default=math.inf)
-
-
-def rated_W(study: Study, drawn: Sequence[float], usual_W: float) -> float:
-    """Power that the file of a design states: the cap on mean power, or the most drawn, so that it never throttles.
-
-    `drawn` by each workload in the mean; an operator may draw as much as its own cap; `usual_W` where nothing is known.
-    """
-    most_W, hottest_W = least_cap_W(study), least_cap_W(study, HOTTEST)
-    own = [hottest_W] if math.isfinite(hottest_W) else []
-    return most_W if math.isfinite(most_W) else max([*drawn, *own], default=usual_W)
 
 
 def names_of_fits(study: Study) -> tuple[str, ...]:

@@ -16,9 +16,11 @@ from dse.optimize.counts import fixed_boxes, neighbours
 from dse.optimize.descent import run_search
 from dse.optimize.loosen import broken
 from dse.optimize.promises import rows_to_loosen
+from dse.optimize.reported import status_of
 from dse.optimize.search import search_of
-from dse.optimize.solution import Status, solution_json
-from dse.optimize.solve import solve, solve_continuous, status_of
+from dse.optimize.solution import Status
+from dse.optimize.solution_json import solution_json
+from dse.optimize.solve import solve, solve_continuous
 from dse.optimize.space import batch_of, relative, space_of
 from dse.report.screen import solution_view
 from dse.study.convex import all_strict, model_of, named_numbers

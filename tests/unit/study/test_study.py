@@ -13,8 +13,9 @@ from dse.core.files import read_toml
 from dse.explore.ray import Rays
 from dse.optimize.solve import solve_continuous
 from dse.study.convex import coordinates, ratio_rows
+from dse.study.limits import least_cap_W
 from dse.study.metrics import HOTTEST, Limit
-from dse.study.study import Study, least_cap_W, load_study, study_from
+from dse.study.study import Study, load_study, study_from
 
 SHIPPED = Path(__file__).parents[3] / "sweeps" / "trainium4.toml"
 
@@ -31,7 +32,7 @@ def test_shipped_study_is_in_canonical_units():
     assert free["scratchpad_B"] == (2 * 2**20, 256 * 2**20)
     limits = {x.metric: x for x in study.limits}
     assert limits["full_load_fp8_W"].value == 1800.0 and limits["full_load_fp8_W"].sense == "at_most"
-    assert least_cap_W(study, HOTTEST) == 1800.0 and least_cap_W(study) == float("inf")
+    assert least_cap_W(study.limits, HOTTEST) == 1800.0 and least_cap_W(study.limits) == float("inf")
     # 2 x 8 x 128 x 128 x 4 x 2.4e9 = 2.5166e15 FLOP/s; six times that
     assert limits["peak_fp4_FLOPps"].value == pytest.approx(6 * 2 * 8 * 128 * 128 * 4 * 2.4e9, rel=1e-12)
     assert limits["hbm_capacity_B"].value == pytest.approx(2 * 144 * 2**30)

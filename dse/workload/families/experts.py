@@ -28,7 +28,6 @@ from .common import (
     typed_windows,
     windowed,
 )
-from .dense import Windows, all_windows, late_windows, no_windows
 from .ernie import ernie, ernie_vl
 from .feeds import (
     NEXT,
@@ -41,6 +40,7 @@ from .feeds import (
     with_shared,
 )
 from .hunyuan import hunyuan, hunyuan_dense
+from .windows import Windows, all_windows, late_windows, no_windows
 
 
 def in_every(

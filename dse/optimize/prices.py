@@ -7,15 +7,7 @@ import dataclasses
 import numpy as np
 
 from ..core.types import Vector
-from ..study.convex import (
-    AHEAD,
-    MEMORY,
-    TIMES,
-    Kind,
-    coordinates,
-    ratio_rows,
-    rows_of_limit,
-)
+from ..study.convex import AHEAD, MEMORY, TIMES, Kind, coordinates, ratio_rows, rows_of_limit
 from ..study.metrics import State, metric_of
 from .search import Candidate, Search
 

@@ -19,15 +19,7 @@ from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import extreme
 from ..physics.evaluate import Silicon, chip_technology
-from ..study.convex import (
-    ConvexCore,
-    Data,
-    chip_at,
-    coordinates,
-    named_numbers,
-    ratio_rows,
-    separate,
-)
+from ..study.convex import ConvexCore, Data, chip_at, coordinates, named_numbers, ratio_rows, separate
 from ..study.design import STEPPED, Choice, choice_technology, template, with_free
 from ..study.limits import least_cap_W, rated_W
 from ..study.metrics import HOTTEST, Load, State, mean_speedup, silicon_of, upkeep_of
@@ -38,20 +30,8 @@ from .curvature import curvature_batch, proved_of
 from .prices import limit_reports
 from .rack import rack_report
 from .search import Candidate, Search, leaders
-from .solution import (
-    Alternative,
-    Certificate,
-    Overall,
-    Solution,
-    Status,
-    WorkloadReport,
-)
-from .space import (
-    Space,
-    data_of,
-    economy_around,
-    jobs_of,
-)
+from .solution import Alternative, Certificate, Overall, Solution, Status, WorkloadReport
+from .space import Space, data_of, economy_around, jobs_of
 from .tree import Proof, n_designs
 
 

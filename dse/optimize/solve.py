@@ -8,26 +8,15 @@ from collections.abc import Callable
 import numpy as np
 
 from ..core.program import meanwhile
-from ..study.convex import (
-    Data,
-)
+from ..study.convex import Data
 from ..study.study import Study
 from .deadline import Deadline, check_stop
 from .descent import run_search
 from .relax import relaxations
 from .reported import alternatives_of, overall, report_of, unproved_terms
 from .search import Candidate, Search, search_from, solve_points
-from .solution import (
-    Solution,
-    Status,
-)
-from .space import (
-    Space,
-    every_coefficient,
-    prepare_prices,
-    space_of,
-    with_plans,
-)
+from .solution import Solution, Status
+from .space import Space, every_coefficient, prepare_prices, space_of, with_plans
 from .tables import Tables, prepare_hulls, tables_of
 from .tree import Proof, Tree, progress_text
 

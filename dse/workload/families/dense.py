@@ -9,28 +9,8 @@ from ..blocks import Block, Mlp
 from ..config_file import Fields, without
 from ..mixers import Attention
 from ..transformer import Part
-from .common import (
-    LAYER,
-    RMS,
-    Body,
-    Builder,
-    blocks_of,
-    body,
-    grouped,
-    hidden_of,
-    mlp,
-    n_layers,
-    windowed,
-)
-from .windows import (
-    Windows,
-    all_windows,
-    first_of,
-    late_windows,
-    no_windows,
-    periodic_windows,
-    rope_windows,
-)
+from .common import LAYER, RMS, Body, Builder, blocks_of, body, grouped, hidden_of, mlp, n_layers, windowed
+from .windows import Windows, all_windows, first_of, late_windows, no_windows, periodic_windows, rope_windows
 
 
 def gated(

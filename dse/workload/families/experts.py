@@ -29,16 +29,7 @@ from .common import (
     windowed,
 )
 from .ernie import ernie, ernie_vl
-from .feeds import (
-    NEXT,
-    ROUTED,
-    TOP,
-    WIDTH,
-    first_dense,
-    mixed_feeds,
-    sparse_steps,
-    with_shared,
-)
+from .feeds import NEXT, ROUTED, TOP, WIDTH, first_dense, mixed_feeds, sparse_steps, with_shared
 from .hunyuan import hunyuan, hunyuan_dense
 from .windows import Windows, all_windows, late_windows, no_windows
 

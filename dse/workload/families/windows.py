@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..config_file import Fields
-from .common import (
-    every,
-    rotary_layers,
-    typed_windows,
-)
+from .common import every, rotary_layers, typed_windows
 
 Windows = Callable[[Fields, int], list[int]]
 

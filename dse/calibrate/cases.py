@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..core.errors import PlanError
 from ..evaluation.assembly import chip_reference
 from ..hardware.chip import Chip
 from ..hardware.devices import per_device
@@ -98,9 +99,7 @@ def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found:
     # expert ranks are among the data ranks, so that they take no chips of their own
     size = plan.tp * plan.pp * plan.cp * plan.dp
     usual = row_system(row, *found)
-    per_chip = devices_per_chip(usual.chip, size, n_chips)
-    if not per_chip:
-        return Unmodelled(*label, found[0], f"tp*pp*cp*dp = {size} is not the {n_chips:g} chips or their cores")
+    per_chip = ranks_per_chip(usual.chip, "tp*pp*cp*dp", size, n_chips)
     workload, stack = row_workload(row), row_stack(row)
     if n_micro_batches(plan, workload) < 1:
         return Unmodelled(*label, found[0], f"global batch {workload.global_batch} below dp x micro batch")
@@ -116,6 +115,14 @@ def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found:
         *label, found[0], stack, measured, demand, system.chip, math.nan if peak_B is None else peak_B,
         alike=row_text(row, "model"), sweep=" ".join(row_text(row, n) for n in COMPETE), plan=plan_text(plan),
     )  # fmt: skip
+
+
+def ranks_per_chip(chip: Chip, axes: str, n_ranks: int, n_chips: float) -> int:
+    """Ranks of a plan on each chip, its `axes` multiplied; PlanError where they are neither chips nor cores."""
+    found = devices_per_chip(chip, n_ranks, n_chips)
+    if not found:
+        raise PlanError(f"{axes} = {n_ranks} is not the {n_chips:g} chips or their cores")
+    return found
 
 
 def _said(point: pd.DataFrame) -> str:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
 import pandas as pd
 
-from .rates import rate
-from .spelling import RATES, TIME_WORDS, TIMES, unit_word
+from .rates import SCALES, SECONDS, rate
+from .spelling import RATES, TIMES, unit_word
 
 CELL = re.compile(
     r"\s*(?P<number>\d[\d.,]*(?:e[+-]?\d+)?)\s*(?:(?:\u00b1|\+/?-)\s*[\d.,]+)?"
     r"\s*(?P<unit>[a-zA-Z\u00b5\u03bc][\w\u00b5/ ]*)?\s*"
 )
 """A number with how far it spreads and its unit behind it."""
-THOUSANDS = {"k": 3, "K": 3, "M": 6, "B": 9, "T": 12}
-"""Letters behind a number that multiply it, as powers of ten."""
+MULTIPLES = ("k", "K", "M", "B", "T")
+"""Letters behind a number that multiply it: a G would be a size."""
 
 
 def with_cell_units(rows: pd.DataFrame) -> pd.DataFrame:
@@ -34,9 +35,9 @@ def _parted(said: Any, column: Any) -> tuple[Any, Any]:
     if found is None:
         return said, column
     number, unit = found["number"], (found["unit"] or "").strip()
-    if unit in THOUSANDS:
+    if unit in MULTIPLES:
         # "1,200k" may be two numbers with a letter behind them too
-        return (said if "," in number else f"{number}e{THOUSANDS[unit]}"), column
+        return (said if "," in number else f"{number}e{round(math.log10(SCALES[unit]))}"), column
     own = column if isinstance(column, str) else ""
     if unit and (not _is_unit(unit) or (own and unit_word(own) != unit_word(unit))):
         return said, column
@@ -46,4 +47,4 @@ def _parted(said: Any, column: Any) -> tuple[Any, Any]:
 def _is_unit(said: str) -> bool:
     """Whether a word behind a number is a unit of time or a rate."""
     word = unit_word(said)
-    return said.lower() in (*TIMES, *TIME_WORDS) or word in RATES.values() or rate(said) is not None or "B/s" in word
+    return said.lower() in (*TIMES, *SECONDS) or word in RATES.values() or rate(said) is not None or "B/s" in word

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..physics.calibration import Calibration, calibration_receipts, chip_and_stack, fit_name, kin_of
-from ..physics.coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, following, from_free, number_at, to_free
+from ..physics.coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, following, from_free, number_at
 from ..physics.pooled import ALONE, DETERMINED, LEVELS, STEPS, Kin, deviations, power_of_two, values
 from .batch import calibration_of
 from .cases import Case, training_cases
@@ -235,11 +235,3 @@ class Fit:
     def determined(self, name: str) -> bool:
         """Whether the measurements, rather than the prior, set a number: they at least halve its deviation."""
         return self.deviation.get(name, np.inf) < DETERMINED * self.prior_deviation.get(name, 0.0)
-
-    def interval(self, name: str) -> tuple[float, float]:
-        """Two standard deviations either side of a number, in its own unit."""
-        value = float(getattr(self.calibration, name))
-        if name not in self.deviation:
-            return value, value
-        x, s = to_free(name, value), 2 * self.deviation[name]
-        return number_at(name, x - s), number_at(name, x + s)

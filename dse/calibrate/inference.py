@@ -25,11 +25,10 @@ from ..physics.calibration import FIXED_SHAPES, on_stack, prior_calibration
 from ..physics.step import Request
 from ..workload.transformer import Decode, Prefill
 from . import loops
-from .cases import Case
-from .measurements import SECONDS
+from .cases import Case, ranks_per_chip
 from .published import preset_for, system_of
 from .published_models import unnamed
-from .rates import rate
+from .rates import SECONDS, rate
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text, without_unit
 from .request_rows import (
     checkpoint,
@@ -37,7 +36,6 @@ from .request_rows import (
     lengths,
     otherwise,
     padded_heads,
-    ranks_per_chip,
     row_cache,
     row_plan,
     row_stack,
@@ -171,7 +169,7 @@ def _lowered(
     usual = system_of(chip_name, system_name)
     plan = row_plan(row, batch, core_counts(usual.chip))
     size = plan.tp * plan.pp * plan.dp
-    per_chip = ranks_per_chip(row, usual.chip, size)
+    per_chip = ranks_per_chip(usual.chip, "tp*pp*dp", size, row_number(row, "num_chips"))
     system = per_device(usual, per_chip, size)
     model = padded_heads(served_model(row), plan.tp)
     prompt, context = lengths(row, stack)

@@ -7,42 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-MACHINES: tuple[tuple[str, str, int], ...] = (
-    (r"trn1n?\.32xl(arge)?", "trainium1", 16),
-    (r"trn1\.2xl(arge)?", "trainium1", 1),
-    (r"trn2\.48xl(arge)?", "trainium2", 16),
-    (r"trn2\.3xl(arge)?", "trainium2", 1),
-    (r"inf2\.(8)?xl(arge)?", "inferentia2", 1),
-    (r"inf2\.24xl(arge)?", "inferentia2", 6),
-    (r"inf2\.48xl(arge)?", "inferentia2", 12),
-    (r"p3\.16xl(arge)?", "v100", 8),
-    (r"p3dn\.24xl(arge)?", "v100-32", 8),
-    (r"p4d\.24xl(arge)?", "a100-40", 8),
-    (r"p4de\.24xl(arge)?", "a100-80", 8),
-    (r"p5\.48xl(arge)?", "h100", 8),
-    (r"p5en?\.48xl(arge)?", "h200", 8),
-    (r"p6-b200\.48xl(arge)?", "b200", 8),
-    (r"g6e\.48xl(arge)?", "l40s", 8),
-    (r"g6e\.(12|24)xl(arge)?", "l40s", 4),
-    (r"(standard_)?nd96asr_v4", "a100-40", 8),
-    (r"(standard_)?nd96amsr_a100_v4", "a100-80", 8),
-    (r"(standard_)?nd96isr_h100_v5", "h100", 8),
-    (r"(standard_)?nd96isr_h200_v5", "h200", 8),
-    (r"(standard_)?nd96isr_mi300x_v5", "mi300x", 8),
-    (r"a2-highgpu-8g", "a100-40", 8),
-    (r"a2-ultragpu-8g", "a100-80", 8),
-    (r"a3-(high|mega)gpu-8g", "h100", 8),
-    (r"a3-ultragpu-8g", "h200", 8),
-    (r"a4-highgpu-8g", "b200", 8),
-)
-"""Pattern of a machine's name, its chip and how many it has, as the clouds' own pages list them."""
+from ..core.words import MACHINES, plain_name
 
 
 def machine(said: object) -> tuple[str, int] | None:
     """Chip of a machine and how many it holds; None for an unknown name, or for two machines that are not alike."""
     names = [part for part in re.split(r"\s*[/,]\s*|\s+or\s+", str(said).strip().lower()) if part]
     # SageMaker's "ml." is the same machine; None stays in the set, so that an unknown name tells nothing
-    found = {next(((c, n) for p, c, n in MACHINES if re.fullmatch(p, re.sub(r"^ml\.", "", x))), None) for x in names}
+    plain = [re.sub(r"xl$", "xlarge", plain_name(re.sub(r"^(ml\.|standard_)", "", x))) for x in names]
+    found = {MACHINES.get(x) for x in plain}
     return next(iter(found)) if len(found) == 1 else None
 
 

@@ -23,10 +23,9 @@ from ..physics.pooled import COMPILED
 from ..workload.op import Kind, Op
 from .cases import Case
 from .libraries import Rounds, as_library_runs, has_library, levels_at_once, library_all_reduce, rounds
-from .measurements import SECONDS
 from .operators import array_frac, calibrates, is_host_timed, row_ops, splits_contraction
 from .published import devices_per_chip, preset_for, system_of
-from .rates import SIZED, message_B, rated_s
+from .rates import SECONDS, SIZED, message_B, rated_s
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text, without_unit
 from .spelling import middle_rank
 

@@ -15,7 +15,7 @@ from ..core.errors import DseError, SpecError
 from .cell_units import with_cell_units
 from .columns import given, needed, renamed
 from .published_models import SIZES
-from .rates import WHOSE, rate
+from .rates import SECONDS, WHOSE, rate
 from .spelling import tidied
 from .spread import gathered
 from .told import completed
@@ -111,12 +111,6 @@ def peak_memory_B(point: pd.DataFrame, stack: str) -> float | None:
         if unit in BYTES and value > 0:
             return value * BYTES["GiB" if unit == "GB" and stack in BINARY_STACKS else unit]
     return None
-
-
-SECONDS = {
-    "s": 1.0, "sec": 1.0, "seconds": 1.0, "s/step": 1.0, "s/it": 1.0, "ms": 1e-3, "msec": 1e-3, "ms/step": 1e-3,
-    "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "min": 60.0, "minutes": 60.0, "h": 3600.0, "hours": 3600.0,
-}  # fmt: skip
 
 
 def step_s(point: pd.DataFrame) -> float | None:

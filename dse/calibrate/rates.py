@@ -16,8 +16,13 @@ THINGS: tuple[tuple[str, str], ...] = (
 )
 """Words for what is counted."""
 SCALES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
-TIMES = {"s": 1.0, "sec": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0, "day": 86400.0}
-"""Seconds of the time in a rate."""
+SECONDS = {
+    "ns": 1e-9, **dict.fromkeys(("us", "\u00b5s"), 1e-6), **dict.fromkeys(("ms", "msec", "ms/step"), 1e-3),
+    **dict.fromkeys(("s", "sec", "second", "seconds", "s/step", "s/it"), 1.0),
+    **dict.fromkeys(("min", "minute", "minutes"), 60.0), **dict.fromkeys(("h", "hour", "hours"), 3600.0),
+    "day": 86400.0,
+}  # fmt: skip
+"""Seconds of a unit of time."""
 PER_CHIP = ("gpu", "chip", "device", "tpu", "accelerator", "card", "hpu")
 """Words after a second stroke that make a rate one chip's."""
 
@@ -49,7 +54,7 @@ def rate(unit: str) -> Rate | None:
     if multiple is None:
         return None
     found = _thing(multiple.group(1), multiple.group(2)) or _thing("", multiple.group(1) + multiple.group(2))
-    time = TIMES.get(parts[1].lower()) or TIMES.get(parts[1].lower().removesuffix("s"))
+    time = SECONDS.get(parts[1].lower()) or SECONDS.get(parts[1].lower().removesuffix("s"))
     per_chip = len(parts) == 3 and parts[2].lower().removesuffix("s") in PER_CHIP
     if found is None or time is None or (len(parts) == 3 and not per_chip):
         return None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from ..core.errors import PlanError, SpecError
+from ..core.errors import SpecError
 from ..hardware.chip import Chip, native_precisions
 from ..lowering.plan import Plan
 from ..physics.calibration import FIXED_SHAPES, SERVING
@@ -19,7 +19,7 @@ from ..workload.mixers import AbstractMixer, Attention
 from ..workload.module_names import WIDE
 from ..workload.storage import file_type, format_of, is_whole_file, n_element_bits
 from ..workload.transformer import Model
-from .published import devices_per_chip, usual_on
+from .published import usual_on
 from .published_models import known_model, stored_name
 from .reading import NO, row_number, row_text, weights_only
 from .training_rows import row_model
@@ -197,15 +197,6 @@ def row_plan(row: Any, batch: int, cores: Sequence[int] = ()) -> Plan:
         tp = max(tp // dp, 1)
     # what is printed as expert ranks may count tensor ranks too; here experts spread over data ranks alone
     return Plan(tp=tp, pp=pp, dp=dp, micro_batch=max(batch // dp, 1), ep=min(ep, dp), sequence_parallel=False)
-
-
-def ranks_per_chip(row: Any, chip: Chip, n_ranks: int) -> int:
-    """Ranks on each chip of a row; PlanError where they are neither chips nor cores."""
-    n_chips = row_number(row, "num_chips")
-    found = devices_per_chip(chip, n_ranks, n_chips)
-    if not found:
-        raise PlanError(f"tp*pp*dp = {n_ranks} is not the {n_chips:g} chips or their cores")
-    return found
 
 
 DRAWN = re.compile(r"(?:(\w+) uses )?(\d+)-(\d+) % of nominal")

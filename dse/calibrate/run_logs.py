@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from .columns import column_of, renamed
+from .rates import SCALES
 from .spelling import is_metric
 
 PAIR = re.compile(
@@ -21,7 +22,6 @@ BEFORE = re.compile(r"^\s*(?:\[[^\]]*\]:?\s*)+")
 """Time, host and rank at the start of a line."""
 PAIRS_LEAST = 3
 """Fewest pairs of a line that tells of a step."""
-THOUSANDS = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 
 def read_run(text: str, kind: str) -> pd.DataFrame | None:
@@ -53,7 +53,7 @@ def _pairs(line: str, kind: str) -> dict[str, float]:
         # what a logger writes before the first name ends in a dash
         name = re.split(r"\s-\s|\s{2,}", name)[-1].strip()
         if not letter or not column_of(name, kind):
-            found.setdefault(name, float(number.replace(",", "")) * THOUSANDS[letter])
+            found.setdefault(name, float(number.replace(",", "")) * SCALES[letter])
     return found
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from .digits import with_plain_numbers
 from .published_models import with_sizes
-from .rates import named_flow, rate
+from .rates import SECONDS, named_flow, rate
 
 METRICS = {
     "time_to_first_token": "ttft", "first_token_latency": "ttft", "time_per_output_token": "tpot", "itl": "tpot",
@@ -38,7 +38,6 @@ TIMES = {
     "nanoseconds": "ns", "second": "s", "secs": "s", "hr": "h", "hrs": "h", "hour": "h", "mins": "min",
 }  # fmt: skip
 """Units of time under other names, in small letters."""
-TIME_WORDS = ("s", "ms", "us", "\u00b5s", "ns", "sec", "seconds", "min", "minutes", "h", "hours")
 RATES = {"tflops/s": "TFLOP/s", "tflops": "TFLOP/s", "tflop/s": "TFLOP/s", "pflops": "PFLOP/s", "pflop/s": "PFLOP/s",
          "gflops": "GFLOP/s", "gflop/s": "GFLOP/s", "tps": "tps", "tgs": "tok/s/gpu"}  # fmt: skip
 """Rates under other names, in small letters; those of bits and bytes differ by case alone and stay."""
@@ -171,7 +170,7 @@ def unit_word(said: str) -> str:
     plain = re.sub(EACH, "tok/s/", plain, flags=re.IGNORECASE)
     time = re.sub(PER_ONE, "", plain, flags=re.IGNORECASE)
     low = time.lower()
-    if low in TIMES or low in TIME_WORDS:
+    if low in TIMES or low in SECONDS:
         return TIMES.get(low, low)
     return RATES.get(plain.lower(), plain)
 

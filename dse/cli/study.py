@@ -49,7 +49,7 @@ class Optimize:
         if not 0 <= self.near < float("inf"):
             raise SpecError(f"--near {self.near:g}: give 0, or a share such as 0.01")
         start_jax()
-        from ..optimize.solution import solution_json
+        from ..optimize.solution_json import solution_json
         from ..report.results import write_results
         from ..report.screen import solution_view
         from ..study.study import load_study

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 from .errors import SpecError
 from .types import FloatLike
 
 
+def check_whole(what: str, n: object) -> None:
+    """SpecError unless `n` is a whole number, of Python or NumPy."""
+    if isinstance(n, bool) or not isinstance(n, Integral):
+        raise SpecError(f"{what} = {n!r}: give a whole number")
+
+
 def check_count(what: str, n: int, least: int, most: int) -> None:
-    """SpecError unless `least <= n <= most`."""
+    """SpecError unless `n` is a whole number and `least <= n <= most`."""
+    check_whole(what, n)
     if n < least:
         raise SpecError(f"{what} = {n}: give at least {least}")
     if n > most:

@@ -15,7 +15,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-from .words import MEANT
+from .words import MEANT, plain_name
 
 
 class DseError(ValueError):
@@ -59,7 +59,7 @@ class UnknownNameError(DseError):
         # who types "h100" means a name that begins so, and the plainest of those
         inside.sort(key=lambda n: (n.lower().find(name.lower()), len(n)))
         # other words for a thing resemble its name in no letter, so that no matching by spelling finds them
-        meant = [n for n in MEANT.get(re.sub("[ _-]", "", name.lower()), ()) if n in names]
+        meant = [n for n in MEANT.get(plain_name(name), ()) if n in names]
         alike = list(dict.fromkeys([*meant, *inside])) or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         found = [same] if same else alike
         near = found[:3]

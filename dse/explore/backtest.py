@@ -29,9 +29,9 @@ from ..optimize.solve import solve
 from ..optimize.space import Space, space_of
 from ..physics.evaluate import chip_technology
 from ..study.design import FREE, STEPPED, steps
-from ..study.limits import full_name
+from ..study.limits import full_name, least_cap_W
 from ..study.metrics import DELIVERED, FULL_LOAD, METRICS, chip_state, mean_speedup
-from ..study.study import Study, mean_power_cap_W
+from ..study.study import Study
 from ..technology.presets import link, memory, node
 from .against_built import SHARE_FRAC, Backtest, Row
 
@@ -157,7 +157,7 @@ def given_by(study: Study) -> set[str]:
 def built_speedups(space: Space, built: Chip) -> dict[str, float]:
     """Speed-up of the built chip by workload, by its best plan in the study's world and power limit."""
     study = space.study
-    limits = as_float(study.scaleout_Bps), as_float(mean_power_cap_W(study))
+    limits = as_float(study.scaleout_Bps), as_float(least_cap_W(study.limits))
     # it competes in the study's world: with the network and the power that designs have, not those it was sold with
     inside = eqx.tree_at(lambda c: (c.scaleout_bandwidth_per_dir_Bps, c.power_limit_W), built, limits)
     tech, found = chip_technology(inside, study.package), {}

@@ -16,9 +16,9 @@ from ..physics.area import block_areas
 from ..physics.evaluate import limited_s
 from ..physics.pipeline import cycle_ratio
 from ..physics.power import static_W, voltage_limit, work_W
-from ..study.convex import WORK, ConvexCore, Data, cooled_times, cooled_W, cools, power_cap_W, separate
+from ..study.convex import WORK, ConvexCore, Data, cooled_times, cools, power_cap_W, separate
 from ..study.design import with_free
-from ..study.metrics import chip_state
+from ..study.metrics import HOTTEST, chip_state
 
 ROUNDS = 60
 """Rounds of the fixed point of the supply; each shrinks the error by more than the exponent of the V-f law."""
@@ -60,7 +60,7 @@ def as_built(core: ConvexCore, free: Mapping[str, FloatLike], data: Data) -> dic
     x = {**{n: free[n] for n in core.free}, "supply_V": volt, "die_mm2": die}
     if cools(core):
         static = static_W(chip, data.tech, block_areas(chip, data.tech), volt)
-        x[WORK] = work_W(cooled_W(core, data), static, data.tech)
+        x[WORK] = work_W(power_cap_W(core, data, HOTTEST), static, data.tech)
     for name, d, c in zip(core.workloads, data.demands, data.calibrations, strict=True):
         allowed = cooled_times(core, d, chip, x, data, c)
         x[f"step_s:{name}"] = limited_s(d, chip, data.tech, c, volt, die, power_cap_W(core, data), allowed)

@@ -19,7 +19,7 @@ from ..core.errors import SpecError
 from ..core.frames import page
 from ..core.pareto import is_end, is_unbeaten, is_worth_showing
 from ..lowering.plan import plan_text
-from ..optimize.solution import SMALLEST_PRICE
+from ..optimize.prices import SMALLEST_PRICE
 from ..study.convex import coordinates
 from ..study.limits import full_name
 from ..study.metrics import ECONOMIC, METRICS, OF_WORKLOADS

@@ -23,9 +23,9 @@ from ..physics.evaluate import Evaluation, Silicon, evaluate_demand, silicon
 from ..physics.full_load import full_load_power_W
 from ..physics.power import work_W
 from ..physics.step import op_traffic_B
-from ..study.convex import WORK, ConvexCore, Data, cooled_W, cools, coordinates, power_cap_W, ratio_rows, separate
+from ..study.convex import WORK, ConvexCore, Data, cools, coordinates, power_cap_W, ratio_rows, separate
 from ..study.design import with_free
-from ..study.metrics import METRICS, OF_WORKLOADS, OWNED, Load, State, upkeep_of
+from ..study.metrics import HOTTEST, METRICS, OF_WORKLOADS, OWNED, Load, State, upkeep_of
 from ..study.rows import AHEAD, MEMORY, Kind
 
 LIMITS = ("compute_s", "tile_s", "hbm_s", "vector_s", "dma_s")
@@ -115,7 +115,7 @@ def reading(core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, bui
     """Everything shown of a design, by the functions that `optimize` reports a solved one with; compiles once."""
     chip = chip_of(core, x, data, built)
     s = silicon(chip, data.tech)
-    allowed = cooled_W(core, data) if cools(core) else None
+    allowed = power_cap_W(core, data, HOTTEST) if cools(core) else None
     each = list(zip(data.demands, data.calibrations, strict=True))
     found = [evaluate_demand(d, chip, data.tech, c, allowed) for d, c in each]
     before = [data.baseline_s[i] * d.tokens / data.n_baseline_tokens[i] for i, d in enumerate(data.demands)]
@@ -183,7 +183,7 @@ def _coordinates(
     known: dict[str, FloatLike] = dict(zip(core.free, x, strict=True))
     known |= {"supply_V": s.supply_V, "die_mm2": s.die_mm2}
     if cools(core):
-        known[WORK] = work_W(cooled_W(core, data), s.static_W, data.tech)
+        known[WORK] = work_W(power_cap_W(core, data, HOTTEST), s.static_W, data.tech)
     return known | {f"step_s:{w}": t for w, t in zip(core.workloads, steps, strict=True)}
 
 

@@ -17,6 +17,7 @@ from ..optimize.counts import fixed_boxes, neighbours
 from ..optimize.deadline import Deadline
 from ..optimize.descent import run_search
 from ..optimize.interior import Optimum
+from ..optimize.prices import limit_price
 from ..optimize.pricing import Plans, alternate
 from ..optimize.relax import relaxations
 from ..optimize.search import (
@@ -30,7 +31,7 @@ from ..optimize.search import (
     with_design,
 )
 from ..optimize.solution import Relaxation, Solution
-from ..optimize.solve import limit_price, solve
+from ..optimize.solve import solve
 from ..optimize.space import at_limits, element
 from ..study.convex import all_strict, model_of
 from ..study.design import FREE, ROUNDING, STEPPED, steps

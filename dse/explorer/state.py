@@ -18,7 +18,7 @@ from ..evaluation.breakdown import PARTS
 from ..explore.designed import NAMED, WHITE_SPACE
 from ..hardware.presets import chip_names
 from ..lowering.plan import Plan
-from ..optimize.solution import SLACK, SLACK_PRICE, SMALLEST_PRICE
+from ..optimize.prices import SLACK, SLACK_PRICE, SMALLEST_PRICE
 from ..physics.area import Area
 from ..physics.calibration import measured_band
 from ..physics.money import Money

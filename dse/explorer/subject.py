@@ -27,8 +27,9 @@ from ..physics.evaluate import chip_technology
 from ..report.results import design_toml
 from ..study.convex import ConvexCore, Data
 from ..study.design import FREE, RELATIVE, as_built, choice_technology, template, with_free
+from ..study.limits import rated_W
 from ..study.metrics import DELIVERED, POWER, Limit
-from ..study.study import Study, mean_power_cap_W, operator_cap_W, recorded
+from ..study.study import Study, recorded
 from ..workload.requests import Requests
 from ..workload.transformer import Workload
 from .packing import Place, layout, nested, packed
@@ -164,10 +165,7 @@ def under(subject: Subject, limits: np.ndarray) -> Study:
 
 def power_limit_W(subject: Subject, limits: np.ndarray, drawn: Sequence[float]) -> float:
     """What a chip at hand may draw: the study's least limit on power, or what the hungriest workload draws [W]."""
-    asked = under(subject, limits)
-    if np.isfinite(cap_W := mean_power_cap_W(asked)):
-        return cap_W
-    return max([*drawn, operator_cap_W(asked) or 0.0], default=float(subject.study.baseline.chip.power_limit_W))
+    return rated_W(under(subject, limits).limits, drawn, float(subject.study.baseline.chip.power_limit_W))
 
 
 def chip_at_hand(subject: Subject, at: AtHand, drawn: Sequence[float]) -> Chip:

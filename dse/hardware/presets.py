@@ -10,6 +10,7 @@ from pathlib import Path
 
 import equinox as eqx
 
+from ..core.counts import check_whole
 from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.files import is_there
 from ..core.frames import AbstractShown, Facts
@@ -139,9 +140,11 @@ def system(name: str, n_chips: int | None = None, inside: Chip | None = None) ->
     (16, 'h100')
 
     `n_chips`: default one scale-up domain. `inside`: chip to put into it, default the system's own. UnknownNameError
-    (with near matches): no such system. SpecError: `n_chips` is neither a multiple of the domain nor a part of it (of
-    a torus a divisor), or exceeds `MOST_CHIPS`; or no `inside` for a rack without a chip of its own.
+    (with near matches): no such system. SpecError: `n_chips` is no whole number, neither a multiple of the domain nor
+    a part of it (of a torus a divisor), or exceeds `MOST_CHIPS`; or no `inside` for a rack without a chip of its own.
     """
+    if n_chips is not None:
+        check_whole(f"{name}: n_chips", n_chips)
     # past the cache: a chip's arrays have no hash, and a user's file may change between calls
     if inside is not None or is_own(name):
         return _placed(name, n_chips, inside)

@@ -24,8 +24,9 @@ from .aim import Aim
 from .batch import ON_CORE, WIDTH, solve_batch
 from .deadline import Deadline
 from .descent import run_search
+from .prices import LimitReport
 from .search import Candidate, Search, data_of_each, search_from, search_of, solve_points
-from .solution import LimitReport, Near, Solution, WhatIf
+from .solution import Near, Solution, WhatIf
 from .space import Space, relative, space_of
 
 MOVED = 1.1

@@ -141,8 +141,9 @@ def _vary_plans(search: Search, able: list[int]) -> None:
 
 
 def local_search(
-    space: Space, best: T, solve: Callable[[T, list[tuple[int, Plans]]], T], goal: Callable[[T], float]
-) -> T:
+    space: Space, best: T, solve: Callable[[T, list[tuple[int, Plans]]], T], goal: Callable[[T], float],
+    margin: float = SAME,
+) -> T:  # fmt: skip
     """Best-improvement local search over plans: one workload's is swapped at a time, until no swap lowers the goal.
 
     `solve` gives the best of a design and its neighbours, a choice and plans each, every one with a chip of its own:
@@ -151,7 +152,7 @@ def local_search(
     while goal(best) < math.inf:
         found = solve(best, swapped(space, best.choice_index, best.plan_index))
         # without the margin two plans as good as each other would be swapped for ever
-        if not goal(found) < goal(best) - SAME:
+        if not goal(found) < goal(best) - margin:
             break
         best = found
     return best

@@ -30,9 +30,9 @@ from ..study.study import Study
 from .batch import solve_batch
 from .descent import run_search
 from .first_order import FirstOrderResult, solve_first_order
+from .reported import GAP, design_chip, unproved_terms
 from .search import Candidate, Search, data_of_each, search_of, with_design
 from .solution import Status
-from .solve import GAP, design_chip, unproved_terms
 from .space import element, space_of
 
 Goal: TypeAlias = Callable[[Mapping[str, FloatLike], State], FloatLike]

@@ -15,10 +15,10 @@ from jaxtyping import Bool
 
 from ..study.convex import TIMES, Kind, ratio_rows, rows_of_limit
 from .counts import around, beside, fixed_boxes
-from .descent import swapped
+from .descent import local_search, swapped
 from .elastic import Loosened
 from .pricing import Plans
-from .promises import Broken, late_plans, relaxed, total
+from .promises import Broken, late_plans, relaxed, total, with_fractions
 from .search import Candidate, Search
 from .solution import Relaxation
 from .space import element, leanest
@@ -61,24 +61,17 @@ def broken(search: Search, candidates: list[Candidate], loose: Bool[np.ndarray, 
     own = [(c.choice_index, c.plan_index) for c in candidates]
     # every choice is asked, since any may need the least; of other plans that were seen, only so many
     every = dict.fromkeys([*own, *late_plans(search, loose), *leanest(search.space)])
-    fresh = list({**every, **dict.fromkeys(itertools.islice(search.seen, MOST))})
-    known, asked, least = [], set(), math.inf
-    while fresh:
-        asked.update(fresh)
-        known = sorted([*known, *_with_fractions(search, fresh, loose)], key=lambda b: b.total)
-        if not known[0].total < least - DOWNHILL:
-            break
-        least = known[0].total
-        # the search changed plans for the goal, and none for what is missed
-        fresh = [p for p in swapped(search.space, known[0].choice, known[0].plans) if p not in asked]
-    return known
+    known: dict[tuple[int, Plans], Broken] = {}
 
+    def solve(_: Broken | None, points: list[tuple[int, Plans]]) -> Broken:
+        fresh = [p for p in points if p not in known]
+        known.update(zip(fresh, with_fractions(search, fresh, loose) if fresh else (), strict=True))
+        return min(known.values(), key=lambda b: b.total)
 
-def _with_fractions(search: Search, points: list[tuple[int, Plans]], loose: Bool[np.ndarray, " m"]) -> list[Broken]:
-    lower, upper = (np.repeat(b[None], len(points), axis=0) for b in search.box)
-    found = relaxed(search, points, lower, upper, loose)
-    each = zip(points, np.asarray(found.z), total(found).tolist(), strict=True)
-    return [Broken(i, plans, z, t) for (i, plans), z, t in each]
+    first = solve(None, list({**every, **dict.fromkeys(itertools.islice(search.seen, MOST))}))
+    # the search changed plans for the goal, and none for what is missed
+    local_search(search.space, first, solve, lambda b: b.total, DOWNHILL)
+    return sorted(known.values(), key=lambda b: b.total)
 
 
 def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) -> Way:
@@ -92,10 +85,10 @@ def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) 
     least: dict[Broken, tuple[float, Counts, Loosened]] = {}
     tried: set[tuple[Broken, Counts]] = set()
     varied: set[Broken] = set()
-    fresh = [(b, v) for b in able for v in around(search, b.choice, b.z)]
+    fresh = [(b, v) for b in able for v in around(search, b.choice_index, b.z)]
     while fresh and len(tried) < WALKED:
         tried.update(fresh)
-        points = [(b.choice, b.plans) for b, _ in fresh]
+        points = [(b.choice_index, b.plan_index) for b, _ in fresh]
         found = relaxed(search, points, *fixed_boxes(search, [v for _, v in fresh]), loose)
         for k, (t, (b, v)) in enumerate(zip(total(found).tolist(), fresh, strict=True)):
             # a gain within rounding would lead along a flat valley for ever
@@ -105,8 +98,8 @@ def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) 
         fresh = [(b, v) for b in go_on for v in _onward(search, b, least[b][1], tried)]
         if go_on and not fresh and (b := go_on[0]) not in varied:
             varied.add(b)
-            others = swapped(search.space, b.choice, b.plans)
-            fresh = [(dataclasses.replace(b, plans=plans), least[b][1]) for _, plans in others]
+            others = swapped(search.space, b.choice_index, b.plan_index)
+            fresh = [(dataclasses.replace(b, plan_index=plans), least[b][1]) for _, plans in others]
     if not least:
         return NONE
     best = min(least.values(), key=lambda x: x[0])
@@ -118,13 +111,13 @@ def _begun(known: Sequence[Broken]) -> list[Broken]:
     first = list(known[:BEGUN])
     others: dict[int, Broken] = {}
     for b in known[BEGUN:]:
-        if all(b.choice != x.choice for x in first):
-            others.setdefault(b.choice, b)
+        if all(b.choice_index != x.choice_index for x in first):
+            others.setdefault(b.choice_index, b)
     return first + list(others.values())[:BEGUN]
 
 
 def _onward(search: Search, b: Broken, values: Counts, tried: set[tuple[Broken, Counts]]) -> list[Counts]:
-    near = [v for v in beside(search, b.choice, values) if (b, v) not in tried]
+    near = [v for v in beside(search, b.choice_index, values) if (b, v) not in tried]
     # of n numbers 3^n - 1 neighbours are beside a point: those of one step come first, the others where none helps
     single = [v for v in near if sum(x != y for x, y in zip(v, values, strict=True)) == 1]
     return single or near

@@ -29,8 +29,8 @@ from .space import batch_of
 class Broken:
     """A choice with plans and its least relaxation for continuous counts."""
 
-    choice: int
-    plans: Plans
+    choice_index: int
+    plan_index: Plans
     z: Float[np.ndarray, " n"]
     """The chip that needs the least."""
     total: float
@@ -120,6 +120,14 @@ def _of_rows(found: Loosened, n: int, n_rows: int, several: list[list[int]]) -> 
     return eqx.tree_at(lambda f: (f.z, f.loosening, f.multipliers), found, kept)
 
 
+def with_fractions(search: Search, points: list[tuple[int, Plans]], loose: Bool[np.ndarray, " m"]) -> list[Broken]:
+    """The least relaxation of each choice under its plans in the box of the search, counts broken."""
+    lower, upper = (np.repeat(b[None], len(points), axis=0) for b in search.box)
+    found = relaxed(search, points, lower, upper, loose)
+    each = zip(points, np.asarray(found.z), total(found).tolist(), strict=True)
+    return [Broken(i, plans, z, t) for (i, plans), z, t in each]
+
+
 def late_plans(search: Search, loose: Bool[np.ndarray, " m"]) -> list[tuple[int, Plans]]:
     """Choices with the plans that are fastest on the chips that miss promises and limits least; none without a promise.
 
@@ -131,14 +139,10 @@ def late_plans(search: Search, loose: Bool[np.ndarray, " m"]) -> list[tuple[int,
     problems = list(itertools.product(range(n_choices(search)), range(len(space.classes))))
 
     def solve(active: list[int], plans: list[Plans], _: dict[int, Broken]) -> list[Broken]:
-        points = [(problems[i][0], p) for i, p in zip(active, plans, strict=True)]
-        lower, upper = (np.repeat(b[None], len(points), axis=0) for b in search.box)
-        found = relaxed(search, points, lower, upper, loose)
-        each = zip(points, np.asarray(found.z), total(found).tolist(), strict=True)
-        return [Broken(choice, p, z, t) for (choice, p), z, t in each]
+        return with_fractions(search, [(problems[i][0], p) for i, p in zip(active, plans, strict=True)], loose)
 
     def price(which: list[int], found: list[Broken]) -> list[Plans]:
-        choices, plans = [b.choice for b in found], [b.plans for b in found]
+        choices, plans = [b.choice_index for b in found], [b.plan_index for b in found]
         data = batch_of(space, choices, plans)
         # the fastest plan is asked for, however late it is
         data = dataclasses.replace(data, deadline_s=np.full_like(data.deadline_s, np.inf))
@@ -148,4 +152,4 @@ def late_plans(search: Search, loose: Bool[np.ndarray, " m"]) -> list[tuple[int,
 
     start = [first_plans(search, i, k) for i, k in problems]
     best = alternate(start, solve, price, lambda b: b.total)
-    return list(dict.fromkeys((b.choice, b.plans) for b in best))
+    return list(dict.fromkeys((b.choice_index, b.plan_index) for b in best))

@@ -93,7 +93,7 @@ def _needed(search: Search, bounds: Sequence[Bound], log_factors: np.ndarray, us
     """How much limits have to be loosened still, each bound moved by its factor, counts broken [log units]."""
     boxes = [b.moved(search, math.exp(x)) for b, x in zip(bounds, log_factors.tolist(), strict=True)]
     lower, upper = (np.stack(b) for b in zip(*boxes, strict=True))
-    return total(relaxed(search, [(b.of.choice, b.of.plans) for b in bounds], lower, upper, user))
+    return total(relaxed(search, [(b.of.choice_index, b.of.plan_index) for b in bounds], lower, upper, user))
 
 
 def _whole(search: Search, bound: Bound, log_factor: float, user: Bool[np.ndarray, " m"]) -> Way:
@@ -101,7 +101,7 @@ def _whole(search: Search, bound: Bound, log_factor: float, user: Bool[np.ndarra
     place = bound.place
     sign, now = 1.0 if bound.upper else -1.0, float(search.box[int(bound.upper)][place])
     if coordinates(search.core)[place] in STEPPED:  # the next that can be built
-        value = _next_built(search, bound.of.choice, place, math.exp(now + sign * log_factor), bound.upper)
+        value = _next_built(search, bound.of.choice_index, place, math.exp(now + sign * log_factor), bound.upper)
         if value is None:
             return NONE
         log_factor = sign * (math.log(value) - now)
@@ -109,7 +109,7 @@ def _whole(search: Search, bound: Bound, log_factor: float, user: Bool[np.ndarra
     # with the steps of the wider box, or the bound that moved would admit no new count
     wide = in_box(search, box)
     low, high = (b[None] for b in box)
-    found = relaxed(wide, [(bound.of.choice, bound.of.plans)], low, high, user)
+    found = relaxed(wide, [(bound.of.choice_index, bound.of.plan_index)], low, high, user)
     beside = way(wide, [dataclasses.replace(bound.of, z=np.asarray(found.z[0]), total=float(total(found)[0]))], user)
     return Way(log_factor + beside.total, (_move(search, bound, log_factor), *beside.moves))
 
@@ -170,7 +170,7 @@ def built(search: Search, candidates: list[Candidate], loose: np.ndarray) -> lis
     """`broken` of choices with whole counts in the box: five stacks on two dies must not hide what one needs."""
     able = buildable(search)
     known = broken(search, [c for c in candidates if c.choice_index in able], loose)
-    return [b for b in known if b.choice in able]
+    return [b for b in known if b.choice_index in able]
 
 
 def without_steps(search: Search) -> tuple[Relaxation, ...]:

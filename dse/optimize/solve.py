@@ -3,68 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import TypeAlias
+from collections.abc import Callable
 
-import jax.numpy as jnp
 import numpy as np
 
-from ..core.kept import kept_record
-from ..core.program import compiled, meanwhile
-from ..core.types import FloatLike, Vector
-from ..evaluation.host import evaluated
-from ..hardware.chip import Chip
-from ..lowering.step_demand import StepDemand
-from ..physics.calibration import extreme
-from ..physics.evaluate import Silicon, chip_technology
-from ..study.convex import (
-    AHEAD,
-    MEMORY,
-    TIMES,
-    ConvexCore,
-    Data,
-    Kind,
-    chip_at,
-    coordinates,
-    named_numbers,
-    ratio_rows,
-    rows_of_limit,
-    separate,
-)
-from ..study.design import STEPPED, Choice, choice_technology, template, with_free
-from ..study.metrics import Load, State, mean_speedup, metric_of, silicon_of, upkeep_of
-from ..study.study import Study, mean_power_cap_W, operator_cap_W
-from ..technology.presets import Technology
-from .blank import study_blank_mm2
-from .curvature import curvature_batch, proved_of
+from ..core.program import meanwhile
+from ..study.convex import Data
+from ..study.study import Study
 from .deadline import Deadline, check_stop
 from .descent import run_search
 from .relax import relaxations
-from .search import Candidate, Search, leaders, search_from, solve_points
-from .solution import (
-    SMALLEST_PRICE,
-    Alternative,
-    Certificate,
-    LimitReport,
-    Overall,
-    Solution,
-    Status,
-    WorkloadReport,
-    rack_report,
-)
-from .space import (
-    Space,
-    data_of,
-    economy_around,
-    every_coefficient,
-    jobs_of,
-    prepare_prices,
-    space_of,
-    with_plans,
-)
+from .reported import alternatives_of, overall, report_of, unproved_terms
+from .search import Candidate, Search, search_from, solve_points
+from .solution import Solution, Status
+from .space import Space, every_coefficient, prepare_prices, space_of, with_plans
 from .tables import Tables, prepare_hulls, tables_of
-from .tree import Proof, Tree, n_designs, progress_text
+from .tree import Proof, Tree, progress_text
 
 GAP_FRAC = 1e-3
 """Default relative gap at which branch and bound stops."""
@@ -138,124 +92,6 @@ def solve_continuous(
     return dataclasses.replace(found, status=Status.UNFINISHED, unfinished=left) if left else found
 
 
-Separate: TypeAlias = Callable[[Mapping[str, FloatLike], Data], tuple[FloatLike, ...]]
-"""Function of named positive numbers and coefficients that returns goal and every ratio separately."""
-
-
-def unproved_terms(core: ConvexCore, data: Data, others: Separate | None = None) -> tuple[str, ...]:
-    """Terms of the core (or `others`) not proved log-log convex for the whole batch, each with the reason."""
-    x = {name: np.asarray(1.0) for name in coordinates(core)}
-    what = f"curvature of {others or separate.__name__} of {core!r}: {proved_of(data)}"
-    verdicts = kept_record("optimize", what, lambda: curvature_batch(others or partial(separate, core), x, data))
-    labels = ("goal", *(r.label for r in ratio_rows(core)))
-    said = ((label, v) for label, v in zip(labels, verdicts, strict=True) if not v.is_convex)
-    return tuple(f"{label}: {v.reason or v.verdict.value}" for label, v in said)
-
-
-def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> Chip:
-    """The chip of a candidate, with counts rounded if `whole`; its power limit is the study's cap on mean power.
-
-    Without a cap, it is the highest power of a workload at the step times of the solution.
-    """
-    study, core = search.space.study, search.core
-    choice = study.choices[candidate.choice_index]
-    x = named_numbers(core, candidate.optimum.z)
-    # a count that was held lies a hair beside the whole number: its log was fixed, not the number
-    free = {n: np.float64(np.round(x[n]) if whole and n in STEPPED else x[n]) for n in core.free}
-    chip = with_free(template(choice, study.baseline.chip, study.scaleout_Bps), free)
-    chip = dataclasses.replace(chip, blank_mm2=study_blank_mm2(study, chip, choice_technology(choice, study.package)))
-    limit = mean_power_cap_W(study)
-    if np.isinf(limit):  # a chip file needs a TDP: the most it draws, so that it never throttles
-        data = data_of(search.space, candidate.choice_index, candidate.plan_index)
-        parts = silicon_of(chip, choice_technology(choice, study.package))
-        x |= {"supply_V": jnp.asarray(parts.supply_V), "die_mm2": jnp.asarray(parts.die_mm2)}
-        drawn = [float(w.power_W) for w in _at(core, chip, x, data)[0].loads]
-        limit = max([*drawn, operator_cap_W(study) or 0.0], default=float(chip.power_limit_W))
-    return dataclasses.replace(chip, name=f"{study.name}-design", power_limit_W=limit)
-
-
-_at = compiled(chip_at)
-
-
-def cooling(study: Study) -> FloatLike | None:
-    """Limit on the power of every operator [W]; None if the study has none."""
-    return None if (cap := operator_cap_W(study)) is None else np.float64(cap)
-
-
-def report_of(
-    search: Search, best: Candidate, continuous: Candidate, every: Data, proved: Overall | None = None
-) -> Solution:
-    """Solution from the design `best`, the prices of its `continuous` optimum, and the global bound `proved`.
-
-    `every`: all coefficients that the certificate is about.
-    """
-    study, space = search.space.study, search.space
-    first = leaders(search)
-    bound = min(first, key=lambda c: c.log_goal)
-    choice = study.choices[best.choice_index]
-    chip = design_chip(search, best, whole=proved is not None)
-    tech = choice_technology(choice, study.package)
-    parts = silicon_of(chip, tech)
-    demands = list(data_of(space, best.choice_index, best.plan_index).demands)
-    workloads = []
-    for w, (name, d, c) in enumerate(zip(study.workloads, demands, space.ground.calibrations, strict=True)):
-        evaluation = evaluated(d, chip, tech, c, cooling(study))
-        own, own_s = space.ground.baselines[w]
-        # in service the design may run another batch: the baseline's time for as many tokens is what counts
-        before = own_s * float(d.tokens) / space.ground.n_tokens[w]
-        workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, before, own))
-    state = design_state(search, choice, chip, tech, parts, tuple(workloads))
-    unproved = unproved_terms(search.core, every)
-    gap = float(np.expm1(continuous.optimum.gap))
-    certificate = Certificate(
-        proved=not unproved,
-        unproved=unproved,
-        lower_bound=float(np.exp(bound.optimum.lower_bound)),
-        relative_gap=gap,
-        integer_gap=float(np.expm1(best.log_goal - bound.log_goal)),
-        n_solves=len(search.seen),
-        n_plans=tuple(len(p) for p in space.plans),
-        overall=proved,
-    )
-    limits = limit_reports(search, best, continuous, state)
-    # supply, die and times are what a chip needs, so that a floor under one of them can be met in the model alone
-    missed = any(x.misses for x in limits)
-    return Solution(
-        study=study,
-        status=Status.LOCAL if missed else status_of(certificate),
-        goal=float(np.exp(best.log_goal)),
-        choice=choice,
-        chip=chip,
-        continuous=dict(zip(coordinates(search.core), np.exp(continuous.optimum.z).tolist(), strict=True)),
-        silicon=parts,
-        workloads=tuple(workloads),
-        limits=limits,
-        rack=rack_report(choice, state, tuple(study.workloads)),
-        delivered_range=delivered_range(space, demands, chip, tech),
-        certificate=certificate,
-        alternatives=alternatives_of(search),
-    )
-
-
-def status_of(c: Certificate) -> Status:
-    """Status of a design with this certificate; a gap that is no number is not closed."""
-    if not (c.proved and c.relative_gap <= GAP):
-        return Status.LOCAL
-    return Status.OPTIMAL if c.overall is None or c.overall.gap <= WORTH else Status.UNFINISHED
-
-
-def overall(search: Search, proof: Proof) -> Overall:
-    """Global bound of a branch-and-bound proof."""
-    return Overall(proof.end.bound, proof.end.gap, proof.end.n_nodes, n_designs(search, proof), proof.end.seconds)
-
-
-def alternatives_of(search: Search) -> tuple[Alternative, ...]:
-    """Continuous optimum of every choice, best first."""
-    found = sorted(leaders(search), key=lambda c: c.log_goal)
-    choices = search.space.study.choices
-    return tuple(Alternative(choices[c.choice_index], float(np.exp(c.log_goal))) for c in found)
-
-
 def with_lean_plans(space: Space, tables: Tables) -> Space:
     """The space with the plans that need the least memory of all: a search for the fastest may have left them out."""
     for k in range(len(space.structures)):
@@ -274,105 +110,3 @@ def without_design(search: Search, candidates: list[Candidate], proof: Proof, ev
         choice=None, chip=None, continuous={}, silicon=None, workloads=(), limits=(), certificate=None,
         alternatives=alternatives_of(search), relaxations=relaxations(search, candidates),
     )  # fmt: skip
-
-
-def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: Technology) -> tuple[float, float]:
-    """Lowest and highest delivered speed-up with both chips' calibrations at bad end, middle and good end."""
-    if not demands:
-        return float("nan"), float("nan")
-    # a design that draws more is no breach
-    chip = dataclasses.replace(chip, power_limit_W=mean_power_cap_W(space.study))
-    base = space.study.baseline.chip
-    base_tech, ends = chip_technology(base), []
-    # both chips at the same end: what is wrong for both cancels in the ratio, as far as it does in the goal
-    for end in (lambda c: extreme(c.name, False), lambda c: c, lambda c: extreme(c.name, True)):
-        speedups = []
-        for d, mine, calibration in zip(demands, space.ground.own, space.ground.calibrations, strict=True):
-            c = end(calibration)
-            then = evaluated(mine, base, base_tech, c).step_s * float(d.tokens / mine.tokens)
-            speedups.append(float(then / evaluated(d, chip, tech, c, cooling(space.study)).step_s))
-        ends.append(mean_speedup(space.study.goal, speedups, list(space.ground.traffic_frac), space.study.shares))
-    return min(ends), max(ends)
-
-
-def design_state(
-    search: Search, choice: Choice, chip: Chip, tech: Technology, parts: Silicon, workloads: tuple[WorkloadReport, ...]
-) -> State:
-    """The rounded design as a `State` for `METRICS`."""
-    loads = []
-    sizes = [n for _, n in search.space.study.workloads.values()]
-    for w, n, share in zip(workloads, sizes, search.space.ground.traffic_frac, strict=True):
-        e = w.evaluation
-        tokens = e.tokens_per_s * e.step_s / n
-        loads.append(Load(e.step_s, e.power_W, np.float64(w.baseline_s), tokens, share, e.hottest_W))
-    economy = economy_around(search.space.study, chip.node, choice.system)
-    upkeeps = upkeep_of(chip, tech, parts.money, parts.die_mm2, economy, jobs_of(search.space.study), loads)
-    return State(
-        chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, loads, upkeeps, search.space.study.shares
-    )
-
-
-GAP = 1e-5
-"""Largest relative gap of a continuous optimum with status OPTIMAL."""
-WORTH = 1e-2
-"""Largest relative gap of an integer design to the global bound with status OPTIMAL."""
-
-
-def limit_reports(search: Search, best: Candidate, continuous: Candidate, state: State) -> tuple[LimitReport, ...]:
-    """Value of every limit at the design, and its price at the continuous optimum, summed over workloads.
-
-    Promised latencies follow, then technology limits and memory, as fractions of their limits, and binding bounds of
-    free numbers.
-    """
-    core, goal = search.core, float(np.exp(continuous.log_goal))
-    # values of the whole design, prices of the continuous one: a price is a slope, which whole counts have none of
-    multipliers, ratios = continuous.optimum.multipliers, np.exp(best.optimum.limits)
-    reports = []
-    for k, limit in enumerate(search.space.study.limits):
-        value = metric_of(core.own, limit.metric)(state)
-        ends = [float(v) for v in value] if isinstance(value, list) else [float(value)]
-        # a limit holds for every workload, so that the nearest to it, or beyond, is the one to tell
-        worst = max(ends) if limit.sense == "at_most" else min(ends)
-        price = limit_price(search, k, multipliers)
-        unit = goal * price / limit.value
-        reports.append(LimitReport(limit.metric, limit.sense, worst, limit.value, price, unit, Kind.USER))
-    reports += _promise_reports(search, continuous, goal, state)
-    for i, row in enumerate(ratio_rows(core)):
-        if row.kind is Kind.TECHNOLOGY or row.what in (MEMORY, AHEAD):
-            # a ratio is limited to 1: loosening it by a log unit gains its multiplier
-            price, name = -float(multipliers[i]), f"{row.what} of {row.workload}" if row.workload else row.what
-            reports.append(LimitReport(name, "at_most", float(ratios[i]), 1.0, price, goal * price, row.kind))
-    return (*reports, *_bound_reports(search, continuous, goal))
-
-
-def limit_price(search: Search, k: int, multipliers: Vector) -> float:
-    """Price of limit `k`: d log goal / d log limit, from the Lagrange multipliers of a continuous optimum."""
-    sense = search.space.study.limits[k].sense
-    return float(sum(multipliers[i] for i in rows_of_limit(search.core, k))) * (-1.0 if sense == "at_most" else 1.0)
-
-
-def _promise_reports(search: Search, continuous: Candidate, goal: float, state: State) -> list[LimitReport]:
-    """Every promised latency: the user's limit too, though the solver knows it as the upper bound of a step time."""
-    out, first = [], len(coordinates(search.core)) - len(state.loads)
-    for i, (load, promised_s) in enumerate(zip(state.loads, search.space.study.deadlines_s, strict=True)):
-        if np.isfinite(promised_s):
-            name, price = f"{TIMES}{search.core.workloads[i]}", -float(continuous.optimum.upper_multipliers[first + i])
-            unit = goal * price / promised_s
-            out.append(LimitReport(name, "at_most", float(load.step_s), promised_s, price, unit, Kind.USER))
-    return out
-
-
-def _bound_reports(search: Search, continuous: Candidate, goal: float) -> list[LimitReport]:
-    """Binding bounds of free numbers, which the user may not have intended."""
-    lower, upper = (np.exp(b) for b in search.box)
-    o, out = continuous.optimum, []
-    for i, name in enumerate(coordinates(search.core)):
-        value, promised = float(np.exp(o.z[i])), name.startswith(TIMES)
-        for sense, bound, price in (
-            ("at_least", float(lower[i]), float(o.lower_multipliers[i])),
-            ("at_most", float(upper[i]), -float(o.upper_multipliers[i])),
-        ):
-            # the upper end of a step time is a promise, which has a row already; without one it is too far to bind
-            if abs(price) > SMALLEST_PRICE and not (promised and sense == "at_most"):
-                out.append(LimitReport(name, sense, value, bound, price, goal * price / bound, Kind.BOUND))
-    return out

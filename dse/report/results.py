@@ -15,7 +15,8 @@ from ..core.version import __version__
 from ..hardware.chip import Chip
 from ..hardware.own_chip import chip_toml
 from ..hardware.presets import seat
-from ..optimize.solution import Solution, solution_json
+from ..optimize.solution import Solution
+from ..optimize.solution_json import solution_json
 from ..study.basis import guesses, source_keys, study_basis
 from ..study.design import Choice
 from ..study.study import Study

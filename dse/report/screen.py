@@ -11,7 +11,8 @@ from ..core.text import digits, in_unit, label, percent, quantity_text, times, u
 from ..explore.designed import COUNTED, compared, waits
 from ..hardware.chip import Chip
 from ..hardware.own_chip import short_name
-from ..optimize.solution import SMALLEST_PRICE, LimitReport, Solution, is_priced
+from ..optimize.prices import SMALLEST_PRICE, LimitReport, is_priced
+from ..optimize.solution import Solution
 from ..study.design import SEATED, Choice
 from ..study.metrics import SERVED, SPEEDUPS
 from ..study.rows import Kind

@@ -9,8 +9,9 @@ from typing import Any
 from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.against_built import SHARE_FRAC
 from ..hardware.own_chip import short_name
+from ..optimize.prices import LimitReport, is_priced
 from ..optimize.shown import plan_words
-from ..optimize.solution import LimitReport, Relaxation, is_priced
+from ..optimize.solution import Relaxation
 from ..study.design import Choice
 from ..study.rows import Kind
 from . import hover

@@ -27,7 +27,7 @@ from ..physics.residency import ahead_frac
 from ..physics.step import Cooled
 from ..technology.presets import Technology
 from .design import AUXILIARY, STEPPED, TOUCH, with_free
-from .metrics import HOTTEST, OWNED, PER_WORKLOAD, POWER_CAP, Load, Own, State, geometric_mean, metric_of, upkeep_of
+from .metrics import HOTTEST, OWNED, PER_WORKLOAD, POWER, Load, Own, State, geometric_mean, metric_of, upkeep_of
 from .rows import AHEAD, FED, MEMORY, PHYSICS, SENT, SUPPLY, Kind, Row
 
 WORK = "work_W"
@@ -148,19 +148,10 @@ def rows_of_limit(core: ConvexCore, limit: int) -> list[int]:
     return [i for i, row in enumerate(ratio_rows(core)) if row.limit == limit]
 
 
-def cooled_W(core: ConvexCore, data: Data) -> FloatLike:
-    """Lowest upper limit on the hottest operator's power; infinite without one [W]."""
-    return _lowest(core, data, (HOTTEST, "at_most"))
-
-
-def power_cap_W(core: ConvexCore, data: Data) -> FloatLike:
-    """Lowest upper limit on mean power, to which a chip throttles; infinite without one [W]."""
-    return _lowest(core, data, POWER_CAP)
-
-
-def _lowest(core: ConvexCore, data: Data, cap: tuple[str, str]) -> FloatLike:
+def power_cap_W(core: ConvexCore, data: Data, metric: str = POWER) -> FloatLike:
+    """`least_cap_W` of a study's coefficients: the lowest upper limit on a power; infinite without one [W]."""
     # a floor on power throttles nothing: the sense belongs to the name
-    caps = [data.limits[i] for i, form in enumerate(core.limits) if form == cap]
+    caps = [data.limits[i] for i, form in enumerate(core.limits) if form == (metric, "at_most")]
     return jnp.min(jnp.stack(caps)) if caps else jnp.asarray(jnp.inf)
 
 

@@ -13,7 +13,7 @@ from ..hardware.own_chip import check_usual
 from ..hardware.presets import chip
 from ..physics.evaluate import chip_technology
 from .design import FREE
-from .metrics import DELIVERED, METRICS, OF_WORKLOADS, Limit, State, chip_state
+from .metrics import DELIVERED, HOTTEST, METRICS, OF_WORKLOADS, POWER, Limit, State, chip_state
 from .written import LimitTable
 
 
@@ -104,3 +104,18 @@ def built_limit(name: str, sense: str, built: State | None, place: str) -> Limit
     value = METRICS[name](built)
     assert not isinstance(value, list)
     return Limit(name, sense, float(value))
+
+
+def least_cap_W(limits: Sequence[Limit], metric: str = POWER) -> float:
+    """Lowest upper limit on a power, by default the mean one, to which a design throttles; infinite without one."""
+    return min((x.value for x in limits if (x.metric, x.sense) == (metric, "at_most")), default=math.inf)
+
+
+def rated_W(limits: Sequence[Limit], drawn: Sequence[float], usual_W: float) -> float:
+    """Power that the file of a design states: the cap on mean power, or the most drawn, so that it never throttles.
+
+    `drawn` by each workload in the mean; an operator may draw as much as its own cap; `usual_W` where nothing is known.
+    """
+    most_W, hottest_W = least_cap_W(limits), least_cap_W(limits, HOTTEST)
+    own = [hottest_W] if math.isfinite(hottest_W) else []
+    return most_W if math.isfinite(most_W) else max([*drawn, *own], default=usual_W)

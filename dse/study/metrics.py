@@ -34,8 +34,6 @@ FULL_LOAD = "full_load_W"
 """Package power with all engines at full rate, in the precision with the highest power."""
 HEAT = "heat_W_per_mm2"
 """FP8 full-load power over compute silicon area: the heat flux to the cold plate."""
-POWER_CAP = (POWER, "at_most")
-"""Metric and sense of the limit to which a chip throttles."""
 
 
 class Load(eqx.Module):
@@ -238,11 +236,6 @@ class Limit:
             raise SpecError(f"limit of {self.metric}: '{self.sense}' is not one of {', '.join(SENSES)}")
         if not 0 < self.value < math.inf:
             raise SpecError(f"limit of {self.metric}: {self.value:g} must be positive and finite")
-
-    @property
-    def caps_power(self) -> bool:
-        """Whether it is a cap on mean power, which a chip meets by throttling."""
-        return (self.metric, self.sense) == POWER_CAP
 
     @property
     def name(self) -> str:

@@ -36,7 +36,7 @@ from .changes import (
 )
 from .convex import ConvexCore
 from .design import Choice
-from .metrics import DELIVERED, HOTTEST, Limit, Metric, Own
+from .metrics import DELIVERED, Limit, Metric, Own
 from .resolved import Owner, fields_of
 from .shown import choice_frame, free_frame, limit_frame, worded_free, worded_limits, workload_frame
 
@@ -197,19 +197,9 @@ class Study:
         return tuple(dict.fromkeys(c.system for c in self.choices))
 
 
-def mean_power_cap_W(study: Study) -> float:
-    """Lowest upper limit on mean power, to which a design throttles; infinite without one."""
-    return min((x.value for x in study.limits if x.caps_power), default=float("inf"))
-
-
 def names_of_fits(study: Study) -> tuple[str, ...]:
     """Names of the calibrations in use, each once."""
     return tuple(dict.fromkeys(c.name for c in study.calibrations.values()))
-
-
-def operator_cap_W(study: Study) -> float | None:
-    """Lowest upper limit on `hottest_operator_W`; None without one."""
-    return min((x.value for x in study.limits if (x.metric, x.sense) == (HOTTEST, "at_most")), default=None)
 
 
 def load_study(path: str | Path, asks: Iterable[str] = ()) -> Study:

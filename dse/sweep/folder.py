@@ -92,22 +92,17 @@ class Held:
     path: Path
     bytes_: str = ""
     footer: str = ""
-    sha256: str = ""
-    """Digest of all of it, of a finished small sweep."""
 
     def whole(self) -> bytes:
         """Its bytes; SpecError where they are not those that were written."""
         content = self.path.read_bytes()
-        same = fingerprint(content) == self.bytes_ if self.bytes_ else not self.sha256 or digest(content) == self.sha256
-        if not same:
+        if self.bytes_ and fingerprint(content) != self.bytes_:
             raise SpecError(f"{self.path}: {DAMAGED}")
         return content
 
     def check_footer(self, footer: bytes | memoryview) -> None:
         """SpecError where `footer` is not the one that was written; pages have checksums of their own."""
-        if self.sha256 and not self.footer:
-            self.whole()  # written by an older version, whose pages have none
-        elif self.footer and fingerprint(footer) != self.footer:
+        if self.footer and fingerprint(footer) != self.footer:
             raise SpecError(f"{self.path}: {DAMAGED}")
 
 
@@ -121,8 +116,8 @@ def held_files(folder: str | Path) -> list[Held]:
         return [Held(folder)]
     manifest = read_manifest(folder)
     if "results_sha256" in manifest and (folder / MERGED).exists():
-        says = (str(manifest.get(k, "")) for k in ("results_xxh3", "results_footer_xxh3", "results_sha256"))
-        return [Held(folder / MERGED, *says)]
+        # what a manifest lacks is no digest of anything: "" would be unknown, and pass
+        return [Held(folder / MERGED, *(str(manifest.get(f"results_{k}", "none")) for k in ("xxh3", "footer_xxh3")))]
     shards = shards_of(folder, str(manifest.get("identity"))).mine
     if not shards:
         raise SpecError(f"{folder}: no finished shards yet; run the sweep, or go on with --resume")
@@ -132,7 +127,7 @@ def held_files(folder: str | Path) -> list[Held]:
 def held_shard(path: Path) -> Held:
     """A shard, with what its name says of it."""
     words = [*path.stem.split("-"), "", ""]
-    return Held(path, words[2] or "none", words[3] or "none")  # "" would be unknown, and pass
+    return Held(path, words[2] or "none", words[3] or "none")
 
 
 def reason_counts(files: Iterable[Held]) -> dict[str, int]:
@@ -171,22 +166,20 @@ def read_tables(folder: str | Path, columns: list[str] | None = None, verify: bo
 
 def _whole(file: Held, columns: list[str] | None = None) -> pa.Table:
     """One pass over all bytes: quicker than checksums of every page; a bare file has only those."""
-    if not (file.bytes_ or file.sha256):
+    if not file.bytes_:
         return _pages(file, columns, True)
     return pq.ParquetFile(pa.BufferReader(file.whole())).read(columns)
 
 
 def _pages(file: Held, columns: list[str] | None, verify: bool) -> pa.Table:
-    """Some columns: only their bytes are read and checked; by the pages' checksums in files of older versions."""
+    """Some columns: only their bytes are read and checked; of a file of another program by pages' checksums."""
     threads = columns is None or len(columns) > 1  # a thread for one column takes more than it gives
     if not verify:
         with pq.ParquetFile(file.path) as held:
             return held.read(columns, use_threads=threads)
     if file.bytes_ and file.path.stat().st_size <= FEW_B:
         return _whole(file, columns)
-    if columns is None:
-        file.check_footer(footer_of(file.path))
-    else:
+    if columns is not None:
         try:
             found = excerpt(file.path, columns, file.check_footer)
         except DamagedError as error:
@@ -216,7 +209,7 @@ def status(folder: Path) -> dict[str, Any]:
     manifest = read_manifest(folder)
     identity, n = str(manifest.get("identity")), int(manifest.get("shards", 0))
     held = shards_of(folder, identity)
-    one = [f for f in held_files(folder) if f.sha256] if held.mine or (folder / MERGED).exists() else []
+    one = [f for f in held_files(folder) if f.path.name == MERGED] if held.mine or (folder / MERGED).exists() else []
     finished = bool(one) and _is_whole(one[0])
     whole = [f for f in map(held_shard, held.mine.values()) if _is_whole(f)]
     n_whole = n if finished else len(whole)

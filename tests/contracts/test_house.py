@@ -222,7 +222,7 @@ def beyond_the_aim(trees: dict[str, ast.Module]) -> tuple[list[str], list[str]]:
 def test_few_are_larger_than_we_aim_for():
     """A ratchet: lower it when one is split; a new one takes the place of another."""
     functions, classes = beyond_the_aim({str(p.relative_to(ROOT)): ast.parse(p.read_text()) for p in SOURCES})
-    assert sum(p.read_text().count("\n") > 250 for p in SOURCES) <= 8
+    assert sum(p.read_text().count("\n") > 250 for p in SOURCES) <= 5
     assert len(functions) <= 19, functions
     assert not classes, classes
 

@@ -10,6 +10,9 @@ import pytest
 
 from dse.calibrate.score import Scores
 from dse.calibrate.validate import Validation
+from dse.cli import main
+from dse.core.kept import keep_in
+from dse.hardware.presets import system
 from dse.optimize.descent import run_search
 from dse.optimize.search import search_of
 from dse.optimize.space import space_of
@@ -17,6 +20,44 @@ from dse.study.study import load_study
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.toml"
 PARTS = ("compute_s", "host_exposed_s", "tensor_exposed_s", "pipeline_exposed_s", "data_exposed_s", "optimizer_s")
+
+
+@pytest.fixture
+def cache_elsewhere(tmp_path_factory, monkeypatch):
+    """Commands keep what they keep between runs in a place of the tests, on a terminal of one width."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("COLUMNS", "130")
+
+
+@pytest.fixture
+def kept_folder(tmp_path):
+    """Where results of functions are kept between runs."""
+    keep_in(tmp_path / "kept")
+    yield tmp_path / "kept"
+    keep_in(None)
+
+
+def refused(capsys, *argv: str) -> str:
+    """The one line that bad input gets on stderr; nothing on stdout, exit code 2."""
+    assert main(list(argv)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("dse: ") and err.count("\n") == 1, err
+    return err
+
+
+def written(path: Path, text: str, *changes: tuple[str, str]) -> str:
+    """Path of a file with `text`, some of it replaced."""
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def trn2():
+    return system("trn2-16")
 
 
 @pytest.fixture(scope="session")

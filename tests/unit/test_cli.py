@@ -13,6 +13,9 @@ from dse.hardware.presets import chip, chip_names
 from dse.report.chip_tables import chip_numbers
 from dse.study.metrics import METRICS, chip_state
 
+from .conftest import refused, written
+
+pytestmark = pytest.mark.usefixtures("cache_elsewhere")
 slow = pytest.mark.slow
 TINY = Path(__file__).parents[1] / "data" / "tiny.toml"
 CONFIG = {
@@ -22,35 +25,10 @@ CONFIG = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def cache_elsewhere(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.setenv("COLUMNS", "130")
-
-
 @pytest.fixture
 def study(tmp_path):
     """Writes the tiny study with some text replaced, and returns its path."""
-
-    def write(*changes: tuple[str, str]) -> str:
-        text = TINY.read_text()
-        for old, new in changes:
-            assert old in text
-            text = text.replace(old, new)
-        path = tmp_path / "tiny.toml"
-        path.write_text(text)
-        return str(path)
-
-    return write
-
-
-def refused(capsys, *argv: str) -> str:
-    """The one line that bad input gets on stderr; nothing on stdout, exit code 2."""
-    assert main(list(argv)) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("dse: ") and err.count("\n") == 1, err
-    return err
+    return lambda *changes: written(tmp_path / "tiny.toml", TINY.read_text(), *changes)
 
 
 def test_help_and_version(capsys):

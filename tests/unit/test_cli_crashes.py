@@ -13,23 +13,17 @@ import pytest
 from dse import cli
 from dse.cli import commands, main
 
-from .test_cli import cache_elsewhere, refused
+from .conftest import refused, written
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cache_elsewhere")]
 
-__all__ = ["cache_elsewhere"]
 TINY = Path(__file__).parents[1] / "data" / "tiny.toml"
 FORECAST = Path(__file__).parents[2] / "sweeps" / "forecast_trainium4.toml"
 ROOT = Path(__file__).parents[2]
 
 
 def study(tmp_path, *changes: tuple[str, str]) -> str:
-    text = TINY.read_text()
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    (tmp_path / "study.toml").write_text(text)
-    return str(tmp_path / "study.toml")
+    return written(tmp_path / "study.toml", TINY.read_text(), *changes)
 
 
 def test_a_box_without_a_multiple_of_the_dies(tmp_path, capsys):

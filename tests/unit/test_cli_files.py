@@ -16,6 +16,8 @@ from dse.serving.portfolio import load_portfolio
 from dse.study.study import load_study
 from dse.sweep.spec import load_sweep
 
+from .conftest import refused
+
 ROOT = Path(__file__).parents[2]
 KINDS = ("study", "sweep", "chip", "portfolio")
 LOADERS = {"study": load_study, "sweep": load_sweep, "chip": own_chip, "portfolio": load_portfolio}
@@ -29,13 +31,6 @@ def elsewhere(tmp_path, monkeypatch):
 
 def valid(kind: str, tables: dict) -> bool:
     return jsonschema.Draft202012Validator(schema_of(kind)).is_valid(tables)
-
-
-def refused(capsys, *argv: str) -> str:
-    assert main(list(argv)) == 2
-    out, err = capsys.readouterr()
-    assert out == "" and err.startswith("dse: ") and err.count("\n") == 1, err
-    return err
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,10 @@ import pytest
 
 from dse.cli import main
 
+pytestmark = pytest.mark.usefixtures("cache_elsewhere")
+
 PLAN = "tp=8,pp=8,dp=16,interleave=2"
 SMALL = ["fleet", "h100", "llama-3.1-70b", "--chips", "1024", "--plan", PLAN, "--no-figures"]
-
-
-@pytest.fixture(autouse=True)
-def cache_elsewhere(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.setenv("COLUMNS", "130")
 
 
 def out_of(capsys, *argv):

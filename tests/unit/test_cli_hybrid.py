@@ -7,11 +7,8 @@ import pytest
 import dse
 from dse.cli import main
 
-from .test_cli import cache_elsewhere
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cache_elsewhere")]
 
-pytestmark = pytest.mark.slow
-
-__all__ = ["cache_elsewhere"]
 HYBRID = {
     "model_type": "qwen3_next", "architectures": ["Qwen3NextForCausalLM"], "hidden_size": 2048, "num_hidden_layers": 8,
     "num_attention_heads": 16, "num_key_value_heads": 2, "head_dim": 256, "full_attention_interval": 4,

@@ -13,9 +13,9 @@ from dse.explore import ablation, readings
 from dse.study.design import Choice
 
 from .sweep.conftest import SMALL
-from .test_cli import cache_elsewhere
 
-__all__ = ["cache_elsewhere"]
+pytestmark = pytest.mark.usefixtures("cache_elsewhere")
+
 TESTS = Path(__file__).parents[1]
 SHORT = {
     "chips": (),

@@ -7,15 +7,9 @@ import pytest
 
 from dse.cli import main
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cache_elsewhere")]
 
 TINY = str(Path(__file__).parents[1] / "data" / "tiny.toml")
-
-
-@pytest.fixture(autouse=True)
-def cache_elsewhere(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.setenv("COLUMNS", "130")
 
 
 def test_risk_writes_its_answer_its_manifest_and_its_figures(tmp_path, capsys):

@@ -10,13 +10,8 @@ from dse.cli import main
 from dse.report.layout import table_of
 from dse.report.serving import heads
 
+pytestmark = pytest.mark.usefixtures("cache_elsewhere")
 slow = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def cache_elsewhere(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.setenv("COLUMNS", "130")
 
 
 def refused(capsys, *argv: str) -> str:

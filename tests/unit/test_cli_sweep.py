@@ -16,13 +16,12 @@ from dse.core.apart import Done
 from dse.report.terminal import Tally, duration, left_text, points_progress, progress
 from dse.sweep.engine import local
 
+from .conftest import refused, written
 from .sweep.conftest import SMALL
-from .test_cli import cache_elsewhere, refused
 from .test_cli_hybrid import HYBRID
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cache_elsewhere")]
 
-__all__ = ["cache_elsewhere"]
 slow = pytest.mark.slow
 TINY = Path(__file__).parents[1] / "data" / "tiny.toml"
 FAILING = '\n[[rules]]\nif = { plan = "tp=8,pp=1,dp=1" }\nset = { chips = 12 }\n'
@@ -31,16 +30,7 @@ FAILING = '\n[[rules]]\nif = { plan = "tp=8,pp=1,dp=1" }\nset = { chips = 12 }\n
 @pytest.fixture
 def small(tmp_path):
     """The small sweep as a file, with text replaced or added."""
-
-    def write(more: str = "", *changes: tuple[str, str]) -> str:
-        text = SMALL + more
-        for old, new in changes:
-            assert old in text
-            text = text.replace(old, new)
-        (tmp_path / "small.toml").write_text(text)
-        return str(tmp_path / "small.toml")
-
-    return write
+    return lambda more="", *changes: written(tmp_path / "small.toml", SMALL + more, *changes)
 
 
 def results(tmp_path) -> str:

@@ -12,6 +12,10 @@ from dse.cli import main
 from dse.physics.calibration import default_calibration
 from dse.physics.pooled import effects
 
+from .conftest import refused
+
+pytestmark = pytest.mark.usefixtures("cache_elsewhere")
+
 TINY = Path(__file__).parents[1] / "data" / "training_tiny.csv"
 SCORES = {
     "source",
@@ -23,20 +27,6 @@ SCORES = {
     "baseline_median_abs_err",
     "coverage",
 }
-
-
-@pytest.fixture(autouse=True)
-def cache_elsewhere(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.setenv("COLUMNS", "140")
-
-
-def refused(capsys, *argv: str) -> str:
-    assert main(list(argv)) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("dse: ") and err.count("\n") == 1, err
-    return err
 
 
 @pytest.fixture(scope="module")

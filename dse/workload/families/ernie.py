@@ -8,8 +8,8 @@ from ..blocks import Experts
 from ..config_file import Fields
 from ..transformer import Part
 from .common import Body, blocks_of, body, experts, grouped, n_layers, windowed
-from .dense import no_windows
 from .feeds import WIDTH, mixed_feeds
+from .windows import no_windows
 
 
 def ernie(f: Fields) -> Body:

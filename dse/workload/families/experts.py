@@ -28,19 +28,10 @@ from .common import (
     typed_windows,
     windowed,
 )
-from .dense import Windows, all_windows, late_windows, no_windows
 from .ernie import ernie, ernie_vl
-from .feeds import (
-    NEXT,
-    ROUTED,
-    TOP,
-    WIDTH,
-    first_dense,
-    mixed_feeds,
-    sparse_steps,
-    with_shared,
-)
+from .feeds import NEXT, ROUTED, TOP, WIDTH, first_dense, mixed_feeds, sparse_steps, with_shared
 from .hunyuan import hunyuan, hunyuan_dense
+from .windows import Windows, all_windows, late_windows, no_windows
 
 
 def in_every(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..blocks import Experts, Mlp
 from ..config_file import Fields
 from .common import Body, blocks_of, body, experts, grouped, mlp, n_layers, sparse_layers, windowed
-from .dense import Windows, no_windows
+from .windows import Windows, no_windows
 
 TOP = ("num_experts_per_tok",)
 ROUTED = ("n_routed_experts", "num_local_experts", "num_experts")

@@ -29,9 +29,10 @@ from .common import (
     typed_windows,
     windowed,
 )
-from .dense import Windows, all_windows, gated, no_windows, parallel
+from .dense import gated, parallel
 from .experts import TOP, WIDTH, mixed_feeds, sparse_steps, with_shared
 from .hybrid import LINEAR, gated_delta
+from .windows import Windows, all_windows, no_windows
 
 
 def listed_windows(f: Fields, n: int, *, width: int = 0, period: int = 1) -> list[int]:

@@ -25,9 +25,9 @@ from .common import (
     typed_windows,
     windowed,
 )
-from .dense import first_of, no_windows, periodic_windows
 from .experts import granite_moe, mixtral
 from .feeds import AHEAD, NEXT, ROUTED, TOP, WIDTH, mixed_feeds, with_shared
+from .windows import first_of, no_windows, periodic_windows
 
 
 def with_gates(made: Body) -> Body:

@@ -168,6 +168,8 @@ def test_chips_that_no_column_counts(tmp_path):
 def test_machines_of_clouds():
     assert machine("trn1.32xlarge/trn1n.32xlarge") == ("trainium1", 16) and machine("ml.p5.48xlarge") == ("h100", 8)
     assert machine("p5.48xlarge, p5e.48xlarge") is None and machine("t3.micro") is None
+    # before: known where a chip or a system was asked for, and not here
+    assert machine("g5.48xlarge") == ("a10g", 8) and machine("Standard_ND96isr_H100_v5") == ("h100", 8)
 
 
 def test_the_usual_stack_is_the_chips():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dse.core.counts import check_count, n_peak
+from dse.core.counts import check_count, check_whole, n_peak
 from dse.core.errors import SpecError
 
 
@@ -17,6 +17,14 @@ def test_both_ends_may_be_asked_for(n):
 def test_what_lies_outside_is_named(n, said):
     with pytest.raises(SpecError, match=said):
         check_count("points", n, 1, 10)
+
+
+@pytest.mark.parametrize("n", ["8", 8.0, True, [8], None])
+def test_what_is_no_whole_number_is_named(n):
+    """Before: `dse.system("trn2-16", "8")` was a TypeError of Python's, and 8.0 or True a system of so many chips."""
+    with pytest.raises(SpecError, match=r"n_chips = .*: give a whole number"):
+        check_whole("trn2-16: n_chips", n)
+    check_whole("n", np.int64(8))
 
 
 def test_a_peak_by_hand():

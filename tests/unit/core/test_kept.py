@@ -9,20 +9,13 @@ from dse.core import kept as module
 from dse.core.kept import KEPT_VERSIONS, ROOMS, is_kept, keep, keep_in, kept, kept_record, version_of
 
 
-@pytest.fixture
-def folder(tmp_path):
-    keep_in(tmp_path / "kept")
-    yield tmp_path / "kept"
-    keep_in(None)
-
-
-def test_what_was_kept_is_found_under_its_text_alone(folder):
+def test_what_was_kept_is_found_under_its_text_alone(kept_folder):
     keep("lowering", "a question", b"an answer")
     assert kept("lowering", "a question") == b"an answer"
     assert kept("lowering", "another question") is None and kept("physics", "a question") is None
 
 
-def test_a_record_is_made_once(folder):
+def test_a_record_is_made_once(kept_folder):
     made = []
     each = [kept_record("lowering", "numbers", lambda: made.append(1) or [1.0, 2.0]) for _ in range(2)]
     assert each == [[1.0, 2.0]] * 2 and len(made) == 1
@@ -35,16 +28,16 @@ def test_nothing_is_kept_unless_a_command_says_where(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b"", lambda b: b[:-1] + b"?", lambda b: b"x" + b])
-def test_a_damaged_file_counts_as_none_and_is_replaced(folder, damage):
+def test_a_damaged_file_counts_as_none_and_is_replaced(kept_folder, damage):
     keep("lowering", "a question", b"an answer")
-    (path,) = folder.glob("*/*")
+    (path,) = kept_folder.glob("*/*")
     path.write_bytes(damage(path.read_bytes()))
     assert kept("lowering", "a question") is None
     keep("lowering", "a question", b"an answer")
     assert kept("lowering", "a question") == b"an answer"
 
 
-def test_a_full_disk_costs_the_file_and_nothing_else(folder, monkeypatch):
+def test_a_full_disk_costs_the_file_and_nothing_else(kept_folder, monkeypatch):
     def full(path, write):
         raise OSError(28, "No space left on device")
 
@@ -60,16 +53,16 @@ def test_a_folder_that_is_a_file_costs_nothing_else(tmp_path):
     keep_in(None)
 
 
-def test_a_text_that_leaves_something_out_keeps_nothing(folder):
+def test_a_text_that_leaves_something_out_keeps_nothing(kept_folder):
     keep("lowering", "<function f at 0x7f>", b"an answer")
-    assert kept("lowering", "<function f at 0x7f>") is None and not folder.exists()
+    assert kept("lowering", "<function f at 0x7f>") is None and not kept_folder.exists()
 
 
-def test_old_versions_go(folder, monkeypatch):
+def test_old_versions_go(kept_folder, monkeypatch):
     for i in range(KEPT_VERSIONS + 2):
         monkeypatch.setattr(module, "version_of", lambda room, i=i: f"version{i}")
         keep("lowering", "a question", b"an answer")
-    assert len(list(folder.iterdir())) == KEPT_VERSIONS
+    assert len(list(kept_folder.iterdir())) == KEPT_VERSIONS
     assert kept("lowering", "a question") == b"an answer"
 
 

@@ -11,22 +11,14 @@ import pytest
 
 from dse.core import program as module
 from dse.core.apart import apart
-from dse.core.kept import keep_in
 from dse.core.program import Program
 from dse.physics.pipeline import cycle_ratio
 
 MATRIX = np.asarray([[4.0, 1.0], [1.0, 3.0]])
 
 
-@pytest.fixture
-def folder(tmp_path):
-    keep_in(tmp_path / "kept")
-    yield tmp_path / "kept"
-    keep_in(None)
-
-
-def n_kept(folder):
-    return len(list(folder.glob("*/*")))
+def n_kept(kept_folder):
+    return len(list(kept_folder.glob("*/*")))
 
 
 def ours(fun):
@@ -35,7 +27,7 @@ def ours(fun):
     return fun
 
 
-def test_a_kept_program_gives_the_same_bits_and_is_not_traced_again(folder):
+def test_a_kept_program_gives_the_same_bits_and_is_not_traced_again(kept_folder):
     traced = []
 
     @ours
@@ -45,12 +37,12 @@ def test_a_kept_program_gives_the_same_bits_and_is_not_traced_again(folder):
 
     first = Program(root)(MATRIX, 2.0)
     again = Program(root)(MATRIX, 2.0)
-    assert len(traced) == 1 and n_kept(folder) == 1
+    assert len(traced) == 1 and n_kept(kept_folder) == 1
     assert np.array_equal(first["root"], again["root"])
     assert np.array_equal(first["root"], jax.jit(root)(MATRIX, 2.0)["root"])
 
 
-def test_other_shapes_and_other_static_numbers_are_other_programs(folder):
+def test_other_shapes_and_other_static_numbers_are_other_programs(kept_folder):
     @ours
     def scaled(x, scale):
         return x * scale
@@ -59,24 +51,24 @@ def test_other_shapes_and_other_static_numbers_are_other_programs(folder):
     for x in (np.ones(2), np.ones(3), np.ones(2, dtype=np.float32)):
         for scale in (1, 1.0, 2.0):
             assert np.array_equal(run(x, scale), np.asarray(x * scale))
-    assert n_kept(folder) == 9
+    assert n_kept(kept_folder) == 9
 
 
-def test_a_static_function_of_a_stranger_is_compiled_but_not_kept(folder):
+def test_a_static_function_of_a_stranger_is_compiled_but_not_kept(kept_folder):
     run = Program(ours(lambda f, x: f(x)))
     assert float(run(lambda x: 2 * x, np.asarray(3.0))) == 6.0
-    assert not folder.exists()
+    assert not kept_folder.exists()
     assert float(run(cycle_ratio, np.asarray(1.0))) == float(cycle_ratio(np.asarray(1.0)))
-    assert n_kept(folder) == 1
+    assert n_kept(kept_folder) == 1
 
 
-def test_a_program_inside_another_is_traced_into_it(folder):
+def test_a_program_inside_another_is_traced_into_it(kept_folder):
     inner = Program(ours(lambda x: x**2))
     assert float(jax.grad(lambda x: inner(x) + inner(x))(3.0)) == 12.0
     assert np.array_equal(jax.vmap(inner)(np.arange(3.0)), [0.0, 1.0, 4.0])
 
 
-def test_a_program_is_made_once_however_many_ask_for_it(folder):
+def test_a_program_is_made_once_however_many_ask_for_it(kept_folder):
     traced = []
 
     @ours
@@ -89,11 +81,11 @@ def test_a_program_is_made_once_however_many_ask_for_it(folder):
     asked = [apart(lambda: run.prepare(np.asarray(1.0))), *(apart(lambda: run(np.asarray(1.0))) for _ in range(3))]
     assert float(run(np.asarray(2.0))) == 3.0
     assert [a.result() is None for a in asked] == [True, False, False, False]
-    assert len(traced) == 1 and n_kept(folder) == 1
+    assert len(traced) == 1 and n_kept(kept_folder) == 1
     assert jax.config.jax_enable_compilation_cache
 
 
-def test_one_that_fails_tells_all_who_ask_and_may_be_asked_again(folder):
+def test_one_that_fails_tells_all_who_ask_and_may_be_asked_again(kept_folder):
     failing = [True]
 
     @ours
@@ -115,7 +107,7 @@ def test_nothing_is_made_ahead_where_nothing_is_kept():
     run.prepare(np.asarray(1.0))
 
 
-def test_a_program_that_does_not_load_is_compiled_anew(folder, monkeypatch):
+def test_a_program_that_does_not_load_is_compiled_anew(kept_folder, monkeypatch):
     run = ours(lambda x: x + 1)
     Program(run)(np.asarray(1.0))
 
@@ -126,10 +118,10 @@ def test_a_program_that_does_not_load_is_compiled_anew(folder, monkeypatch):
     assert float(Program(run)(np.asarray(1.0))) == 2.0
 
 
-def test_watched_programs_are_not_kept(folder):
+def test_watched_programs_are_not_kept(kept_folder):
     with jax.debug_nans(True):
         assert float(Program(ours(lambda x: x + 1))(np.asarray(1.0))) == 2.0
-    assert not folder.exists()
+    assert not kept_folder.exists()
 
 
 def test_another_process_finds_a_program_with_linear_algebra(tmp_path):

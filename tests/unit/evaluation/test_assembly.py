@@ -30,11 +30,6 @@ PLAN = Plan(tp=4, pp=2, dp=2)
 
 
 @pytest.fixture(scope="module")
-def trn2():
-    return system("trn2-16")
-
-
-@pytest.fixture(scope="module")
 def evaluation(trn2):
     return evaluate(trn2, TRAINING, PLAN).result
 

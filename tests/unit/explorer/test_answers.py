@@ -13,7 +13,7 @@ from dse.explorer.ask import ask_of
 from dse.explorer.receipts import topic_of_metric
 from dse.explorer.subject import chip_at_hand, first_chip, learn_plans, read_fastest, subject_of_chip
 from dse.hardware.presets import chip_receipts, chip_system
-from dse.optimize.solution import solution_json
+from dse.optimize.solution_json import solution_json
 from dse.optimize.solve import solve
 from dse.optimize.space import own_plans
 from dse.study.design import FREE

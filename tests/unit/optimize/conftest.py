@@ -1,5 +1,6 @@
 """A small accelerator with made-up constants: 12 variables, 8 limits, three operators per group, p-norms throughout."""
 
+import dataclasses
 import itertools
 import math
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dse.core.free import Free
 from dse.optimize.batch import WIDTH, solve_batch
 from dse.optimize.elastic import cheapest_relaxations
 from dse.optimize.search import search_of
@@ -27,6 +29,12 @@ CENTRE = {
     "defects": np.array(0.001),
     "budget": np.array([820.0, 750.0, 6500.0, 3000.0]),
 }
+
+
+def narrowed(study, **boxes):
+    """The study with narrower boxes of some free numbers."""
+    free = tuple(Free(f.name, *boxes[f.name]) if f.name in boxes else f for f in study.free)
+    return dataclasses.replace(study, free=free)
 
 
 def p_norm(p, *terms):

@@ -8,9 +8,10 @@ import pytest
 from dse.core.errors import SpecError
 from dse.explore.questions import sides
 from dse.optimize.descent import run_search
+from dse.optimize.reported import unproved_terms
 from dse.optimize.search import search_of
 from dse.optimize.solution import Status
-from dse.optimize.solve import solve, unproved_terms
+from dse.optimize.solve import solve
 from dse.optimize.space import batch_of, own_plans, space_of
 
 

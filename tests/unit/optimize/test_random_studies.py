@@ -17,6 +17,8 @@ from dse.optimize.solution import Status
 from dse.optimize.solve import solve, solve_continuous
 from dse.optimize.space import relative, space_of
 
+from .conftest import narrowed
+
 pytestmark = pytest.mark.slow
 N = int(os.environ.get("DSE_RANDOM_STUDIES", "20"))
 GAP = 1e-3
@@ -42,8 +44,7 @@ def random_study(study, seed):
         "n_cores": (float(cores), cores + float(rng.integers(0, 9))),
         "n_stacks": (float(stacks), stacks + float(rng.integers(0, 3))),
     }
-    free = tuple(Free(f.name, *boxes[f.name]) if f.name in boxes else f for f in study.free)
-    return dataclasses.replace(study, limits=limits, free=free)
+    return dataclasses.replace(narrowed(study, **boxes), limits=limits)
 
 
 def relaxed(study, relaxations):

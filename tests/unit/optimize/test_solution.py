@@ -9,8 +9,9 @@ from dse.explore.designed import Compared
 from dse.explore.remedy import Lever
 from dse.lowering.plan import Plan
 from dse.lowering.plan_keys import ORDERS
+from dse.optimize.prices import LimitReport
 from dse.optimize.shown import plan_words
-from dse.optimize.solution import LimitReport, Relaxation
+from dse.optimize.solution import Relaxation
 
 
 def test_a_step_is_worth_its_share_times_the_price():

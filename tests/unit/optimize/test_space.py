@@ -9,7 +9,6 @@ import pytest
 from recorded_programs import Asked, Recorded
 
 from dse.core.files import read_toml
-from dse.core.kept import keep_in
 from dse.evaluation import assembly
 from dse.lowering.demand import _beside
 from dse.optimize import batch, ground, space
@@ -52,13 +51,6 @@ def test_what_a_plan_moves_is_counted_once_for_all_arrays_and_orders():
     on_structures(space.ground, space.structures, 0, plans)
     counted = _beside.cache_info()
     assert (counted.misses, counted.hits) == (len(moved), 2 * len(plans) - len(moved))
-
-
-@pytest.fixture
-def kept_folder(tmp_path):
-    keep_in(tmp_path / "kept")
-    yield tmp_path / "kept"
-    keep_in(None)
 
 
 def test_a_second_run_lowers_no_plan_and_has_the_same_bits(kept_folder, monkeypatch):

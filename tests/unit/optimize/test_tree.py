@@ -1,4 +1,3 @@
-import dataclasses
 import itertools
 import math
 
@@ -6,7 +5,6 @@ import numpy as np
 import pytest
 
 from dse.core.errors import SpecError
-from dse.core.free import Free
 from dse.optimize.deadline import Deadline, check_stop
 from dse.optimize.regions import halves
 from dse.optimize.search import search_of
@@ -15,6 +13,8 @@ from dse.optimize.space import space_of
 from dse.optimize.tables import tables_of
 from dse.optimize.tree import Tree, n_designs
 
+from .conftest import narrowed
+
 pytestmark = pytest.mark.slow
 
 
@@ -22,12 +22,6 @@ def prove(study, gap, seconds):
     """Branch and bound on its own, without the search that usually comes before it."""
     check_stop(gap, seconds)
     return Tree(tables_of(search_of(space_of(study))), gap, Deadline(seconds)).run()
-
-
-def narrowed(study, **boxes):
-    """The study with narrower boxes of some free numbers."""
-    free = tuple(Free(f.name, *boxes[f.name]) if f.name in boxes else f for f in study.free)
-    return dataclasses.replace(study, free=free)
 
 
 @pytest.fixture(scope="module")

@@ -16,14 +16,18 @@ from dse.optimize.counts import fixed_boxes, neighbours
 from dse.optimize.descent import run_search
 from dse.optimize.loosen import broken
 from dse.optimize.promises import rows_to_loosen
+from dse.optimize.reported import status_of
 from dse.optimize.search import search_of
-from dse.optimize.solution import Status, solution_json
-from dse.optimize.solve import solve, solve_continuous, status_of
+from dse.optimize.solution import Status
+from dse.optimize.solution_json import solution_json
+from dse.optimize.solve import solve, solve_continuous
 from dse.optimize.space import batch_of, relative, space_of
 from dse.report.screen import solution_view
 from dse.study.convex import all_strict, model_of, named_numbers
 from dse.study.metrics import Limit
 from dse.study.study import study_from
+
+from .conftest import narrowed
 
 pytestmark = pytest.mark.slow
 LIMIT_S = 600.0
@@ -34,11 +38,6 @@ def shown(view):
     console = Console(file=io.StringIO(), width=160)
     console.print(view)
     return console.file.getvalue()
-
-
-def narrowed(study, **boxes):
-    free = tuple(Free(f.name, *boxes[f.name]) if f.name in boxes else f for f in study.free)
-    return dataclasses.replace(study, free=free)
 
 
 @pytest.fixture(scope="module")

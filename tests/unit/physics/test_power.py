@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dse.evaluation.assembly import chip_reference
 from dse.hardware.chip import peak_FLOPps
-from dse.hardware.presets import chip, system
+from dse.hardware.presets import chip
 from dse.lowering.demand import demand
 from dse.lowering.plan import Plan
 from dse.lowering.tiling import array_shape
@@ -36,11 +36,6 @@ from dse.technology.node import PRECISIONS, ByPrecision
 from dse.technology.presets import node, node_names, technology
 from dse.workload.presets import model
 from dse.workload.transformer import Training
-
-
-@pytest.fixture(scope="module")
-def trn2():
-    return system("trn2-16")
 
 
 @pytest.fixture(scope="module")

@@ -21,11 +21,6 @@ from dse.workload.presets import model
 from dse.workload.transformer import Decode, Prefill, Training, forward_FLOP_per_token
 
 
-@pytest.fixture(scope="module")
-def trn2():
-    return system("trn2-16")
-
-
 def ideal(name, **changes):
     """Every fraction 1, no latency, perfect overlap."""
     c = calibration(name)

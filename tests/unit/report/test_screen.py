@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from dse.hardware.presets import chip
-from dse.optimize.solution import Alternative, LimitReport, Relaxation, Solution, Status
+from dse.optimize.prices import LimitReport
+from dse.optimize.solution import Alternative, Relaxation, Solution, Status
 from dse.report import sections
 from dse.report.screen import (
     differing_text,

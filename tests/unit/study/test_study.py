@@ -13,8 +13,9 @@ from dse.core.files import read_toml
 from dse.explore.ray import Rays
 from dse.optimize.solve import solve_continuous
 from dse.study.convex import coordinates, ratio_rows
-from dse.study.metrics import Limit
-from dse.study.study import Study, load_study, mean_power_cap_W, operator_cap_W, study_from
+from dse.study.limits import least_cap_W, rated_W
+from dse.study.metrics import HOTTEST, Limit
+from dse.study.study import Study, load_study, study_from
 
 SHIPPED = Path(__file__).parents[3] / "sweeps" / "trainium4.toml"
 
@@ -31,7 +32,7 @@ def test_shipped_study_is_in_canonical_units():
     assert free["scratchpad_B"] == (2 * 2**20, 256 * 2**20)
     limits = {x.metric: x for x in study.limits}
     assert limits["full_load_fp8_W"].value == 1800.0 and limits["full_load_fp8_W"].sense == "at_most"
-    assert operator_cap_W(study) == 1800.0 and mean_power_cap_W(study) == float("inf")
+    assert least_cap_W(study.limits, HOTTEST) == 1800.0 and least_cap_W(study.limits) == float("inf")
     # 2 x 8 x 128 x 128 x 4 x 2.4e9 = 2.5166e15 FLOP/s; six times that
     assert limits["peak_fp4_FLOPps"].value == pytest.approx(6 * 2 * 8 * 128 * 128 * 4 * 2.4e9, rel=1e-12)
     assert limits["hbm_capacity_B"].value == pytest.approx(2 * 144 * 2**30)
@@ -266,3 +267,11 @@ def test_a_workload_does_not_hide_behind_a_model_in_service():
     raw["workloads"] = {name: {"phase": "decode", "model": "llama-3.1-8b", "chips": 4, "batch": 8, "context": 4096}}
     with pytest.raises(SpecError, match=f"workloads.{name}: a model of the portfolio"):
         study_from(raw, sweeps)
+
+
+def test_a_design_is_rated_for_its_cap_or_for_the_most_that_it_draws():
+    """Before: 0 W where nothing is drawn and nothing caps it."""
+    mean, hottest = Limit("power_W", "at_most", 700.0), Limit("hottest_operator_W", "at_most", 900.0)
+    assert rated_W((mean, hottest), [650.0, 1000.0], 500.0) == 700.0
+    assert rated_W((hottest,), [650.0, 800.0], 500.0) == 900.0 and rated_W((hottest,), [950.0], 500.0) == 950.0
+    assert rated_W((), [650.0, 600.0], 500.0) == 650.0 and rated_W((), [], 500.0) == 500.0

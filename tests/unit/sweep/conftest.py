@@ -1,6 +1,10 @@
 """A small sweep: one model on eight chips, two axes and a sample."""
 
+from pathlib import Path
+
 import pytest
+
+from ..conftest import written
 
 SMALL = """
 [sweep]
@@ -38,11 +42,6 @@ def write(tmp_path):
     """Writes the small sweep, or another text, with some of it replaced; returns the path."""
 
     def write(*changes: tuple[str, str], text: str = SMALL, name: str = "small.toml"):
-        for old, new in changes:
-            assert old in text
-            text = text.replace(old, new)
-        path = tmp_path / name
-        path.write_text(text)
-        return path
+        return Path(written(tmp_path / name, text, *changes))
 
     return write

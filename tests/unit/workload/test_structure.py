@@ -12,6 +12,8 @@ from dse.workload.config_file import MOST_WHOLE
 from dse.workload.huggingface import harmless_keys, reading
 from dse.workload.transformer import total_parameters
 
+from .test_published_files import refusal
+
 FILES = Path(__file__).parents[2] / "data" / "models"
 PUBLIC = {x["name"]: x["config"] for x in map(json.loads, (FILES / "public.jsonl").read_text().splitlines())}
 CASES = {p.stem: json.loads(p.read_text()) for p in sorted(FILES.glob("*.json"))}
@@ -42,13 +44,6 @@ def around(config, own):
     """The file with other keys of the language model."""
     key = next((k for k in ("text_config", "language_config") if k in config), None)
     return own if key is None else config | {key: own}
-
-
-def refusal(config):
-    with pytest.raises(SpecError) as error:
-        reading(config, "x.json", "x")
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

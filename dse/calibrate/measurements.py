@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..core.errors import DseError, SpecError
 from .cell_units import with_cell_units
-from .columns import given, needed, renamed
+from .columns import given, needed, renamed, told_apart
 from .published_models import SIZES
 from .rates import WHOSE, rate
 from .spelling import tidied
@@ -35,7 +35,8 @@ def read(kind: str, path: str | Path | None = None, said: Sequence[str] = ()) ->
         rows = _as_written(path, kind)
         if own:
             rows = gathered(given(renamed(rows, kind), said, kind), kind)
-            rows = points_apart(tidied(with_cell_units(as_rows(completed(rows, kind, path.stem)))))
+            rows = completed(told_apart(rows, kind), kind, path.stem)
+            rows = points_apart(tidied(with_cell_units(as_rows(rows))))
     except DseError as error:
         raise SpecError(f"{path}: {error}") from None
     except (OSError, ValueError) as error:

@@ -21,6 +21,7 @@ from .marks import with_tabs
 from .reading import ODD_NUMBER, UNREADABLE
 from .run_logs import read_run
 from .spelling import MIDDLE, is_metric, middle_rank, parted_metric
+from .two_lines import in_one_line
 from .upright import read_report, upright
 
 JSON = (".json", ".jsonl", ".ndjson")
@@ -172,8 +173,9 @@ def _lines(text: str, kind: str) -> list[list[str]]:
     except csv.Error as error:
         raise ValueError(f"{error}; is it text?") from None
     lines = [_unbarred(line) for line in lines] if mark == "|" else lines
-    lines = upright(lines[next((i for i, line in enumerate(lines) if len(line) > TITLE), 0) :], kind)
-    return [line for line in lines if not all(re.fullmatch(RULE, cell) for cell in line)]
+    lines = lines[next((i for i, line in enumerate(lines) if len(line) > TITLE), 0) :]
+    lines = [line for line in lines if not all(re.fullmatch(RULE, cell) for cell in line)]
+    return upright(in_one_line(lines, kind), kind)
 
 
 RULE = r"\s*:?-*:?\s*"

@@ -75,12 +75,18 @@ def renamed(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
     """
     found = {str(c): str(c).strip() for c in rows.columns}
     for column in columns(kind):
-        asked = next((c for c in found if _rank(c, column.above, column.name) is not None and any(map(pd.notna, rows[c]))), None)
+        asked = next(
+            (c for c in found if _rank(c, column.above, column.name) is not None and any(map(pd.notna, rows[c]))), None
+        )
         if asked and column.name in rows:
             found |= {column.name: f"measured {column.name}", asked: column.name}
             continue
         names = [column.name, column.name.lower(), *column.also]
-        ranks = {c: rank for c in found if (rank := _rank(c, names, column.name)) is not None and _may_be(rows[c], c, column.name)}
+        ranks = {
+            c: rank
+            for c in found
+            if (rank := _rank(c, names, column.name)) is not None and _may_be(rows[c], c, column.name)
+        }
         best = min(ranks, key=lambda c: ranks[c], default=column.name)
         if column.name not in found.values():
             found[best] = column.name
@@ -88,9 +94,10 @@ def renamed(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
     return rows.rename(columns={c: n for c, n in found.items() if c in rows})
 
 
-def _may_be(cells: pd.Series, header: str, name: str) -> bool:
+def _may_be(cells: Any, header: str, name: str) -> bool:
     """Whether cells may be those of a column that a single letter stands for: of a batch, operand B is none."""
-    return len(header) > 1 or header.lower() == name.lower() or bool(pd.to_numeric(cells, errors="coerce").notna().any())
+    numbers: Any = pd.to_numeric(cells, errors="coerce")
+    return len(header) > 1 or header.lower() == name.lower() or bool(numbers.notna().any())
 
 
 def column_of(header: str, kind: str) -> str | None:
@@ -131,7 +138,9 @@ def _spellings(header: str, column: str) -> list[str]:
     low = re.sub(r"\s*/\s*", "/", header.strip().lower())
     if counted := COUNTED.fullmatch(low):
         fits = column in (OF_TOKENS if counted["tokens"] else OF_SEQUENCES)
-        low = counted[1] if fits and column != "batch_tokens" else f"{counted[1]} (tokens)" if counted["tokens"] else low
+        low = (
+            counted[1] if fits and column != "batch_tokens" else f"{counted[1]} (tokens)" if counted["tokens"] else low
+        )
     plain = [re.sub(r"[\s-]+", "_", low.lstrip("# "))]
     if count := re.sub(COUNTS, "num_", low) if re.match(COUNTS, low) else "":
         # "# GPU" counts chips, while "GPU" names one

@@ -17,7 +17,6 @@ from .rates import named_flow, rate
 
 METRICS = {
     "time_to_first_token": "ttft", "first_token_latency": "ttft", "time_per_output_token": "tpot", "itl": "tpot",
-    "latency_per_token": "latency_per_token",
     "inter_token_latency": "tpot", "e2e_latency": "request_latency", "end_to_end_latency": "request_latency",
     "e2e": "request_latency", "e2el": "request_latency", "total_latency": "request_latency", "tbt": "tpot",
     "iteration_time": "step_time", "step_latency": "step_time", "time_per_step": "step_time",
@@ -25,7 +24,7 @@ METRICS = {
     "tps": "throughput", "request_throughput": "throughput", "output_token_throughput": "output_throughput",
     "throughput_per_gpu": "throughput_per_chip", "throughput_per_device": "throughput_per_chip",
     "bus_bandwidth": "busbw", "bus_bw": "busbw", "algorithm_bandwidth": "algbw", "alg_bw": "algbw",
-    "performance": "throughput", "rps": "throughput",
+    "performance": "throughput", "rps": "throughput", "latency_per_token": "latency_per_token",
     **dict.fromkeys(("prefill", "prefill_time", "prefill_latency"), "prefill_latency"),
     # of a token where the unit says so, else of nobody knows how many
     **dict.fromkeys(("decode", "decode_time", "decode_latency"), "decode_latency"),
@@ -118,7 +117,10 @@ def parted_metric(said: str) -> tuple[str, str, str]:
 
 
 def _parted(said: str) -> tuple[str, str, str]:
-    name, inside = re.sub(PLACE, "", re.sub(PER_CHIP, r"/\1", said.strip(), flags=re.IGNORECASE), flags=re.IGNORECASE), []
+    name, inside = (
+        re.sub(PLACE, "", re.sub(PER_CHIP, r"/\1", said.strip(), flags=re.IGNORECASE), flags=re.IGNORECASE),
+        [],
+    )
     name = re.sub(EACH, "tok/s/", name, flags=re.IGNORECASE)
     name = re.sub(IN_UNIT, r" (\1)", name)
     # unit and statistic may stand in brackets of their own, in either order

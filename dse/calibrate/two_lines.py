@@ -13,8 +13,10 @@ NUMBER = r"\s*[~<>\u2248]?\s*[-+]?[\d.,]*\d[\d.,]*\s*([eE][-+]?\d+)?\s*\S{0,6}"
 COUNTED = r"tok(en)?s?|seq(uence)?s?|samples?|#|count|-"
 """Units of counts, which the name tells."""
 SIZES = r"[KMGT]i?B(/s)?|[KMG]b(ps|/s)|B|bytes"
-GROUPS = r"latency|latencies|throughput|performance|results?|metrics?|config(uration)?|settings?|hardware|system|model" \
-         r"|workload|parallelism|input|setup|timings?|time|measured|serving|training|inference"  # fmt: skip
+GROUPS = (
+    r"latency|latencies|throughput|performance|results?|metrics?|config(uration)?|settings?|hardware|system|model"
+    r"|workload|parallelism|input|setup|timings?|time|measured|serving|training|inference"
+)
 """Words above names that say nothing which the names do not."""
 
 
@@ -26,7 +28,9 @@ def in_one_line(lines: list[list[str]], kind: str) -> list[list[str]]:
     above, below = ([*(c.strip() for c in line), *[""] * (width - len(line))] for line in lines[:2])
     if any(below) and all(not c or _is_unit(c) for c in below):
         # what counts has its unit in its name, and a column needs none
-        named = [f"{a} ({b})" if b and not re.fullmatch(COUNTED, b.lower()) else a for a, b in zip(above, below, strict=True)]
+        named = [
+            f"{a} ({b})" if b and not re.fullmatch(COUNTED, b.lower()) else a for a, b in zip(above, below, strict=True)
+        ]
         return [named, *lines[2:]]
     # a group stands once, above the first of its columns
     if not any(b and not a for a, b in zip(above, below, strict=True)) or _n_known(above, kind) >= len(above) // 2 + 1:

@@ -178,7 +178,10 @@ def reading(raw: Config, place: str, name: str, beside: Config | None = None) ->
     raw = from_gguf(raw, place)
     if COUNT in raw:
         return by_count(raw, place, lambda x: reading(x, place, name, beside), lambda x: total_parameters(x.model))
-    outer = Fields(translated(raw, place), place)
+    return _read(Fields(translated(raw, place), place), place, name, beside)
+
+
+def _read(outer: Fields, place: str, name: str, beside: Config | None) -> Reading:
     if outer.flag("is_encoder_decoder", default=False):
         raise SpecError(f"{place}: is_encoder_decoder = true: an encoder with a decoder is not supported")
     parts = towers(outer)  # first: what it takes is no key of the language model, also where that stands outside

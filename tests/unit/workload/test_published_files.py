@@ -131,7 +131,8 @@ def test_the_form_of_a_name_excuses_no_structure(key):
 
 
 @pytest.mark.parametrize("key", [
-    "_commit_hash", "tokenizer_name", "_from_model_config", "max_tokenizer_truncation", "theta", "freeze_mm_mlp_adapter",
+    "_commit_hash", "tokenizer_name", "_from_model_config", "max_tokenizer_truncation", "theta",
+    "freeze_mm_mlp_adapter",
     "layernorm_full_attention_beta", "use_liger_kernel",
 ])  # fmt: skip
 def test_keys_of_published_files_that_change_nothing(key):

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from ..core.errors import SpecError, UnknownNameError
 from .storage import check_cache, check_storage
-from .transformer import PHASES, Decode, Model, Prefill, Serving, Training, Workload, check_precision
+from .transformer import PHASES, Decode, Model, Prefill, Serving, Training, Workload, check_precision, why_no_decode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Requests:
 
     def __post_init__(self) -> None:
         check_storage(self.weight_precision)
+        if any(x.output > 1 for x in self.lengths):
+            check_decodes(self.model)
         check_cache(self.kv_precision)
         # not exactly 1: ten shares of 0.1 are not, in floats
         if not self.lengths or abs(sum(x.share_frac for x in self.lengths) - 1.0) > 1e-6:
@@ -141,6 +143,13 @@ def phases_with(size: str) -> tuple[str, ...]:
     return tuple(p for p, sizes in SIZES.items() if size in sizes) or PHASES
 
 
+def check_decodes(model: Model) -> None:
+    """SpecError for a model that has no decode phase, with what it has instead."""
+    why = why_no_decode(model)
+    if why:
+        raise SpecError(f"{model.name} has no decode phase: {why}; its inference is dse evaluate --phase prefill")
+
+
 def check_phase(phase: str) -> str:
     """`phase` if there is one of that name, else UnknownNameError."""
     if phase not in PHASES:
@@ -175,6 +184,7 @@ def workload_of(
     # weights as the checkpoint has them; a cache has no file, so that it is as wide as products are
     stored = check_storage(str(sizes.get("weights", model.weight_format))), check_cache(str(sizes.get("kv", "bf16")))
     if phase == "decode":
+        check_decodes(model)
         return Decode(model, count.get("batch", DECODE_BATCH * n_chips), count.get("context", usual), *stored)
     batch, chunk, cached = count.get("batch", PREFILL_BATCH), count.get("chunk", 0), count.get("cached", 0)
     return Prefill(model, batch, count["prompt"], *stored, chunk=chunk, cached=cached)

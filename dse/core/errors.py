@@ -59,8 +59,15 @@ class UnknownNameError(DseError):
         # who types "h100" means a name that begins so, and the plainest of those
         inside.sort(key=lambda n: (n.lower().find(name.lower()), len(n)))
         # other words for a thing resemble its name in no letter, so that no matching by spelling finds them
-        meant = [n for n in MEANT.get(re.sub("[ _-]", "", name.lower()), ()) if n in names]
-        alike = list(dict.fromkeys([*meant, *inside])) or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        plain = re.sub("[ _-]", "", name.lower())
+        meant = [n for n in MEANT.get(plain, ()) if n in names]
+        # "NVIDIA H100 SXM" holds the name of a preset, the longest of which it is
+        holds = [
+            n for n in sorted(names, key=len, reverse=True) if len(n) > PART and re.sub("[_-]", "", n.lower()) in plain
+        ]
+        alike = list(dict.fromkeys([*meant, *inside, *holds[:1]])) or difflib.get_close_matches(
+            name, names, n=3, cutoff=0.5
+        )
         found = [same] if same else alike
         near = found[:3]
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"

@@ -16,8 +16,8 @@ def model_names() -> list[str]:
     return sorted(p.stem for p in _DATA.glob("*.json"))
 
 
-CONFIG = ".json"
-"""Ending of a user's model file."""
+CONFIG = (".json", ".gguf")
+"""Endings of a user's model file."""
 NARROW = "fp8|nvfp4|mxfp4|fp4|int8|int4|awq|gptq|w8a8|w8a16|w4a16"
 SUFFIXES = (
     r"[-_. ](hf|instruct|chat|base|it|thinking|lora|pre-?train(?:ing|ed)?|kv|dynamic|quantized|v\d(\.\d)?|\d{4}"

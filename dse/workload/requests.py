@@ -176,7 +176,7 @@ def workload_of(
     if phase == "prefill":
         # what is cached takes its place in the context
         count.setdefault("prompt", max(min(USUAL_TOKENS, model.max_context - count.get("cached", 0)), 1))
-    _check_length(phase, model, count, mark)
+    _check_fits(phase, model, count, mark)
     usual = min(USUAL_TOKENS, model.max_context)
     if phase == "training":
         precision = check_precision(str(sizes.get("precision", "bf16")))
@@ -184,14 +184,15 @@ def workload_of(
     # weights as the checkpoint has them; a cache has no file, so that it is as wide as products are
     stored = check_storage(str(sizes.get("weights", model.weight_format))), check_cache(str(sizes.get("kv", "bf16")))
     if phase == "decode":
-        check_decodes(model)
         return Decode(model, count.get("batch", DECODE_BATCH * n_chips), count.get("context", usual), *stored)
     batch, chunk, cached = count.get("batch", PREFILL_BATCH), count.get("chunk", 0), count.get("cached", 0)
     return Prefill(model, batch, count["prompt"], *stored, chunk=chunk, cached=cached)
 
 
-def _check_length(phase: str, model: Model, count: Mapping[str, int], mark: str) -> None:
-    """SpecError for sequences beyond the model's context; training may extend it by `LENGTHENED`."""
+def _check_fits(phase: str, model: Model, count: Mapping[str, int], mark: str) -> None:
+    """SpecError for a phase that the model lacks, or sequences beyond its context; training extends it `LENGTHENED`."""
+    if phase == "decode":
+        check_decodes(model)
     sizes = [s for s in ("context", "cached", "prompt", "sequence") if s in count]
     # a phase has one of context and sequence, or prompt after cached: the sum is its longest sequence
     total, trains = sum(count[s] for s in sizes), phase == "training"

@@ -27,15 +27,17 @@ def in_one_line(lines: list[list[str]], kind: str) -> list[list[str]]:
     width = max(len(lines[0]), len(lines[1]))
     above, below = ([*(c.strip() for c in line), *[""] * (width - len(line))] for line in lines[:2])
     if any(below) and all(not c or _is_unit(c) for c in below):
-        # what counts has its unit in its name, and a column needs none
-        named = [
-            f"{a} ({b})" if b and not re.fullmatch(COUNTED, b.lower()) else a for a, b in zip(above, below, strict=True)
-        ]
-        return [named, *lines[2:]]
-    # a group stands once, above the first of its columns
-    if not any(b and not a for a, b in zip(above, below, strict=True)) or _n_known(above, kind) >= len(above) // 2 + 1:
-        return lines
-    return [_joined(above, below, kind), *lines[2:]]
+        return [[_with_unit(a, b) for a, b in zip(above, below, strict=True)], *lines[2:]]
+    # a group stands once, above the first of its columns; a row has no names of metrics
+    few = any(b and not a for a, b in zip(above, below, strict=True)) and 2 * _n_known(above, kind) < len(above)
+    named = any(map(is_metric, below)) and all(not b or _is_unit(b) or _n_known([b], kind) for b in below)
+    return [_joined(above, below, kind), *lines[2:]] if few or named else lines
+
+
+def _with_unit(name: str, unit: str) -> str:
+    bare = unit.strip("()[] ")
+    # what counts has its unit in its name, and a column needs none
+    return f"{name} ({bare})" if bare and not re.fullmatch(COUNTED, bare.lower()) else name
 
 
 def _is_unit(said: str) -> bool:
@@ -54,6 +56,9 @@ def _joined(above: list[str], below: list[str], kind: str) -> list[str]:
     found, group = [], ""
     for a, b in zip(above, below, strict=True):
         group = a or (group if b else "")
+        if a and _is_unit(b):
+            found.append(_with_unit(a, b))
+            continue
         # a setting has no group: which one it stands under is where it had room
         alone = not group or re.fullmatch(GROUPS, group.lower()) or column_of(b, kind)
         found.append((b if alone else f"{group} {b}") if b else a)

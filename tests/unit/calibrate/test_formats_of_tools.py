@@ -43,6 +43,20 @@ def test_a_cell_that_says_that_something_else_was_measured(tmp_path, kind, head,
     assert not found and name in next(iter(why.values()))
 
 
+def test_a_row_of_words_is_no_second_header(tmp_path):
+    text = "GPU,TP,Model,ISL,OSL,BS,TPOT (ms)\nH100,,llama-3.1-8b,,,,OOM\nH100,1,llama-3.1-8b,1024,8,16,7\n"
+    _, found, why = table(tmp_path, "inference", text)
+    assert found == pytest.approx({"line 2:tpot": 0.007}) and "OOM" in why["line 1"]
+
+
+def test_positions_beside_a_cache(tmp_path):
+    """One new position is a token; of 128 before 8,192 nothing says what each sees. Before: neither length was read."""
+    head = "chip,op,batch,heads,q_len,kv_len,head_dim,dtype,time (us)\n"
+    rows = "h100,attention decode,8,32/8,1,8192,128,bf16,90\nh100,attention prefill,1,32/8,128,8192,128,bf16,90\n"
+    _, found, why = table(tmp_path, "kernels", head + rows)
+    assert found == pytest.approx({"line 1": 90e-6}) and "queries = '128'" in why["line 2"]
+
+
 def test_cells_that_say_that_it_was_not(tmp_path):
     text = "chip,M,N,K,dtype,sparsity,groups,time (us)\nh100,4096,4096,4096,bf16,none,1,230\n"
     assert times(tmp_path, "kernels", text) == pytest.approx({"line 1": 230e-6})
@@ -65,6 +79,10 @@ def test_slices_of_tpus_and_instances_count_their_chips(tmp_path):
          "1048576,45.1,40.69,44,41.7\n", ("collective=all_reduce", "chip=h100", "num_ranks=8"), {"line 1": 45.1e-6}),
         ("training", "GPU,GPUs,Model,GBS,Seq len,Step time,Throughput\n,,,seqs,tokens,s,tok/s/GPU\n"
          + RUN + "256,8192,5.2,6301\n", (), {"line 1": 5.2}),
+        ("inference", "GPU,TP,Model,ISL,OSL,BS,Latency,\n,,,(tokens),(tokens),,TTFT (ms),TPOT (ms)\n"
+         "H100,1,llama-3.1-8b,1024,8,16,40,7\n", (), {"line 1:ttft": 0.04, "line 1:tpot": 0.007}),
+        ("inference", "Model,TP,ISL,OSL,BS,H100,A100\n,,,,,TPOT (ms),TPOT (ms)\nllama-3.1-8b,1,1024,8,16,7,13\n", (),
+         {"line 1 H100:tpot": 0.007, "line 1 A100:tpot": 0.013}),
         ("inference", "Model,GPU,TP,Batch,ISL=128 OSL=8,,ISL=1024 OSL=8,\n,,,,TTFT (ms),TPOT (ms),TTFT (ms),TPOT (ms)\n"
          "llama-3.1-8b,H100,1,16,20,8,120,9\n", (),
          {"line 1 in_len 128 out_len 8:ttft": 0.02, "line 1 in_len 128 out_len 8:tpot": 0.008,

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -35,6 +36,8 @@ class Column:
     above: tuple[str, ...] = ()
     """Those of them that count before the column's own name: what was asked for, beside what came of it."""
     example: str = ""
+    only: tuple[str, ...] | None = None
+    """The only words, in small letters, of a row that is predicted, where the column may say that it is not."""
 
 
 @cache
@@ -44,7 +47,7 @@ def _all() -> tuple[Column, ...]:
         Column(
             name, said["says"], tuple(said.get("kinds", KINDS)), tuple(said.get("needs", ())),
             said.get("filled", False), tuple(said.get("also", ())), tuple(said.get("above", ())),
-            said.get("example", ""),
+            said.get("example", ""), tuple(said["only"]) if "only" in said else None,
         )
         for name, said in tomllib.loads(text).items()
     )  # fmt: skip
@@ -72,12 +75,18 @@ def renamed(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
     """
     found = {str(c): str(c).strip() for c in rows.columns}
     for column in columns(kind):
-        asked = next((c for c in found if _rank(c, column.above) is not None and any(map(pd.notna, rows[c]))), None)
+        asked = next(
+            (c for c in found if _rank(c, column.above, column.name) is not None and any(map(pd.notna, rows[c]))), None
+        )
         if asked and column.name in rows:
             found |= {column.name: f"measured {column.name}", asked: column.name}
             continue
         names = [column.name, column.name.lower(), *column.also]
-        ranks = {c: rank for c in found if (rank := _rank(c, names)) is not None}
+        ranks = {
+            c: rank
+            for c in found
+            if (rank := _rank(c, names, column.name)) is not None and _may_be(rows[c], c, column.name)
+        }
         best = min(ranks, key=lambda c: ranks[c], default=column.name)
         if column.name not in found.values():
             found[best] = column.name
@@ -85,9 +94,15 @@ def renamed(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
     return rows.rename(columns={c: n for c, n in found.items() if c in rows})
 
 
+def _may_be(cells: Any, header: str, name: str) -> bool:
+    """Whether cells may be those of a column that a single letter stands for: of a batch, operand B is none."""
+    numbers: Any = pd.to_numeric(cells, errors="coerce")
+    return len(header) > 1 or header.lower() == name.lower() or bool(numbers.notna().any())
+
+
 def column_of(header: str, kind: str) -> str | None:
     """The column of a kind that a header names; None for another header."""
-    names = ((c.name, _rank(header, [c.name, c.name.lower(), *c.also])) for c in columns(kind))
+    names = ((c.name, _rank(header, [c.name, c.name.lower(), *c.also], c.name)) for c in columns(kind))
     return next((name for name, rank in names if rank is not None), None)
 
 
@@ -100,14 +115,47 @@ COUNTS = r"^(#|(no|nr)\.?( of)?[\s_]|number of\s|num[\s_]|n[\s_])[\s_-]*"
 """What headers begin with that count something."""
 
 
-def _rank(header: str, names: Sequence[str]) -> int | None:
-    """Place of a header among the names of a column; None where it is none of them."""
-    low = re.sub(r"\s*/\s*", "/", re.sub(r"\s*[(\[]tokens[)\]]$", "", header.strip().lower()))
+COUNTED = re.compile(r"(.+?)[\s_]*[(\[]\s*(?:(?P<tokens>tokens?|toks?|t)|(?:seq(?:uence)?s?|samples?|s))\s*[)\]]")
+"""A name with what it counts in brackets."""
+OF_TOKENS = (
+    "in_len", "out_len", "asked_in_len", "asked_out_len", "in_out_len", "seq_len", "batch_tokens",
+    "total_input_tokens", "total_output_tokens",
+)  # fmt: skip
+OF_SEQUENCES = ("global_batch", "micro_batch", "replica_batch", "batch_per_chip", "batch", "completed", "num_prompts")
+"""Columns whose names may stand before what they count; a batch of tokens is another than one of sequences."""
+CAMEL = r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
+"""Where a word begins in a name such as "GlobalBatchSize"."""
+
+
+def _rank(header: str, names: Sequence[str], column: str) -> int | None:
+    """Place of a header among `names` of a column; None where it is none of them."""
+    plain = [p for said in (header, re.sub(CAMEL, "_", header)) for p in _spellings(said, column)]
+    return next((names.index(p) for p in plain if p in names), None)
+
+
+def _spellings(header: str, column: str) -> list[str]:
+    """A header in small letters joined by underscores, as `column` may be spelled, the likeliest first."""
+    low = re.sub(r"\s*/\s*", "/", header.strip().lower())
+    if counted := COUNTED.fullmatch(low):
+        fits = column in (OF_TOKENS if counted["tokens"] else OF_SEQUENCES)
+        low = (
+            counted[1] if fits and column != "batch_tokens" else f"{counted[1]} (tokens)" if counted["tokens"] else low
+        )
     plain = [re.sub(r"[\s-]+", "_", low.lstrip("# "))]
     if count := re.sub(COUNTS, "num_", low) if re.match(COUNTS, low) else "":
         # "# GPU" counts chips, while "GPU" names one
         plain = [re.sub(r"[\s-]+", "_", count + end) for end in ("", "s")]
-    return next((names.index(p) for p in plain if p in names), None)
+    return plain
+
+
+def told_apart(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Rows with the reason why one is not predicted, where a cell says that what was measured is something else."""
+    why: Any = rows[OWN[0]] if OWN[0] in rows else pd.Series("", index=rows.index)
+    for column in (c for c in columns(kind) if c.only is not None and c.name in rows):
+        said: Any = rows[column.name].map(lambda x: "" if pd.isna(x) else re.sub(r"\.0$", "", str(x).strip().lower()))
+        other = (why == "") & (said != "") & ~said.isin(column.only)
+        why = why.where(~other, column.name + " = '" + said + f"': {column.says}")
+    return rows.assign(**{OWN[0]: why}) if bool((why != "").any()) else rows
 
 
 def unread(rows: pd.DataFrame, kind: str) -> tuple[str, ...]:

@@ -84,10 +84,11 @@ def _first(point: pd.DataFrame, metrics: Sequence[str]) -> Any:
     said = (*metrics, *SIZED)
 
     # a rate needs the size it counts, which tables round; a time needs nothing
-    def rank(row: Any) -> tuple[bool, int, int]:
+    def rank(row: Any) -> tuple[bool, bool, int, int]:
         stat = row_text(row, "stat").lower()
         timed = row.metric in metrics and row_text(row, "unit") in SECONDS
-        return not timed, said.index(row.metric) if row.metric in said else len(said), middle_rank(stat)
+        unitless = not row_text(row, "unit")
+        return not timed, unitless, said.index(row.metric) if row.metric in said else len(said), middle_rank(stat)
 
     return min(rows, key=rank)
 

@@ -13,13 +13,15 @@ import pandas as pd
 
 from ..core.errors import DseError, SpecError
 from .cell_units import with_cell_units
-from .columns import given, needed, renamed
+from .columns import given, needed, renamed, told_apart
+from .llama_bench import with_tests
+from .objects import JSON, read_objects
 from .published_models import SIZES
 from .rates import SECONDS, WHOSE, rate
 from .spelling import tidied
 from .spread import gathered
 from .told import completed
-from .wide_tables import JSON, as_rows, read_objects, read_text
+from .wide_tables import as_rows, read_text
 
 DATA = Path(__file__).parent / "data"
 FORMS = "give CSV in UTF-8, JSON or Parquet"
@@ -34,8 +36,10 @@ def read(kind: str, path: str | Path | None = None, said: Sequence[str] = ()) ->
     try:
         rows = _as_written(path, kind)
         if own:
+            rows = with_tests(rows) if kind == "inference" else rows
             rows = gathered(given(renamed(rows, kind), said, kind), kind)
-            rows = points_apart(tidied(with_cell_units(as_rows(completed(rows, kind, path.stem)))))
+            rows = completed(told_apart(rows, kind), kind, path.stem)
+            rows = points_apart(tidied(with_cell_units(as_rows(rows))))
     except DseError as error:
         raise SpecError(f"{path}: {error}") from None
     except (OSError, ValueError) as error:

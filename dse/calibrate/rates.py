@@ -10,8 +10,9 @@ from .operators import attended_FLOP, copied_B, n_products
 from .reading import row_number, row_text
 
 THINGS: tuple[tuple[str, str], ...] = (
-    (r"tok(en)?s?", "tokens"),
-    (r"seq(uence)?s?|samples?|sents?|sentences?|examples?|prompts?|req(uest)?s?", "sequences"),
+    # letters alone as llama-bench ("t/s") and MosaicML ("S/s") write them
+    (r"tok(en)?s?|t", "tokens"),
+    (r"s|seq(uence)?s?|samples?|sents?|sentences?|examples?|prompts?|req(uest)?s?", "sequences"),
     (r"steps?|it(er(ation)?)?s?", "steps"),
 )
 """Words for what is counted."""
@@ -44,7 +45,7 @@ def rate(unit: str) -> Rate | None:
     if unit.lower() == WHOSE:
         return Rate("tokens", 1.0, False)
     unit = re.sub(WRITTEN, "", unit, flags=re.IGNORECASE)
-    parts = [p.strip() for p in re.sub(r"\bper\b", "/", unit.replace("_", " ")).split("/")]
+    parts = [p.strip() for p in re.sub(r"\bper\b", "/", unit.replace("_", " "), flags=re.IGNORECASE).split("/")]
     if len(parts) not in (2, 3):
         return None
     if parts[1].lower().removesuffix("s") in PER_CHIP:
@@ -61,7 +62,10 @@ def rate(unit: str) -> Rate | None:
     return Rate(found[0], found[1] / time, per_chip)
 
 
-WRITTEN = r"^(output|out|generated|generation|decode)[\s_]+(?=tok)|^train(ing)?[\s_]+(?=(samples|steps|tok))"
+WRITTEN = (
+    r"^(output|out|generated|generation|decode)[\s_]+(?=tok)|^(curr(ent)?|running[\s_]+avg)[\s_]+(?=tok|samples)"
+    r"|^train(ing)?[\s_]+(?=(samples|steps|tok))"
+)
 """Words before what a rate counts that say no more: tokens are those written anyway."""
 WHOSE = "tps"
 """Tokens per second: of a server where requests are timed; in training stacks differ in whether of all chips or one."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from .columns import CAMEL
 from .digits import with_plain_numbers
 from .published_models import with_sizes
 from .rates import SECONDS, named_flow, rate
@@ -23,11 +24,15 @@ METRICS = {
     "tps": "throughput", "request_throughput": "throughput", "output_token_throughput": "output_throughput",
     "throughput_per_gpu": "throughput_per_chip", "throughput_per_device": "throughput_per_chip",
     "bus_bandwidth": "busbw", "bus_bw": "busbw", "algorithm_bandwidth": "algbw", "alg_bw": "algbw",
+    "performance": "throughput", "rps": "throughput", "latency_per_token": "latency_per_token",
+    **dict.fromkeys(("prefill", "prefill_time", "prefill_latency"), "prefill_latency"),
+    # of a token where the unit says so, else of nobody knows how many
+    **dict.fromkeys(("decode", "decode_time", "decode_latency"), "decode_latency"),
     "duration": "time", "runtime": "time", "time": "time", "latency": "latency",
 }  # fmt: skip
 """Metrics under other names, small letters joined by underscores."""
 UNITS = {
-    "request_throughput": "req/s", "output_throughput": "tok/s", "output_token_throughput": "tok/s",
+    "request_throughput": "req/s", "rps": "req/s", "output_throughput": "tok/s", "output_token_throughput": "tok/s",
     **dict.fromkeys(("busbw", "bus_bandwidth", "bus_bw", "algbw", "algorithm_bandwidth", "alg_bw"), "GB/s"),
 }  # fmt: skip
 """What rates count by their names, where no unit is told: serving benchmarks and nccl-tests print them so."""
@@ -93,12 +98,29 @@ def _by_unit(name: str, unit: str, stat: str) -> tuple[str, str, str] | None:
     return None
 
 
+PLACE = r"^(oop|out[\s_-]of[\s_-]place)[\s_:.-]+"
+"""Where a collective writes, which is what is predicted; in place is another time."""
+PER_CHIP = r"[\s_]*[(\[]\s*per[\s_-]*(gpu|chip|device|accelerator|hpu)\s*[)\]]\s*$"
+"""Whose a rate is, in brackets behind it."""
+
+
 def parted_metric(said: str) -> tuple[str, str, str]:
     """Metric, statistic and unit that a name tells, the last two empty where it does not or the metric is unknown.
 
-    A name may be a rate, as "tokens/s/GPU" or "tokens_per_second".
+    A name may be a rate, as "tokens/s/GPU" or "tokens_per_second", and in one word, as "GPUThroughput (tok/s)".
     """
-    name, inside = re.sub(EACH, "tok/s/", said.strip(), flags=re.IGNORECASE), []
+    found = _parted(said)
+    apart = re.sub(CAMEL, "_", said.strip())
+    again = found if found[2] or apart == said.strip() else _parted(apart)
+    return again if again[2] else found
+
+
+def _parted(said: str) -> tuple[str, str, str]:
+    name, inside = (
+        re.sub(PLACE, "", re.sub(PER_CHIP, r"/\1", said.strip(), flags=re.IGNORECASE), flags=re.IGNORECASE),
+        [],
+    )
+    name = re.sub(EACH, "tok/s/", name, flags=re.IGNORECASE)
     name = re.sub(IN_UNIT, r" (\1)", name)
     # unit and statistic may stand in brackets of their own, in either order
     while apart := re.fullmatch(BRACKETS, name):
@@ -119,7 +141,7 @@ def parted_metric(said: str) -> tuple[str, str, str]:
     unit = unit or (found[4] or "").replace("gb/s", "GB/s") or UNITS.get(found[2], "")
     if word == "throughput" and re.match(TOTAL, unit, re.IGNORECASE):
         word, unit = "total_throughput", re.sub(TOTAL, "", unit, flags=re.IGNORECASE)
-    each = word == "latency" and re.search(PER_TOKEN, unit, re.IGNORECASE)
+    each = word in ("latency", "decode_latency") and re.search(PER_TOKEN, unit, re.IGNORECASE)
     return "tpot" if each else word, plain_word(found[1] or found[3] or stat), unit_word(unit)
 
 

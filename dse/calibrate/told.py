@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..hardware.presets import system_names
 from .columns import columns
 from .instances import with_machines
 from .lengths import in_tokens, in_two
@@ -155,10 +156,25 @@ def _n_chips(rows: pd.DataFrame, kind: str) -> Any:
     return of_nodes.where(((nodes > 1) & ~known) | of_nodes.notna(), told).fillna(counted)
 
 
+SLICE = r"(?:tpu[\s_-]*)?v(?P<kind>[234]|5p|5e|5litepod|6e)-(?P<size>\d+)"
+"""A slice of TPUs as Google names it, by TensorCores up to v4 and in v5p, of which a chip has two, else by chips."""
+BY_CORE = ("2", "3", "4", "5p")
+COUNTED = re.compile(rf"\s*(?:(?P<n>\d+)\s*[x\u00d7*]\s*)?(?:{SLICE}\s*|(?P<chip>[A-Za-z].*))", re.IGNORECASE)
+"""What the name of a chip counts, as "8xH100", "v5p-128" or "2xv5e-256"."""
+
+
 def _counted(rows: pd.DataFrame) -> Any:
-    """Chips that the name of a chip counts, as "8xH100"; blank where it counts none."""
+    """Chips that the name of a chip counts; blank where it counts none."""
     chips: Any = rows["chip"].astype(str) if "chip" in rows else pd.Series("", index=rows.index)
-    return pd.to_numeric(chips.str.extract(r"^\s*(\d+)\s*[x\u00d7*]\s*[A-Za-z]", expand=False), errors="coerce")
+    return chips.map(lambda chip: _n_named(str(chip))).astype(float)
+
+
+def _n_named(chip: str) -> float:
+    found = COUNTED.fullmatch(chip) if chip not in system_names() else None
+    if found is None or not (found["n"] or found["size"]):
+        return math.nan
+    each = int(found["size"] or 1) / (2 if (found["kind"] or "").lower() in BY_CORE else 1)
+    return int(found["n"] or 1) * max(each, 1.0)
 
 
 def _ranks(rows: pd.DataFrame) -> Any:

@@ -1,4 +1,4 @@
-"""Parsing of users' table files: CSV (delimiter, rows of a wrong length, duplicate names) and JSON.
+"""Parsing of users' table files: CSV (delimiter, rows of a wrong length, duplicate names).
 
 A table with one column per metric (spreadsheets, serving benchmarks) becomes one with a row per metric.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -15,94 +14,14 @@ from typing import Any
 import pandas as pd
 
 from .collective_logs import is_log, read_log
-from .columns import is_column, renamed
+from .columns import renamed
 from .digits import has_decimal_commas
 from .marks import with_tabs
-from .reading import ODD_NUMBER, UNREADABLE
+from .reading import ODD_NUMBER
 from .run_logs import read_run
 from .spelling import MIDDLE, is_metric, middle_rank, parted_metric
+from .two_lines import in_one_line
 from .upright import read_report, upright
-
-JSON = (".json", ".jsonl", ".ndjson")
-"""Endings of files that hold objects, in a list or one a line."""
-
-
-def read_objects(path: Path, kind: str) -> pd.DataFrame:
-    """The objects of a JSON file as rows, keys of inner objects behind a dot. ValueError for anything else.
-
-    An object with a unit is a metric with its statistics, as GenAI-Perf writes them. Objects that only group a run's
-    settings or results leave no trace in the names of what they hold.
-    """
-    try:
-        found = _by_columns(_parsed(path.read_text(encoding="utf-8-sig")))
-        rows = found if isinstance(found, list) else _inner(found)
-        if not all(isinstance(row, dict) for row in rows):
-            raise ValueError("expected an object, or a list or lines of them")
-        table = pd.json_normalize([_with_headers(row) for row in rows])
-    except (RecursionError, *UNREADABLE) as error:
-        raise ValueError(str(error) or "nested too deeply") from None
-    if table.empty:
-        raise ValueError("no object")
-    return _ungrouped(table, kind).map(lambda x: str(x) if isinstance(x, bool | list) else x)
-
-
-GROUPS = (
-    "config", "configuration", "args", "arguments", "settings", "setup", "params", "parameters", "meta", "metadata",
-    "hardware", "environment", "workload", "run", "benchmark", "summary", "result", "results", "metrics", "performance",
-)  # fmt: skip
-"""Names of objects that say nothing of what they hold."""
-
-
-def _ungrouped(table: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """A table whose columns inside such objects have their own names, where no other column has them."""
-    ends = [str(c).rpartition(".") for c in table.columns]
-    leaves = [leaf for _, _, leaf in ends]
-    told = {
-        f"{outer}.{leaf}": leaf
-        for outer, _, leaf in ends
-        if outer and set(outer.lower().split(".")) <= set(GROUPS) and leaves.count(leaf) == 1
-        and (is_column(leaf, kind) or is_metric(leaf))
-    }  # fmt: skip
-    return table.rename(columns=told)
-
-
-def _by_columns(found: Any) -> Any:
-    """Rows of an object with a list for each column, or with names and lines as pandas splits them; else as it is."""
-    if not isinstance(found, dict) or not found:
-        return found
-    if {"columns", "data"} <= set(found) <= {"columns", "data", "index"}:
-        return [dict(zip(found["columns"], line, strict=True)) for line in found["data"]]
-    lists = list(found.values())
-    if not all(isinstance(x, list) and x and len(x) == len(lists[0]) for x in lists) or isinstance(lists[0][0], dict):
-        return found
-    return [dict(zip(found, line, strict=True)) for line in zip(*lists, strict=True)]
-
-
-def _parsed(text: str) -> Any:
-    """What a text says as one JSON value, or as one for each line."""
-    try:
-        # as a whole first: lines of an indented object are no objects
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-
-
-def _inner(found: Any) -> list[Any]:
-    """The objects of the one list that an object holds, each with what stands beside the list; else the object."""
-    lists = {k: v for k, v in found.items() if isinstance(v, list)} if isinstance(found, dict) else {}
-    rows = next(iter(lists.values())) if len(lists) == 1 else []
-    if not rows or not all(isinstance(row, dict) for row in rows):
-        return [found]
-    return [{k: v for k, v in found.items() if k not in lists} | row for row in rows]
-
-
-def _with_headers(row: dict[str, Any]) -> dict[str, Any]:
-    """`row` with metrics that are objects under a header for each of their statistics."""
-    flat: dict[str, Any] = {}
-    for name, value in row.items():
-        unit = value.get("unit") if isinstance(value, dict) else None
-        flat |= {f"{name}_{k} ({unit})": x for k, x in value.items() if k != "unit"} if unit else {name: value}
-    return flat
 
 
 def as_rows(rows: pd.DataFrame) -> pd.DataFrame:
@@ -172,8 +91,9 @@ def _lines(text: str, kind: str) -> list[list[str]]:
     except csv.Error as error:
         raise ValueError(f"{error}; is it text?") from None
     lines = [_unbarred(line) for line in lines] if mark == "|" else lines
-    lines = upright(lines[next((i for i, line in enumerate(lines) if len(line) > TITLE), 0) :], kind)
-    return [line for line in lines if not all(re.fullmatch(RULE, cell) for cell in line)]
+    lines = lines[next((i for i, line in enumerate(lines) if len(line) > TITLE), 0) :]
+    lines = [line for line in lines if not all(re.fullmatch(RULE, cell) for cell in line)]
+    return upright(in_one_line(lines, kind), kind)
 
 
 RULE = r"\s*:?-*:?\s*"

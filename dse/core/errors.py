@@ -59,8 +59,13 @@ class UnknownNameError(DseError):
         # who types "h100" means a name that begins so, and the plainest of those
         inside.sort(key=lambda n: (n.lower().find(name.lower()), len(n)))
         # other words for a thing resemble its name in no letter, so that no matching by spelling finds them
-        meant = [n for n in MEANT.get(plain_name(name), ()) if n in names]
-        alike = list(dict.fromkeys([*meant, *inside])) or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        plain = plain_name(name)
+        meant = [n for n in MEANT.get(plain, ()) if n in names]
+        # "NVIDIA H100 SXM" holds the name of a preset, the longest of which it is
+        longest = sorted(names, key=len, reverse=True)
+        holds = [n for n in longest if len(n) > PART and plain_name(n) in plain]
+        alike = list(dict.fromkeys([*meant, *inside, *holds[:1]]))
+        alike = alike or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         found = [same] if same else alike
         near = found[:3]
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"

@@ -80,7 +80,7 @@ def quantity(text: object, unit: str) -> float:
     if unit.startswith(PER_TOKEN):
         amount, millions = re.subn(r"\s+per\s+M\s*tokens\s*$", "", str(text))
         return quantity(re.sub(r"\s+per\s+token\s*$", "", amount), unit.removeprefix(PER_TOKEN)) / 1e6**millions
-    match = re.fullmatch(r"\s*([-+0-9.eE]+)\s*([A-Za-z0-9/]*)\s*", re.sub(r"\s+per\s+", "/", str(text)))
+    match = re.fullmatch(r"\s*([-+0-9.eE]+)\s*([A-Za-z0-9/]*)\s*", _spelt(str(text)))
     try:
         number = float(match.group(1)) if match else float("nan")
     except ValueError:
@@ -99,6 +99,12 @@ def quantity(text: object, unit: str) -> float:
     if measures != unit:
         raise UnitError(f"'{text}': {given} measures {measures}, expected one that converts to {unit}")
     return scaled
+
+
+def _spelt(said: str) -> str:
+    """A quantity with its squares, bits and "per" as units here spell them."""
+    plain = re.sub(r"\s+per\s+", "/", said).replace("\u00b2", "2").replace("^2", "2")
+    return re.sub(r"(?<=[kKMGT])bit(?=/s|ps)", "b", plain)
 
 
 def _measured(given: str, number: float) -> tuple[str, float]:

@@ -20,10 +20,11 @@ from .blocks import runs_of
 from .config_file import Config, Fields, read, show
 from .families import FAMILIES, TYPES, Body
 from .families.vision import INSIDE, is_inside, text_fields, towers
-from .params_file import translated
+from .gguf_file import COUNT, by_count, from_gguf, is_header, read_header
+from .params_file import OTHERS, translated
 from .quantised import stored_as
 from .quantisers import cache_note
-from .transformer import Model
+from .transformer import Model, total_parameters
 
 _NOT_READ = Path(__file__).parent / "data" / "not_read.toml"
 _HARMLESS = Path(__file__).parent / "data" / "harmless_keys.toml"
@@ -83,20 +84,6 @@ def _why(key: str) -> str | None:
 def _not_read() -> dict[str, dict[str, Any]]:
     """Types that are refused, by kind, each kind with why."""
     return tomllib.loads(_NOT_READ.read_text(encoding="utf-8"))
-
-
-OTHERS = {
-    "dim": "the sizes are spelled as in a params.json of Meta or Mistral, without all that the latter has",
-    "general.architecture": "the keys are GGUF's",
-    "ssm_cfg": "the keys are those of mamba_ssm",
-    "ffn_hidden_size": "the keys are Megatron's or NeMo's",
-    "num_query_groups": "the keys are Megatron's or NeMo's",
-    "base_emb_dim": "the keys are MaxText's",
-    "weight_map": "the file says where weights lie, not what model they make",
-    "_class_name": "the keys are those of diffusers, whose models of images are not supported",
-    "peft_type": "the file describes an adapter, not a model",
-}
-"""A key that tells whose file it is, where it is not that of a language model in the library's spelling."""
 
 
 def _classes(f: Fields) -> list[str]:
@@ -182,12 +169,19 @@ def read_config(path: str | Path) -> Reading:
     # all are called config.json: the folder tells them apart
     name = path.resolve().parent.name if path.name == "config.json" else path.stem
     beside = path.with_name(path.name.replace("config.json", "hf_quant_config.json"))
-    return reading(read(path), str(path), name, read(beside) if beside != path and is_there(beside) else {})
+    raw = read_header(path) if is_header(path) else read(path)
+    return reading(raw, str(path), name, read(beside) if beside != path and is_there(beside) else {})
 
 
 def reading(raw: Config, place: str, name: str, beside: Config | None = None) -> Reading:
     """As `read_config` for a configuration in memory; `beside` is ModelOpt's file if `raw` has no storage format."""
-    outer = Fields(translated(raw, place), place)
+    raw = from_gguf(raw, place)
+    if COUNT in raw:
+        return by_count(raw, place, lambda x: reading(x, place, name, beside), lambda x: total_parameters(x.model))
+    return _read(Fields(translated(raw, place), place), place, name, beside)
+
+
+def _read(outer: Fields, place: str, name: str, beside: Config | None) -> Reading:
     if outer.flag("is_encoder_decoder", default=False):
         raise SpecError(f"{place}: is_encoder_decoder = true: an encoder with a decoder is not supported")
     parts = towers(outer)  # first: what it takes is no key of the language model, also where that stands outside

@@ -16,11 +16,11 @@ def model_names() -> list[str]:
     return sorted(p.stem for p in _DATA.glob("*.json"))
 
 
-CONFIG = ".json"
-"""Ending of a user's model file."""
+CONFIG = (".json", ".gguf")
+"""Endings of a user's model file."""
 NARROW = "fp8|nvfp4|mxfp4|fp4|int8|int4|awq|gptq|w8a8|w8a16|w4a16"
 SUFFIXES = (
-    r"[-_. ](hf|instruct|chat|base|it|thinking|lora|kv|dynamic|quantized|v\d(\.\d)?|\d{4}"
+    r"[-_. ](hf|instruct|chat|base|it|thinking|lora|pre-?train(?:ing|ed)?|kv|dynamic|quantized|v\d(\.\d)?|\d{4}"
     rf"|bf16|fp16|{NARROW})\b"
 )
 """Endings of a model's name that say how it was tuned or stored, not how large it is."""
@@ -41,7 +41,8 @@ def model_alias(published: str) -> str:
     """Name of the preset behind a published model name, or what is left of that name; a path as it is."""
     if published.endswith(CONFIG):
         return published
-    name = re.sub(r"\s*\(.*\)", "", published.rsplit("/", 1)[-1].lower()).strip()
+    # brackets first: in them may stand the same model's name on its page
+    name = (re.sub(r"\s*\(.*\)", "", published) or published).rsplit("/", 1)[-1].lower().strip()
     name = re.sub(r"^meta-", "", re.sub(r"[\s_:]+", "-", name))
     name = re.sub(LLAMA, lambda m: f"llama-{m[1]}.{m[2]}" if m[2] else f"llama-{m[1]}", name)
     # one ending at a time: a name with some of its endings left may be a preset of its own

@@ -1,10 +1,14 @@
-"""Meta's and Mistral's `params.json` in the words of a Hugging Face configuration; what they do not say stays unsaid.
+"""Other files in the words of a Hugging Face configuration; what they do not say stays unsaid.
+
+`params.json` of Meta and of Mistral, and `config.json` of mamba_ssm.
 
 Source: the same models' published files in both spellings (Mistral 7B, Mixtral 8x7B, Mistral Large 3; Llama 1 to 3.2).
 Meta's files leave to its code whether head and table share weights, and the longest context: both must be added.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from ..core.errors import SpecError
 from .config_file import Config, Fields, show
@@ -41,9 +45,13 @@ def translated(raw: Config, place: str) -> Config:
     """`raw` in the library's words where it is a `params.json` of Meta or Mistral, else as it is."""
     if "model_type" not in raw and "hidden_dim" not in raw and all(k in raw for k in OF_META):
         return _of_meta(raw, place)
+    if "model_type" not in raw and all(k in raw for k in OF_MAMBA):
+        return _of_mamba(raw, place)
     # a type is of the library's spelling, whatever else the file has
-    if "model_type" in raw or not all(k in raw for k in SIGNS):
-        return raw
+    return raw if "model_type" in raw or not all(k in raw for k in SIGNS) else _of_mistral(raw, place)
+
+
+def _of_mistral(raw: Config, place: str) -> Config:
     f = Fields(raw, place)
     moe, latent = f.object("moe"), "kv_lora_rank" in raw
     yarn, stored = f.object("yarn"), f.object("quantization")
@@ -53,6 +61,10 @@ def translated(raw: Config, place: str) -> Config:
     found.setdefault("num_key_value_heads", raw["n_heads"])
     # no such file names its type: what it has tells which reader it needs
     found["model_type"] = "deepseek_v3" if latent else "mixtral" if moe else "mistral"
+    windows = raw.get("sliding_window")
+    if isinstance(windows, list) and windows and not (latent or moe):
+        found |= _by_layer(windows, f.whole("n_layers"), place)
+        found.pop("_sliding_window", None)
     if moe:
         found |= _experts(moe, place, latent)
     if yarn:
@@ -60,6 +72,47 @@ def translated(raw: Config, place: str) -> Config:
     if stored:
         found["quantization_config"] = _stored(stored, place)
     return found
+
+
+OF_MAMBA = ("d_model", "n_layer", "ssm_cfg")
+"""Keys that together are of a file of mamba_ssm."""
+MIXER = {
+    "d_state": ("state_size", 128), "d_conv": ("conv_kernel", 4), "expand": ("expand", 2), "headdim": ("head_dim", 64),
+    "ngroups": ("n_groups", 1), "chunk_size": ("chunk_size", 256),
+}  # fmt: skip
+"""Keys of its object of mixers, those of the library, and what Mamba 2 has where they are absent."""
+
+
+def _of_mamba(raw: Config, place: str) -> Config:
+    """A file of mamba_ssm: Mamba 1 or 2 alone, its vocabulary padded to a multiple. Source: [gu2023mamba] code."""
+    f = Fields(raw, place)
+    mixer = dict(f.object("ssm_cfg") or {})
+    second = mixer.pop("layer", "Mamba1") == "Mamba2"
+    # attention and MLPs between the mixers are no model of either type
+    if raw.get("attn_layer_idx") or raw.get("d_intermediate") or set(mixer) - set(MIXER):
+        return raw
+    multiple, words = f.whole("pad_vocab_size_multiple", default=8), f.whole("vocab_size")
+    found: Config = {
+        "hidden_size": f.whole("d_model"), "num_hidden_layers": f.whole("n_layer"),
+        "vocab_size": -(-words // multiple) * multiple, "tie_word_embeddings": raw.get("tie_embeddings", True),
+    }  # fmt: skip
+    if not second:
+        usual = {"d_state": 16}
+        sizes = {MIXER[k][0]: mixer.get(k, usual.get(k, MIXER[k][1])) for k in ("d_state", "d_conv", "expand")}
+        return {**found, **sizes, "model_type": "mamba", "rms_norm": raw.get("rms_norm", True)}
+    sizes = {name: mixer.get(k, usual) for k, (name, usual) in MIXER.items()}
+    heads = sizes["expand"] * found["hidden_size"] // sizes["head_dim"]
+    return {**found, **sizes, "model_type": "mamba2", "num_heads": heads}
+
+
+def _by_layer(widths: list[Any], n_layers: int, place: str) -> Config:
+    """Windows that repeat over the layers, as [null, 32768, 32768, 32768]: a null sees everything."""
+    known = {w for w in widths if w is not None}
+    if len(known) > 1 or not all(isinstance(w, int) for w in known):
+        raise SpecError(f"{place}: sliding_window = {show(widths)}, expected nulls and one width")
+    kinds = [widths[i % len(widths)] is not None for i in range(n_layers)]
+    said = ["sliding_attention" if sees else "full_attention" for sees in kinds]
+    return {"model_type": "ministral", "sliding_window": next(iter(known), None), "layer_types": said}
 
 
 def _of_meta(raw: Config, place: str) -> Config:
@@ -103,3 +156,17 @@ def _stored(said: Config, place: str) -> Config:
     if said.get("qformat_weight") == "fp8_e4m3":
         return {"quant_method": "fp8"}
     raise SpecError(f"{place}: quantization = {show(said)} is not known; allowed: qformat_weight fp8_e4m3")
+
+
+OTHERS = {
+    "dim": "the sizes are spelled as in a params.json of Meta or Mistral, without all that the latter has",
+    "ssm_cfg": "the keys are those of mamba_ssm, with attention or MLPs between the mixers",
+    "n_query_groups": "the keys are LitGPT's",
+    "ffn_hidden_size": "the keys are Megatron's or NeMo's",
+    "num_query_groups": "the keys are Megatron's or NeMo's",
+    "base_emb_dim": "the keys are MaxText's",
+    "weight_map": "the file says where weights lie, not what model they make",
+    "_class_name": "the keys are those of diffusers, whose models of images are not supported",
+    "peft_type": "the file describes an adapter, not a model",
+}
+"""A key that tells whose file it is, where it is not that of a language model in the library's spelling."""

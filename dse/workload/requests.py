@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from ..core.errors import SpecError, UnknownNameError
 from .storage import check_cache, check_storage
-from .transformer import PHASES, Decode, Model, Prefill, Serving, Training, Workload, check_precision
+from .transformer import PHASES, Decode, Model, Prefill, Serving, Training, Workload, check_precision, why_no_decode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Requests:
 
     def __post_init__(self) -> None:
         check_storage(self.weight_precision)
+        if any(x.output > 1 for x in self.lengths):
+            check_decodes(self.model)
         check_cache(self.kv_precision)
         # not exactly 1: ten shares of 0.1 are not, in floats
         if not self.lengths or abs(sum(x.share_frac for x in self.lengths) - 1.0) > 1e-6:
@@ -141,6 +143,13 @@ def phases_with(size: str) -> tuple[str, ...]:
     return tuple(p for p, sizes in SIZES.items() if size in sizes) or PHASES
 
 
+def check_decodes(model: Model) -> None:
+    """SpecError for a model that has no decode phase, with what it has instead."""
+    why = why_no_decode(model)
+    if why:
+        raise SpecError(f"{model.name} has no decode phase: {why}; its inference is dse evaluate --phase prefill")
+
+
 def check_phase(phase: str) -> str:
     """`phase` if there is one of that name, else UnknownNameError."""
     if phase not in PHASES:
@@ -167,7 +176,7 @@ def workload_of(
     if phase == "prefill":
         # what is cached takes its place in the context
         count.setdefault("prompt", max(min(USUAL_TOKENS, model.max_context - count.get("cached", 0)), 1))
-    _check_length(phase, model, count, mark)
+    _check_fits(phase, model, count, mark)
     usual = min(USUAL_TOKENS, model.max_context)
     if phase == "training":
         precision = check_precision(str(sizes.get("precision", "bf16")))
@@ -180,8 +189,10 @@ def workload_of(
     return Prefill(model, batch, count["prompt"], *stored, chunk=chunk, cached=cached)
 
 
-def _check_length(phase: str, model: Model, count: Mapping[str, int], mark: str) -> None:
-    """SpecError for sequences beyond the model's context; training may extend it by `LENGTHENED`."""
+def _check_fits(phase: str, model: Model, count: Mapping[str, int], mark: str) -> None:
+    """SpecError for a phase that the model lacks, or sequences beyond its context; training extends it `LENGTHENED`."""
+    if phase == "decode":
+        check_decodes(model)
     sizes = [s for s in ("context", "cached", "prompt", "sequence") if s in count]
     # a phase has one of context and sequence, or prompt after cached: the sum is its longest sequence
     total, trains = sum(count[s] for s in sizes), phase == "training"

@@ -127,6 +127,14 @@ def _summed(pairs: list[tuple[Kind, float]]) -> tuple[tuple[Kind, float], ...]:
     return tuple(total.items())
 
 
+def why_no_decode(model: Model) -> str:
+    """Why a model writes no tokens one by one; empty where it does."""
+    # layers that look at an image see all of it, and write tokens all the same
+    if any(not m.causal and not m.cross for m, _ in model.mixers if isinstance(m, Attention)):
+        return "each position sees those behind it, as in an encoder"
+    return "it has no head for words" if model.headless else ""
+
+
 def is_causal(model: Model) -> bool:
     """Whether all attention is causal."""
     return all(m.causal for m, _ in model.mixers if isinstance(m, Attention))

@@ -58,7 +58,7 @@ def minimax_m2(f: Fields) -> Body:
     """MiniMax-M2: 256 experts and no windows; heads of 128."""
     moe = experts(f, ("num_local_experts", "num_experts"), TOP, ("intermediate_size",))
     f.skip("rotary_dim", "use_qk_norm", "qk_norm_type", "shared_intermediate_size", "attn_type_list",
-           "mtp_transformer_layers")  # fmt: skip
+           "mlp_intermediate_size", "shared_moe_mode", "mtp_transformer_layers")  # fmt: skip
     f.fixed("shared_intermediate_size", 0, None)
     kinds = f.items("attn_type_list", length=n_layers(f))
     # 0 would be lightning attention, as in M1

@@ -319,3 +319,30 @@ def test_files_in_another_form_say_what_to_write(tmp_path, monkeypatch, capsys, 
     (tmp_path / name).write_text(text)
     assert main(["chips", name]) != 0
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ('tdp = "1000 W"', "power_limit"), ('memory_bandwidth = "8 TB/s"', "hbm_bandwidth"),
+        ("num_sms = 148", "n_cores"), ('boost_clock = "2 GHz"', "clock"), ('vram = "192 GB"', "hbm_capacity"),
+        ('node = "TSMC 4N"', "N4"), ('node = "4nm"', "N4"),
+        ('nvlink_bandwidth = "1.8 TB/s"', "scaleup_bandwidth_per_dir"),
+    ],
+)  # fmt: skip
+def test_words_of_data_sheets_are_told_what_they_are_called_here(own, line, meant):
+    """Before: all sixty keys, or those that look alike."""
+    with pytest.raises(DseError, match=f"did you mean {meant}"):
+        dse.chip(own(line, base="h100"))
+
+
+def test_a_base_by_its_makers_name_is_told_its_own(own):
+    with pytest.raises(DseError, match="did you mean h100-pcie"):
+        dse.chip(own(base="NVIDIA H100 PCIe"))
+
+
+def test_squares_and_bits_as_people_write_them(own):
+    """26.8 Tbit/s are 3.35 TB/s; before, both were refused."""
+    mine = dse.chip(own('hbm_bandwidth = "26.8 Tbit/s"', 'die_area = "814 mm\u00b2"', base="h100"))
+    assert float(mine.hbm_bandwidth_Bps) == pytest.approx(3.35e12)
+    assert dse.chip(own('die_area = "814 mm^2"', base="h100")) is not None

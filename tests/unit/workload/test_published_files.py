@@ -110,8 +110,9 @@ def test_sizes_left_to_the_type_are_named():
         ({"model_type": "zamba2"}, "shared blocks"),
         ({"model_type": "rwkv6"}, "RWKV"),
         ({"dim": 4096, "n_layers": 32, "multiple_of": 256}, "params.json of Meta or Mistral"),
-        ({"general.architecture": "llama"}, "GGUF's"),
-        ({"d_model": 2560, "n_layer": 64, "ssm_cfg": {}}, "mamba_ssm"),
+        ({"general.architecture": "openelm"}, "not read from GGUF"),
+        ({"d_model": 2560, "n_layer": 64, "ssm_cfg": {}, "d_intermediate": 1}, "mamba_ssm"),
+        ({"n_layer": 32, "n_query_groups": 8, "n_embd": 4096}, "LitGPT's"),
         ({"num_layers": 32, "ffn_hidden_size": 14336}, "Megatron's"),
         ({"architectures": ["LlamaForCausalLM"], "hidden_size": 4096}, 'add "model_type": "llama"'),
         ({"architectures": [3]}, "config.json"),
@@ -127,6 +128,16 @@ def test_what_is_out_of_scope_is_refused_with_its_kind(config, said):
                                  "layer_bias_heads", "kv_heads_init_count"])  # fmt: skip
 def test_the_form_of_a_name_excuses_no_structure(key):
     assert key in refusal(llama(**{key: 2}))
+
+
+@pytest.mark.parametrize("key", [
+    "_commit_hash", "tokenizer_name", "_from_model_config", "max_tokenizer_truncation", "theta",
+    "freeze_mm_mlp_adapter",
+    "layernorm_full_attention_beta", "use_liger_kernel",
+])  # fmt: skip
+def test_keys_of_published_files_that_change_nothing(key):
+    """Each in the file of a model on Hugging Face, which was refused for it."""
+    assert key in dict(reading(llama(**{key: 2}), "x.json", "x").ignored)
 
 
 @pytest.mark.parametrize("key", ["rope_interleaved", "some_loss_coef", "attn_logit_softcap", "extra_token_id",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import dse
 from dse.core.errors import SpecError
-from dse.workload.requests import FreeBatch, Length, Requests, given_batch
+from dse.workload.requests import FreeBatch, Length, Requests, given_batch, workload_of
 from dse.workload.transformer import Decode
 
 MODEL = dse.model("llama-3.1-8b")
@@ -90,3 +90,17 @@ def test_a_free_batch_stands_for_no_number():
     free = FreeBatch(phase)
     assert free.model is MODEL and given_batch(free) is phase and given_batch(phase) is phase
     assert free.at(64) == dataclasses.replace(phase, batch=64)
+
+
+def test_an_encoder_and_a_model_without_a_head_have_no_decode_phase():
+    """Before: 4,240 tokens a second of BERT, which writes none. A prompt it can read."""
+    bert = dse.model("bert-large")
+    with pytest.raises(SpecError, match="bert-large has no decode phase: each position sees"):
+        workload_of("decode", bert, 8, {})
+    with pytest.raises(SpecError, match="no decode phase"):
+        Requests(bert, (Length(128, 128),))
+    assert workload_of("prefill", bert, 8, {"prompt": 512}).prompt == 512
+    scores = dataclasses.replace(MODEL, headless=True)
+    with pytest.raises(SpecError, match="no head for words"):
+        workload_of("decode", scores, 8, {})
+    assert workload_of("decode", MODEL, 8, {}).batch > 0

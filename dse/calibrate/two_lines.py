@@ -1,0 +1,65 @@
+"""Headers of two lines: a group above the names of its columns, or the units below them."""
+
+from __future__ import annotations
+
+import re
+
+from .columns import column_of
+from .rates import rate
+from .spelling import RATES, TIME_WORDS, TIMES, is_metric, unit_word
+
+NUMBER = r"\s*[~<>\u2248]?\s*[-+]?[\d.,]*\d[\d.,]*\s*([eE][-+]?\d+)?\s*\S{0,6}"
+"""A cell that is a number, perhaps with a unit: no name of a column is."""
+COUNTED = r"tok(en)?s?|seq(uence)?s?|samples?|#|count|-"
+"""Units of counts, which the name tells."""
+SIZES = r"[KMGT]i?B(/s)?|[KMG]b(ps|/s)|B|bytes"
+GROUPS = (
+    r"latency|latencies|throughput|performance|results?|metrics?|config(uration)?|settings?|hardware|system|model"
+    r"|workload|parallelism|input|setup|timings?|time|measured|serving|training|inference"
+)
+"""Words above names that say nothing which the names do not."""
+
+
+def in_one_line(lines: list[list[str]], kind: str) -> list[list[str]]:
+    """`lines` with a header of one line where two of them are the header; else as they are."""
+    if len(lines) < 3 or any(re.fullmatch(NUMBER, cell) for cell in lines[1]):
+        return lines
+    width = max(len(lines[0]), len(lines[1]))
+    above, below = ([*(c.strip() for c in line), *[""] * (width - len(line))] for line in lines[:2])
+    if any(below) and all(not c or _is_unit(c) for c in below):
+        return [[_with_unit(a, b) for a, b in zip(above, below, strict=True)], *lines[2:]]
+    # a group stands once, above the first of its columns; a row has no names of metrics
+    few = any(b and not a for a, b in zip(above, below, strict=True)) and 2 * _n_known(above, kind) < len(above)
+    named = any(map(is_metric, below)) and all(not b or _is_unit(b) or _n_known([b], kind) for b in below)
+    return [_joined(above, below, kind), *lines[2:]] if few or named else lines
+
+
+def _with_unit(name: str, unit: str) -> str:
+    bare = unit.strip("()[] ")
+    # what counts has its unit in its name, and a column needs none
+    return f"{name} ({bare})" if bare and not re.fullmatch(COUNTED, bare.lower()) else name
+
+
+def _is_unit(said: str) -> bool:
+    bare = said.strip("()[] ")
+    time = bare.lower() in (*TIMES, *TIME_WORDS)
+    known = time or unit_word(bare) in RATES.values() or rate(bare) is not None
+    return known or bool(re.fullmatch(COUNTED, bare.lower()) or re.fullmatch(SIZES, bare))
+
+
+def _n_known(names: list[str], kind: str) -> int:
+    return sum(bool(n) and (column_of(n, kind) is not None or is_metric(n)) for n in names)
+
+
+def _joined(above: list[str], below: list[str], kind: str) -> list[str]:
+    """A name for each column: that below after its group, which the first column of the next group ends."""
+    found, group = [], ""
+    for a, b in zip(above, below, strict=True):
+        group = a or (group if b else "")
+        if a and _is_unit(b):
+            found.append(_with_unit(a, b))
+            continue
+        # a setting has no group: which one it stands under is where it had room
+        alone = not group or re.fullmatch(GROUPS, group.lower()) or column_of(b, kind)
+        found.append((b if alone else f"{group} {b}") if b else a)
+    return found

@@ -135,6 +135,7 @@ def plan_demand(
         rate=array.rates[array.executed(workload.precision)],
         stream=stream_demand(stream, runs),
         tensor_waits_frac=moves(software)["tensor_waits_frac"],
+        pipeline_waits_frac=float(plan.interleave == 1),  # of virtual stages another works meanwhile
         idle_frac=idle_frac(layers, workload.model.n_layers, plan.pp),
         wait_s=system.fabric.wait_s * layers * sum(ranks * n for ranks, n in collectives(plan)),
     )

@@ -15,7 +15,7 @@ from ..hardware.own_chip import is_own
 from ..hardware.presets import base_name, chip_names, chip_system, default_system
 from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import system as preset_system
-from ..hardware.system import Fabric, System
+from ..hardware.system import Fabric, System, torus_slice
 from ..lowering.collective import Reference, across_gather
 from ..lowering.groups import spread
 from ..physics.calibration import usual_stack
@@ -232,7 +232,7 @@ def may_be_several(published: str) -> bool:
 def per_device(system: System, per_chip: int, n_devices: int) -> System:
     """`system` cut into devices of 1/per_chip of a chip: the innermost axis, as fast as all links (a guess)."""
     if per_chip == 1:
-        return dataclasses.replace(system, n_chips=n_devices)
+        return torus_slice(system, n_devices)
     # of twice the links, shared in halves, the new axis has as much as all links had, and the old ones what they had
     c, k = system.chip, float(per_chip)
     chip = dataclasses.replace(

@@ -54,14 +54,43 @@ def n_running(plan: Plan, token: Decode, chip: Chip) -> int:
     return max(math.floor(plan.micro_batch * min(room / held.kv_B, 1.0)), 1) if held.kv_B else plan.micro_batch
 
 
-def n_passes(row: Any, kind: str, plan: Plan, n_out: float) -> tuple[float, float]:
+MIXES, READS_FIRST = ("vllm", "trtllm"), ("sglang",)
+"""Stacks that read a prompt in a pass that also writes for others, and those that read all that wait before."""
+AHEAD = 2.0
+"""Passes that a request lets by: one runs, and the next is laid out before that ends. Source: [trtllm2026overlap]."""
+READ_TOKENS = 8192
+"""Tokens of prompts in one pass of stacks that read first, on chips of 35 to 160 GB. Source: [sglang2026arguments]."""
+
+
+def mixes(n_at_once: float, stack: str, plan: Plan) -> bool:
+    """Whether prompts are read in passes that write for the other clients [agrawal2023sarathi] section 4.2."""
+    return n_at_once > 1 and stack in MIXES and plan.pp == 1
+
+
+def n_met(n_at_once: float, stack: str, n_prompt_tokens: float) -> float:
+    """Prompts that are read while one of n clients, `n_at_once`, writes its answer; from end to end all others' are.
+
+        mixed: n - 1 - 2          prompts first, in p passes: n (p - 1) / (2 p)
+    Answers of one length keep clients together: one after another, pass by pass, they end and ask anew. What is read
+    while a request waits for its first token, `AHEAD` of it or in the passes up to its own, delays no later one.
+    Source: [kleinrock1975]: by Little's law first tokens and later ones share what all prompts take; counts elementary.
+    Assumes: a prompt a pass where passes mix; elsewhere clients out of step, as if none was read while one waits.
+    """
+    if stack in READS_FIRST:
+        p = math.ceil(n_at_once * n_prompt_tokens / READ_TOKENS)
+        return n_at_once * (p - 1.0) / (2.0 * p)
+    return max(n_at_once - 1.0 - (AHEAD if stack in MIXES else 0.0), 0.0)
+
+
+def n_passes(row: Any, kind: str, plan: Plan, n_out: float, stack: str, n_prompt_tokens: float) -> tuple[float, float]:
     """Passes over prompts and tokens that a row's time holds, for requests that write `n_out` tokens.
 
     A static batch has its prompts read in one pass, and as many turns of tokens as it takes for all to have run. In a
-    closed loop every other client's prompt is read once while a request writes. Of c clients, data ranks have c /
-    dp each, and read a prompt each in the pass that reads one. b of them run at once, the others wait their turn:
+    closed loop `n_met` prompts are read while a request writes, or those of all others at work where some wait outside
+    the batch, whose turn comes when another ends. Of c clients, data ranks have c / dp each, and read a prompt each in
+    the pass that reads one. b of them run at once, the others wait their turn:
 
-        t_request = c prompts + c/b (out - 1) tokens
+        t_request = c prompts + c/b (out - 1) tokens, less c tokens where passes mix
     whatever the order of the queue: by Little's law the time of a request is clients over requests per second.
     Source: [kleinrock1975].
     """
@@ -70,6 +99,9 @@ def n_passes(row: Any, kind: str, plan: Plan, n_out: float) -> tuple[float, floa
     if kind == "ttft":
         return 1.0, 0.0
     if kind == "tpot":
-        # while one request writes n_out tokens, each of the others at work has its prompt read once
-        return max(own / turns - 1, 0.0) / n_out, 1.0
-    return max(own, 1.0), turns * max(n_out - 1.0, 0.0)
+        met = n_met(own, stack, n_prompt_tokens) if turns == 1.0 else max(own / turns - 1.0, 0.0)
+        read, written = met / max(n_out - 1.0, 1.0), 1.0  # the first token is the prompt's
+    else:
+        read, written = max(own, 1.0), turns * max(n_out - 1.0, 0.0)
+    # passes that read write as well
+    return read, max(written - read * mixes(own, stack, plan), 0.0)

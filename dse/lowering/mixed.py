@@ -15,8 +15,8 @@ from ..hardware.system import System
 from ..workload.op import Kind, Op, Product
 from ..workload.transformer import Decode, Model, Prefill
 from .collective import Reference
-from .plan import Plan, layers_per_stage
-from .serving import n_lanes, serving_demand
+from .plan import Plan, check_plan, layers_per_stage
+from .serving import n_lanes, pass_demand, serving_demand
 from .serving_ops import Pass, linears, rank_pass, serving_ops
 from .step_demand import StepDemand, TrafficDemand
 from .tiling import ArrayShape, as_run, op_demand, rank_ops
@@ -120,16 +120,29 @@ def _together(a: TrafficDemand, b: TrafficDemand) -> TrafficDemand:
 def chunk_demand(
     decode: Decode, prefill: Prefill, plan: Plan, system: System, array: ArrayShape, ref: Reference, n_tokens: int = 1
 ) -> StepDemand:
-    """Coefficients of one pass over `n_tokens` of every sequence, and over a mean chunk of every rank's prompt.
-
-    One prompt per data-parallel rank; PlanError for a pipeline, or a plan that divides neither.
-    """
+    """As `mixed_demand`; PlanError for a pipeline, or a plan that divides neither."""
     if plan.pp > 1:
         raise PlanError(f"chunks ride on decode passes without a pipeline only, not with pp={plan.pp}")
+    check_plan(plan, decode, system)
+    check_plan(_of_prompts(plan, prefill), prefill, system)
+    return mixed_demand(decode, prefill, plan, system, array, ref, n_tokens)
+
+
+def _of_prompts(plan: Plan, prefill: Prefill) -> Plan:
+    # the plan's micro batch is of sequences that decode
+    return dataclasses.replace(plan, micro_batch=prefill.batch // plan.dp)
+
+
+def mixed_demand(
+    decode: Decode, prefill: Prefill, plan: Plan, system: System, array: ArrayShape, ref: Reference, n_tokens: int = 1
+) -> StepDemand:
+    """Coefficients of one pass over `n_tokens` of every sequence, and over a mean chunk of every rank's prompt.
+
+    One prompt per data-parallel rank, under a plan without a pipeline that is not checked.
+    """
     decode, prefill = as_run(decode, array), as_run(prefill, array)
-    d = serving_demand(decode, plan, system, array, ref, n_tokens)
-    # the plan's micro batch is of sequences that decode, and would not pass the check for prompts
-    p = serving_demand(prefill, dataclasses.replace(plan, micro_batch=prefill.batch // plan.dp), system, array, ref)
+    d = pass_demand(decode, plan, system, array, ref, n_tokens)
+    p = pass_demand(prefill, _of_prompts(plan, prefill), system, array, ref)
     placed = chunk_ops(decode, prefill, plan, n_lanes(system, array), ref.fixed_shapes, n_tokens)
     mixed = _with_ops(d, placed, plan, decode.model, array)
     # only prompts send keys around context ranks; decode adds up results, which is tensor traffic

@@ -11,7 +11,7 @@ import pytest
 from dse.calibrate.batch import predict
 from dse.calibrate.inference import inference_cases
 from dse.calibrate.inference_score import baseline_s, held_out_baseline_s, score_requests, two_constants
-from dse.calibrate.loops import n_clients
+from dse.calibrate.loops import n_clients, n_met
 from dse.calibrate.measurements import complete, read
 from dse.calibrate.request_rows import checkpoint, drawn_frac, lengths, padded_heads, row_storage
 from dse.core.errors import SpecError
@@ -44,8 +44,9 @@ def test_what_each_metric_holds(found):
     assert counts["one#1:tpot"] == (0, 1)
     # 20 tokens: the first with the prompt, 19 after it
     assert counts["two#1:request_latency"] == (1, 19)
-    # 31 other clients read a prompt each while one writes 1024 tokens
-    assert counts["two#3:tpot"] == (31 / 1024, 1)
+    # of 31 other clients' prompts two are read while one waits for its first token, 29 while it writes 1023 more, in
+    # passes that write as well
+    assert counts["two#3:tpot"] == (pytest.approx(29 / 1023), pytest.approx(1 - 29 / 1023))
 
 
 def test_throughput_of_a_static_batch_is_the_time_of_its_request(found):
@@ -132,12 +133,36 @@ def test_a_closed_loop_without_a_number_of_clients_has_those_of_its_batch():
 
 
 def test_data_ranks_read_a_prompt_each_in_the_pass_that_reads_one(found):
-    """4 data ranks with 8 of 32 clients each: 7 prompts of its own while a rank writes 1024 tokens, 4 at once."""
+    """4 data ranks with 8 of 32 clients each: 5 of 7 prompts of its own while a rank writes 1023 tokens, 4 at once.
+
+    In a pass that reads one a rank has as many tokens of prompts as its own has, besides those it writes.
+    """
     rows = read("inference", TINY)
     rows = rows[rows.point_id == "two#3"].assign(dp=4.0, tp=2.0, num_chips=8.0)
     case = inference_cases(rows)[0][0]
-    assert float(case.demand.n_prefill) == 7 / 1024
-    assert float(case.demand.prefill.tokens) == pytest.approx(4 * lengths(row("two#3"), "vllm")[0])
+    assert float(case.demand.n_prefill) == pytest.approx(5 / 1023)
+    each, both = (float(np.sum(d.macs)) for d in (case.demand.decode, case.demand.prefill))
+    assert both / each == pytest.approx((8 + lengths(row("two#3"), "vllm")[0]) / 8, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("stack", "n", "prompt", "met"),
+    [
+        ("vllm", 8, 1024, 5), ("trtllm", 2, 1024, 0), ("neuronx", 8, 1024, 7), ("neuronx", 0, 1024, 0),
+        # in one pass nobody waits for others' prompts; in two half of the clients wait for a pass of half of them
+        ("sglang", 8, 1024, 0), ("sglang", 16, 1024, 4), ("sglang", 16, 8192, 7.5),
+    ],
+)  # fmt: skip
+def test_prompts_that_a_client_meets_while_it_writes(stack, n, prompt, met):
+    assert n_met(n, stack, prompt) == met
+
+
+@pytest.mark.parametrize(("stack", "n_passes"), [("sglang", 8), ("sglang", 16), ("sglang", 5)])
+def test_first_and_later_tokens_share_what_all_prompts_take(stack, n_passes):
+    """A client of pass i of p waits for i passes: its own first token and what it meets later are all n prompts."""
+    n = 4 * n_passes
+    waits = np.mean([i * n / n_passes for i in range(1, n_passes + 1)])
+    assert waits + n_met(n, stack, 8192 / 4) == pytest.approx(n)
 
 
 def test_heads_are_padded_to_the_ranks():

@@ -10,38 +10,18 @@ from typing import Any
 
 import pandas as pd
 
-from ..core.errors import PlanError
-from ..evaluation.assembly import chip_reference
-from ..hardware.chip import Chip, peak_FLOPps
-from ..hardware.devices import core_counts, per_device
-from ..hardware.system import System
+from ..hardware.chip import peak_FLOPps
 from ..lowering.memory import memory_B
-from ..lowering.mixed import chunk_pass_demand
-from ..lowering.plan import Plan
-from ..lowering.serving import pass_demand
-from ..lowering.step_demand import StepDemand
-from ..lowering.tiling import array_shape
-from ..physics.calibration import FIXED_SHAPES, on_stack, prior_calibration
+from ..physics.calibration import FIXED_SHAPES
 from ..physics.step import Request
-from ..workload.transformer import Decode, Prefill
 from . import loops
-from .cases import Case, ranks_per_chip
-from .published import preset_for, system_of
+from .cases import Case
+from .lowered_rows import lowered_row
+from .published import preset_for
 from .published_models import unnamed
 from .rates import SECONDS, rate
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text, without_unit
-from .request_rows import (
-    checkpoint,
-    drawn_frac,
-    lengths,
-    otherwise,
-    padded_heads,
-    row_cache,
-    row_plan,
-    row_stack,
-    row_storage,
-    served_model,
-)
+from .request_rows import drawn_frac, otherwise, row_stack
 
 KINDS = {
     "ttft": "ttft",
@@ -156,52 +136,6 @@ def _no_unit(row: Any) -> str:
     return f"unit '{unit}' is no time or rate that is known"
 
 
-def _lowered(
-    row: Any, chip_name: str, system_name: str, stack: str
-) -> tuple[System, StepDemand, tuple[Decode, Plan, StepDemand]]:
-    """The system as its ranks see it, a pass over a prompt of a row on it, and one over its tokens.
-
-    A prompt in a pass that writes tokens, where the row's stack puts it there.
-    """
-    sequences, clients = int(row_number(row, "batch", 0)), loops.n_clients(row)
-    # a program compiled for one batch runs all of it, whoever is there
-    batch = sequences or int(clients) if stack in FIXED_SHAPES else int(clients) or sequences
-    usual = system_of(chip_name, system_name)
-    plan = row_plan(row, batch, core_counts(usual.chip))
-    size = plan.tp * plan.pp * plan.dp
-    per_chip = ranks_per_chip(usual.chip, "tp*pp*dp", size, row_number(row, "num_chips"))
-    system = per_device(usual, per_chip, size)
-    model = padded_heads(served_model(row), plan.tp)
-    prompt, context = lengths(row, stack)
-    narrow, products = row_storage(row, system.chip, model)
-    storage, cache = checkpoint(narrow, model, stack, row_cache(row))
-    # clients of a loop ask one by one; a static batch is read in at once
-    alone = dataclasses.replace(plan, micro_batch=1) if clients else plan
-    prompts = Prefill(model, plan.dp if clients else batch, prompt, storage, cache, product_precision=products)
-    token = Decode(model, batch, context, storage, cache, product_precision=products)
-    if stack not in FIXED_SHAPES:  # what finds no room for its cache waits, from a client or of a batch
-        plan = dataclasses.replace(plan, micro_batch=loops.n_running(plan, token, system.chip))
-        token = dataclasses.replace(token, batch=plan.micro_batch * plan.dp)
-    _holds(system.chip, plan, token, size)
-    # at the prior, whatever fit will serve the row: a demand must stay put while a fit moves
-    speeds = chip_reference(system.chip, prior_calibration(chip_name))
-    ref = dataclasses.replace(on_stack(speeds, stack), ranks_are_cores=per_chip > 1)
-    array = array_shape(system.chip.core.tensor)
-    first, each = (pass_demand(w, p, system, array, ref) for w, p in ((prompts, alone), (token, plan)))
-    if loops.mixes(row, stack, plan):
-        both = chunk_pass_demand(token, prompts, plan, system, array, ref)
-        first = dataclasses.replace(both, model_FLOP=first.model_FLOP)  # what the baseline reckons with: the prompt
-    return system, first, (token, plan, each)
-
-
-def _holds(chip: Chip, plan: Plan, token: Decode, size: int) -> None:
-    """PlanError where a rank's weights exceed its memory: what ran was something else."""
-    held_B, room_B = memory_B(plan, token).weights_B, float(chip.hbm_capacity_B)
-    if held_B > room_B:
-        said = f"{held_B / 1e9:.0f} GB of weights as {token.weight_precision} on each of {size} ranks"
-        raise PlanError(f"{said} of {room_B / 1e9:.0f} GB: precision, chips or ranks are not what ran")
-
-
 def inference_case(row: Any, others: set[str]) -> InferenceCase | Unmodelled:
     """One row as a case, or why it cannot be one."""
     metric = row_text(row, "metric")
@@ -224,12 +158,8 @@ def _readable_case(
     if why or seconds is None:
         return Unmodelled(*label, found[0], why or _no_unit(row))
     stack = row_stack(row)
-    system, first, (token, plan, each) = _lowered(row, *found, stack)
+    system, plan, token, first, each = lowered_row(row, *found, stack)
     n_prefill, n_decode = loops.n_passes(row, KINDS[metric], plan, stack)
-    # of a lone request the loop's own time is on the clock; beside others it is hidden behind the running batch
-    if loops.n_clients(row) > 1:
-        calls = first.n_calls if loops.mixes(row, stack, plan) else 0.0
-        first = dataclasses.replace(first, n_requests=0.0, n_calls=calls)
     if DEVICE in metric:
         first, each = (dataclasses.replace(d, n_requests=0.0, n_calls=0.0) for d in (first, each))
     held = memory_B(plan, token)

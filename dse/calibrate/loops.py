@@ -6,7 +6,6 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-from ..core.errors import PlanError
 from ..core.provenance import number
 from ..hardware.chip import Chip
 from ..lowering.headroom import usable_B
@@ -15,16 +14,16 @@ from ..lowering.plan import Plan
 from ..lowering.software import framework
 from ..workload.transformer import Decode
 from .reading import row_number, row_text
-from .request_rows import drawn_frac, row_stack
+from .request_rows import drawn_frac, lengths
 
 RUNNING = 256
 """Sequences that serving loops run at once unless told otherwise; further requests wait outside the batch."""
 
 
-IN_FLIGHT = ("vllm", "trtllm", "deepspeed")
-"""Stacks that read a prompt in a pass that writes tokens of others. Source: [agrawal2023sarathi] section 4."""
-PROMPTS_FIRST = ("sglang",)
-"""Stacks that write no token while a prompt waits to be read."""
+MIXES = ("vllm", "trtllm", "deepspeed")
+"""Stacks that read a prompt in a pass that also writes tokens of others."""
+READS_FIRST = ("sglang",)
+"""Stacks that read all prompts that wait before they write on."""
 
 
 def n_clients(row: Any) -> float:
@@ -45,7 +44,7 @@ def why_not(row: Any, kind: str, beside: Collection[str]) -> str | None:
     clients = n_clients(row)
     if clients > RUNNING:
         return f"{clients:.0f} clients, more than a stack runs at once by default: the batch is not known"
-    if clients > 1 and kind == "ttft" and not comes_in_waves(row, row_stack(row)):
+    if clients > 1 and kind == "ttft":
         return "closed loop: the first token waits in a queue; see the service model"
     if clients > 1 and kind == "request" and "tpot" in beside:
         return "request time of a closed loop whose time per token is scored"
@@ -64,52 +63,52 @@ def n_running(plan: Plan, token: Decode, chip: Chip) -> int:
     return max(math.floor(plan.micro_batch * min(room / held.kv_B, 1.0)), 1) if held.kv_B else plan.micro_batch
 
 
-def mixes(row: Any, stack: str, plan: Plan) -> bool:
-    """Whether prompts are read in passes that write tokens of others, which none does for a lone client."""
-    return n_clients(row) > 1 and stack in IN_FLIGHT and plan.pp == 1
+def mixes(n_at_once: float, stack: str, plan: Plan) -> bool:
+    """Whether prompts are read in passes that write for the other clients [agrawal2023sarathi] section 4.2."""
+    return n_at_once > 1 and stack in MIXES and plan.pp == 1
 
 
 def comes_in_waves(row: Any, stack: str) -> bool:
     """Whether clients start and end together: prompts are read before anybody writes, and all answers are as long."""
-    return stack in PROMPTS_FIRST and drawn_frac(row) == 1.0
+    return stack in READS_FIRST and drawn_frac(row) == 1.0
 
 
-def waiting_frac(row: Any, stack: str) -> float:
-    """Share of the others' prompts that are read while a request waits for its next token, not for its first.
+def n_met(row: Any, n_at_once: float, stack: str) -> float:
+    """Prompts that are read while one of n clients, `n_at_once`, writes its answer; from end to end all others' are.
 
-    All of them in a steady loop. A wave of N tokens of prompts is read in k = N / budget passes, of which
-        (k - 1) / 2
-    come after the mean request's own. Source: [sglang2025arguments] for the order and the budget.
+        one after another: n - 1, less 2 where passes mix        a wave, in p passes: n (p - 1) / (2 p)
+    What is read while a request waits for its first token, by passes that were ahead of it or those up to its own in
+    a wave, delays no later one.
+    Source: [kleinrock1975]: by Little's law first tokens and later ones share what all prompts take; counts elementary.
+    Assumes: a prompt a pass where passes mix; of clients out of step elsewhere none waits while another is read.
     """
-    if not comes_in_waves(row, stack):
-        return 1.0
-    wave = n_clients(row) * row_number(row, "in_len", 1)
-    return 0.5 * (1.0 - 1.0 / max(wave / number(framework(), "prompt_budget"), 1.0))
+    if comes_in_waves(row, stack):
+        p = math.ceil(n_at_once * lengths(row, stack)[0] / number(framework(), "prompt_budget"))
+        return n_at_once * (p - 1.0) / (2.0 * p)
+    return max(n_at_once - 1.0 - (number(framework(), "passes_ahead") if stack in MIXES else 0.0), 0.0)
 
 
 def n_passes(row: Any, kind: str, plan: Plan, stack: str) -> tuple[float, float]:
     """Passes over prompts and tokens that a row's time holds.
 
     A static batch has its prompts read in one pass, and as many turns of tokens as it takes for all to have run. In a
-    closed loop every other client's prompt is read once while a request writes. Of c clients, data ranks have c /
-    dp each, and read a prompt each in the pass that reads one. b of them run at once, the others wait their turn:
+    closed loop `n_met` prompts are read while a request writes, or those of all others at work where some wait outside
+    the batch, whose turn comes when another ends. Of c clients, data ranks have c / dp each, and read a prompt each in
+    the pass that reads one. b of them run at once, the others wait their turn:
 
-        t_request = c prompts + c/b (out - 1) tokens
+        t_request = c prompts + c/b (out - 1) tokens, less c tokens where passes mix
     whatever the order of the queue: by Little's law the time of a request is clients over requests per second.
-    Where a stack `mixes`, a pass that reads a prompt writes a token too. Source: [kleinrock1975].
+    Source: [kleinrock1975].
     """
     n_out = drawn_frac(row) * row_number(row, "out_len", 1)
     own = n_clients(row) / plan.dp
     turns = max((own or row_number(row, "batch") // plan.dp) / plan.micro_batch, 1.0)
     if kind == "ttft":
-        if own and turns > 1:
-            raise PlanError(f"{own:.0f} clients, of whom {plan.micro_batch} fit: the first token waits in a queue")
-        # a lone client's own prompt; in a wave those before it too
-        return max((1.0 - waiting_frac(row, stack)) * own, 1.0), 0.0
+        return 1.0, 0.0
     if kind == "tpot":
-        # while one request writes n_out tokens, each of the others at work has its prompt read once
-        prompts, tokens = waiting_frac(row, stack) * max(own / turns - 1, 0.0) / n_out, 1.0
+        met = n_met(row, own, stack) if turns == 1.0 else max(own / turns - 1.0, 0.0)
+        read, written = met / max(n_out - 1.0, 1.0), 1.0  # the first token is the prompt's
     else:
-        prompts, tokens = max(own, 1.0), turns * max(n_out - 1.0, 0.0)
-    written = prompts if mixes(row, stack, plan) else 0.0
-    return prompts, max(tokens - written, 0.0)
+        read, written = max(own, 1.0), turns * max(n_out - 1.0, 0.0)
+    # passes that read write as well
+    return read, max(written - read * mixes(own, stack, plan), 0.0)

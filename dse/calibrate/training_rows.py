@@ -208,14 +208,12 @@ def rated_step_s(point: pd.DataFrame) -> float | None:
 
 
 TERA = 1e12
-SLICED = ("tpu-v4", "tpu-v5p", "tpu-v7")
-"""Chips whose pods are cut into tori by optical switches."""
 
 
 def row_system(row: Any, chip: str, usual: str) -> System:
     """System of a row: its chip's usual one, or one whose network the row's own note names, cut into its slices."""
     said, n_chips = row_text(row, "note"), int(row_number(row, "num_chips"))
     system = system_of(chip, usual, said)
-    if chip in SLICED:
+    if system.fabric.n_ring_chips > 1:
         return torus_slice(system, n_chips // n_slices(row))
     return on_measured_network(system, said, n_chips, chip_reference(system.chip, prior_calibration(chip)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from .columns import column_of
-from .rates import rate
-from .spelling import RATES, TIME_WORDS, TIMES, is_metric, unit_word
+from .rates import SECONDS, rate
+from .spelling import RATES, TIMES, is_metric, unit_word
 
 NUMBER = r"\s*[~<>\u2248]?\s*[-+]?[\d.,]*\d[\d.,]*\s*([eE][-+]?\d+)?\s*\S{0,6}"
 """A cell that is a number, perhaps with a unit: no name of a column is."""
@@ -42,7 +42,7 @@ def _with_unit(name: str, unit: str) -> str:
 
 def _is_unit(said: str) -> bool:
     bare = said.strip("()[] ")
-    time = bare.lower() in (*TIMES, *TIME_WORDS)
+    time = bare.lower() in (*TIMES, *SECONDS)
     known = time or unit_word(bare) in RATES.values() or rate(bare) is not None
     return known or bool(re.fullmatch(COUNTED, bare.lower()) or re.fullmatch(SIZES, bare))
 

@@ -11,7 +11,7 @@ from ..core.errors import DseError
 from ..core.provenance import number
 from .chip import Chip
 from .presets import chip_receipts
-from .system import Fabric, System
+from .system import Fabric, System, torus_slice
 
 LOGICAL = "n_logical_cores"
 """Fact of chips whose software counts cores as ranks: how many it shows, and at most at the end of its range."""
@@ -36,7 +36,7 @@ def core_counts(chip: Chip) -> tuple[int, ...]:
 def per_device(system: System, per_chip: int, n_devices: int) -> System:
     """`system` cut into devices of 1/per_chip of a chip: the innermost axis, as fast as all links (a guess)."""
     if per_chip == 1:
-        return dataclasses.replace(system, n_chips=n_devices)
+        return torus_slice(system, n_devices)
     # of twice the links, shared in halves, the new axis has as much as all links had, and the old ones what they had
     c, k = system.chip, float(per_chip)
     chip = dataclasses.replace(

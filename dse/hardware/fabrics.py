@@ -98,7 +98,8 @@ def build_fabric(name: str, receipts: Receipts) -> Fabric:
     _check_ports(name, receipts, math.prod(int(w) for w in words), int(leaf))
     dims, hop_s = tuple(int(w) for w in words), number_or(receipts, "upper_hop_s", 0.0)
     # latencies that were measured belong to rows of measurements, not to products
-    return Fabric(text(receipts, "kind"), dims, shares, reduces, int(leaf), upper, hop_s)
+    ring = int(number_or(receipts, "n_ring_chips", 1.0))
+    return Fabric(text(receipts, "kind"), dims, shares, reduces, int(leaf), upper, hop_s, n_ring_chips=ring)
 
 
 def most_scaleup_Bps(name: str) -> float:

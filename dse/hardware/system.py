@@ -33,6 +33,8 @@ class Fabric(eqx.Module):
     """Measured latency per rank of a ring across domains, besides its bytes; 0 if not measured."""
     wait_s: float = eqx.field(static=True, default=0.0)
     """Measured host wait per rank before any collective; 0 if not measured."""
+    n_ring_chips: int = eqx.field(static=True, default=1)
+    """Chips along an axis from which it closes into a ring; a pod that says so is cut into slices, else 1."""
 
     @property
     def n_chips(self) -> int:
@@ -57,7 +59,7 @@ def fabric_for(fabric: Fabric, n_chips: int, what: str) -> Fabric:
     """
     n = fabric.n_chips
     if n_chips >= 1 and not (n_chips % n and n % n_chips):
-        return fabric
+        return sliced(fabric, n_chips)
     # a switch has no shape: 64 chips of a rack of 72 are a smaller one
     if 1 <= n_chips < n and fabric.kind == "switched":
         return dataclasses.replace(fabric, dims=(n_chips,))
@@ -76,11 +78,13 @@ def most_cubic(n: int, n_axes: int) -> tuple[int, ...]:
     return min(found, key=lambda dims: (dims[-1], -dims[0]))
 
 
+def sliced(fabric: Fabric, n_chips: int) -> Fabric:
+    """A pod's slice of `n_chips`, as square as it gets; `fabric` itself where nothing is cut, or not into slices."""
+    if fabric.n_ring_chips == 1 or n_chips >= fabric.n_chips:
+        return fabric
+    return dataclasses.replace(fabric, dims=most_cubic(n_chips, len(fabric.dims)))
+
+
 def torus_slice(system: System, n_chips: int) -> System:
-    """The most cubic torus slice of `n_chips`, as optical switches connect it. Source: [google2026tpuv5p]."""
-    fabric = system.fabric
-    # behind switches all chips are alike, and more than a pod go through the network
-    if fabric.kind != "torus" or n_chips > fabric.n_chips:
-        return dataclasses.replace(system, n_chips=n_chips)
-    dims = most_cubic(n_chips, len(fabric.dims))
-    return dataclasses.replace(system, fabric=dataclasses.replace(fabric, dims=dims), n_chips=n_chips)
+    """A slice of `n_chips`, or as many pods as they are. Source: [google2026tpuv5p]."""
+    return dataclasses.replace(system, fabric=sliced(system.fabric, n_chips), n_chips=n_chips)

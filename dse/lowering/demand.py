@@ -35,17 +35,24 @@ OPTIMIZER_TRAFFIC_B = 16.0 + 12.0 + WEIGHT_B
 
 @cache
 def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, list[str], np.ndarray, Stream | None]:
-    """Operators of a rank, tiled, with phase, share of blocks and their stream; many plans share it."""
+    """Operators of a rank, tiled, with phase or "last", share of blocks and their stream; many plans share it."""
     # by the part of a plan that decides shapes: thousands of plans have a few dozen such parts
     placed, stream = training_ops(workload, s), None
     if s.stream:
         placed, stream = streamed(placed, training=True)
     shares = np.asarray([p.share for p in placed])
-    return rank_ops([p.op for p in placed], array), [p.phase for p in placed], shares, stream
+    return rank_ops([p.op for p in placed], array), ["last" if p.last else p.phase for p in placed], shares, stream
+
+
+def _times(plan: Plan, software: str) -> dict[str, float]:
+    """Runs of a layer's operators per micro batch, by phase; the last product may run once, see `moves.toml`."""
+    again = n_forward_runs(plan) - 1.0
+    last = 1.0 + again * moves(software)["replays_last"]
+    return {"forward": 1.0 + again, "last": last, "backward": 1.0, "head": 0.0}
 
 
 def _runs(
-    phases: list[str], shares: np.ndarray, macs: np.ndarray, plan: Plan, model: Model, balanced: bool
+    phases: list[str], shares: np.ndarray, macs: np.ndarray, plan: Plan, model: Model, balanced: bool, software: str
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Runs of each operator per micro batch on the slowest stage and on all, and the layers whose messages count.
 
@@ -56,8 +63,7 @@ def _runs(
     h < 1 that is the work of a stage with one layer more and no head, and its layers send as many messages.
     Source: [scao2022bloom] section 3.2.3: embedding and head are given the place of a layer.
     """
-    times = {"forward": n_forward_runs(plan), "backward": 1.0, "head": 0.0}
-    layer = np.asarray([times[p] for p in phases]) * shares
+    layer = np.asarray([*map(_times(plan, software).__getitem__, phases)]) * shares
     head = np.asarray([p == "head" for p in phases]) * shares
     h, whole = float(macs @ head) / float(macs @ layer), model.n_layers * layer + head
     if balanced:
@@ -102,12 +108,12 @@ def plan_demand(
     s = shard(plan, software, float(system.chip.core.tensor.instruction_rows))
     ops, phases, shares, stream = _rank(workload, s, array)
     kept = kept or footprint(software)
-    runs, whole, layers = _runs(phases, shares, ops.macs.sum(axis=1), plan, workload.model, bool(kept.balanced_stages))
+    cut = plan, workload.model, bool(kept.balanced_stages), software
+    runs, whole, layers = _runs(phases, shares, ops.macs.sum(axis=1), *cut)
     macs = runs @ ops.macs
     # what travels and what is held is the same in every order of operators, and cached once
     any_order = dataclasses.replace(plan, order=ORDERS[0])
-    call_B = moves(software)["call_B"]
-    beside = _beside(workload, any_order, layers, system.fabric, kept, ref, call_B)
+    beside = _beside(workload, any_order, layers, system.fabric, kept, ref, software)
     step_tokens = workload.global_batch * workload.sequence
     return host_record(
         StepDemand,
@@ -130,6 +136,7 @@ def plan_demand(
         rate=array.rates[array.executed(workload.precision)],
         stream=stream_demand(stream, runs),
         tensor_waits_frac=moves(software)["tensor_waits_frac"],
+        pipeline_waits_frac=float(plan.interleave == 1),  # of virtual stages another works meanwhile
         idle_frac=idle_frac(layers, workload.model.n_layers, plan.pp),
         wait_s=system.fabric.wait_s * layers * sum(ranks * n for ranks, n in collectives(plan)),
     )
@@ -160,14 +167,14 @@ class _Beside(NamedTuple):
 
 @lru_cache(maxsize=4096)  # a study asks for the plans in every order of operators and on every PE array
 def _beside(
-    workload: Training, plan: Plan, layers: float, fabric: Fabric, kept: Footprint, ref: Reference, call_B: float
+    workload: Training, plan: Plan, layers: float, fabric: Fabric, kept: Footprint, ref: Reference, software: str
 ) -> _Beside:
     """Traffic and memory of a plan in any order; see `training_traffic`."""
     # the stage with the embedding, whose gradients are reduced with those of its layers
     n_layers = end_layers(plan, workload.model, bool(kept.balanced_stages))[0]
-    per_micro, per_step, n_held = data_traffic(workload, plan, n_layers, fabric, ref, call_B)
+    per_micro, per_step, n_held = data_traffic(workload, plan, n_layers, fabric, ref, moves(software)["call_B"])
     return _Beside(
-        tensor=traffic_demand(tensor_traffic(workload, plan, fabric, layers, ref)),
+        tensor=traffic_demand(tensor_traffic(workload, plan, fabric, layers, ref, software)),
         pipeline=traffic_demand(pipeline_traffic(workload, plan, fabric, ref)),
         shard=traffic_demand(per_micro + context_traffic(workload, plan, fabric, layers, ref)),
         data=traffic_demand(per_step),

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.counts import check_count, n_peak
 from ..core.errors import PlanError, SpecError
-from ..hardware.system import System
+from ..hardware.system import System, torus_slice
 from ..workload.requests import Requests
 from ..workload.transformer import Decode, Prefill
 from .collective import Reference
@@ -103,7 +103,7 @@ def part_of(system: System, n_chips: int) -> System | None:
         return dataclasses.replace(system, fabric=dataclasses.replace(system.fabric, dims=(n_chips,)), n_chips=n_chips)
     if n_chips % domain and domain % n_chips:
         return None
-    return dataclasses.replace(system, n_chips=n_chips)
+    return torus_slice(system, n_chips)
 
 
 def engine_sizes(system: System) -> list[int]:

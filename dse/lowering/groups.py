@@ -101,8 +101,9 @@ class Axis:
 def group(fabric: Fabric, inner: int, size: int) -> Group:
     """The `size` ranks that follow `inner` innermost ones in a scale-up domain.
 
-    On a torus a full axis is a ring that uses both directions; a part of an axis has no wrap-around link and uses half
-    of it (see `Axis`). A switch gives every group all links, as far as its second level carries them.
+    On a torus a full axis is a ring that uses both directions; a part of an axis, or a short one of a slice, has no
+    wrap-around link and uses half of it (see `Axis`). A switch gives every group all links, as far as its second level
+    carries them.
     """
     if fabric.kind == "switched":
         # inner ranks have their places behind the same switches: fewer are left for this group
@@ -140,7 +141,7 @@ def _axes(fabric: Fabric, inner: int, size: int) -> list[Axis]:
         use = min(free, left) if left > 1 else 1
         left = -(-left // use)  # rounded up: a group that fills an axis in part still needs the next
         if use > 1:
-            found.append(Axis(use, taken, use == free, part))
+            found.append(Axis(use, taken, use == free and length >= fabric.n_ring_chips, part))
     return found
 
 

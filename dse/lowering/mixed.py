@@ -120,26 +120,26 @@ def _together(a: TrafficDemand, b: TrafficDemand) -> TrafficDemand:
 def chunk_demand(
     decode: Decode, prefill: Prefill, plan: Plan, system: System, array: ArrayShape, ref: Reference, n_tokens: int = 1
 ) -> StepDemand:
-    """Coefficients of one pass over `n_tokens` of every sequence, and over a mean chunk of every rank's prompt.
-
-    One prompt per data-parallel rank; PlanError for a pipeline, or a plan that divides neither.
-    """
+    """As `mixed_demand`; PlanError for a pipeline, or a plan that divides neither."""
+    if plan.pp > 1:
+        raise PlanError(f"chunks ride on decode passes without a pipeline only, not with pp={plan.pp}")
     check_plan(plan, decode, system)
     check_plan(_of_prompts(plan, prefill), prefill, system)
-    return chunk_pass_demand(decode, prefill, plan, system, array, ref, n_tokens)
+    return mixed_demand(decode, prefill, plan, system, array, ref, n_tokens)
 
 
 def _of_prompts(plan: Plan, prefill: Prefill) -> Plan:
-    """`plan` for its prompts: its micro batch is of sequences that decode."""
+    # the plan's micro batch is of sequences that decode
     return dataclasses.replace(plan, micro_batch=prefill.batch // plan.dp)
 
 
-def chunk_pass_demand(
+def mixed_demand(
     decode: Decode, prefill: Prefill, plan: Plan, system: System, array: ArrayShape, ref: Reference, n_tokens: int = 1
 ) -> StepDemand:
-    """As `chunk_demand` for a plan nobody checked, such as one that ran with padded heads."""
-    if plan.pp > 1:
-        raise PlanError(f"chunks ride on decode passes without a pipeline only, not with pp={plan.pp}")
+    """Coefficients of one pass over `n_tokens` of every sequence, and over a mean chunk of every rank's prompt.
+
+    One prompt per data-parallel rank, under a plan without a pipeline that is not checked.
+    """
     decode, prefill = as_run(decode, array), as_run(prefill, array)
     d = pass_demand(decode, plan, system, array, ref, n_tokens)
     p = pass_demand(prefill, _of_prompts(plan, prefill), system, array, ref)

@@ -86,6 +86,8 @@ class StepDemand(eqx.Module):
     """New requests per step, each with an overhead before its first token."""
     tensor_waits_frac: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=1.0)
     """Factor on the part of tensor traffic that `tp_overlap_frac` leaves exposed: 1, less if software hides more."""
+    pipeline_waits_frac: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=1.0)
+    """Share of messages between stages that no work hides while the pipeline is full; 0 for virtual stages."""
     wait_s: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
     """Measured host wait for other ranks per micro batch before collectives; 0 if not measured."""
 

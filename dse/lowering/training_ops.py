@@ -32,6 +32,8 @@ class Placed:
     share: float = 1.0
     streams: bool = True
     """Whether tokens can stream past its weight; not where the weight's gradient is the result."""
+    last: bool = False
+    """Whether it is the last product of a block, whose result no gradient needs."""
 
 
 def shard(plan: Plan, software: str, n_instruction_rows: float = 0.0) -> Shard:
@@ -188,6 +190,7 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
     model = workload.model
     tokens = float(s.micro_batch * workload.sequence) / s.cp
     precision, frozen = workload.precision, workload.adapter_rank > 0
+    last = "down" if all(b.ends_with_mlp for b, _ in model.shares if isinstance(b.feed, Mlp)) else ""
     placed: list[Placed] = []
     for x in [*block_linears(model, s, tokens), *adapters(workload, s, tokens)]:
         t, k, n = x.tokens, x.inputs, x.outputs
@@ -200,7 +203,7 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
             # the gradient of a weight sums over tokens, so that none of them streams past anything that stays
             ops = [op] if suffix != " wgrad" else _with_sum(op, m * outputs * x.count, s.software)
             phase = "backward" if suffix else "forward"
-            placed += [Placed(o, phase, x.share, suffix != " wgrad") for o in ops]
+            placed += [Placed(o, phase, x.share, suffix != " wgrad", o.name == last) for o in ops]
     for phase in ("forward", "backward"):
         placed += _mixer_ops(workload, s, phase)
         placed += [Placed(op, phase) for op in block_elementwise(model, s, tokens, phase, lambda _: precision)]

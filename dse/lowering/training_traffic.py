@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..core.provenance import number
 from ..hardware.system import Fabric
-from ..workload.transformer import Training, moe_share, n_branches
+from ..workload.transformer import Model, Training, moe_share, n_branches
 from .activations import ACTIVATION_B
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send
 from .groups import spread, stage_way
@@ -19,10 +19,12 @@ from .memory import (
 )
 from .mixer_ops import ring_width
 from .plan import Plan, n_forward_runs, n_micro_batches
-from .software import framework
+from .software import framework, moves
 
 
-def tensor_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float, ref: Reference) -> Traffic:
+def tensor_traffic(
+    workload: Training, plan: Plan, fabric: Fabric, layers: float, ref: Reference, software: str
+) -> Traffic:
     """Traffic of tensor and expert ranks per micro batch; full recomputation repeats the forward part.
 
     Tensor ranks gather and scatter activations four times per block and way (or all-reduce twice without sequence
@@ -37,9 +39,9 @@ def tensor_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float
     ranks = spread(fabric, 1, plan.tp)
     # backward gathers where forward scatters and moves as much; each recomputation repeats the forward part
     n_ways = layers * (forward + 1.0)
-    branches = n_branches(model)
+    branches, left_out = n_branches(model), layers * (forward - 1.0) * _left_out(model, software)
     if model.experts is None:
-        return across(*ranks, volume, ref).times(n_each * branches * n_ways)
+        return across(*ranks, volume, ref).times(n_each * branches * n_ways - left_out)
     e, moe_ways = model.experts, moe_share(model) * n_ways
     visits = volume * e.per_token * e.routed_width(model.hidden) / model.hidden
     split = plan.tp if plan.sequence_parallel else 1
@@ -49,7 +51,12 @@ def tensor_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float
         # tokens as well only for what every one of them passes beside
         total += across(*ranks, visits, ref).times(n_each * moe_ways)
         branches -= 0.0 if e.shared_ffn or e.parallel_ffn else moe_share(model)
-    return total + across(*ranks, volume, ref).times(n_each * branches * n_ways)
+    return total + across(*ranks, volume, ref).times(n_each * branches * n_ways - left_out)
+
+
+def _left_out(model: Model, software: str) -> float:
+    """Sums over tensor ranks that a layer which is computed again leaves out, with its last product."""
+    return sum(share for b, share in model.shares if b.ends_with_mlp) * (1.0 - moves(software)["replays_last"])
 
 
 def context_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float, ref: Reference) -> Traffic:

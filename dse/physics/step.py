@@ -171,14 +171,16 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
 
         work  = p_norm(sum_i runs_i t_i, n_host t_host + t_wait)
         block = p_norm(overlap(work, t_tensor; 1 - (1 - eta_tp) waits), t_stream)
-        micro = overlap(block, t_shard; eta_dp) + t_pipeline
+        micro = overlap(overlap(block, t_shard; eta_dp), t_pipeline; 1 - waits)
         step  = (M - w) micro + bubble micro' + t_exposed + t_optimizer + t_loop
         t_exposed = (1 - eta_dp) t_data + p_norm(w micro, eta_dp t_data)
     with t_stream the HBM time of streamed blocks, which overlaps with everything (0 without streaming), M micro
-    batches, bubble (pp - 1)/v, micro' a micro batch at the mean of the other stages without a host to wait for, w the
-    part of the last that can hide data-parallel traffic and t_loop the overhead of a serving loop per pass and request.
+    batches, bubble (pp - 1)/v, micro' a micro batch at the mean of the other stages with all its messages and no host
+    to wait for, w the part of the last that can hide data-parallel traffic and t_loop the overhead of a serving loop
+    per pass and request.
     All terms are posynomials of the chip's rates.
-    Source: [narayanan2021megatron] section 2.2 for the pipeline; [williams2009] for the operators.
+    Source: [narayanan2021megatron] section 2.2 for the pipeline; [megatron2026overlap] for messages of virtual stages;
+    [williams2009] for the operators.
     Assumes: the slowest stage paces the pipeline; all micro batches are equal.
     """
     times = op_times(d.ops, chip, c, None if cooled is None else cooled.ops_s)
@@ -190,8 +192,8 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
     stages = (device, work, jnp.ones(())), (idle, idle, d.idle_frac)
     pace, other = (_stage(d, *stage, chip, c, cooled) for stage in stages)
     t_pipeline = traffic_time_s(d.pipeline, chip, c)
-    # not overlapped: a stage cannot begin with what has not arrived
-    micro = pace.with_shard + t_pipeline
+    # a stage cannot begin with what has not arrived; one of several virtual stages can work meanwhile
+    micro = overlapped(pace.with_shard, t_pipeline, 1.0 - d.pipeline_waits_frac, c.exponent)
     bubble = d.bubble_micro * (other.with_shard + t_pipeline)  # an idle stage waits for messages of others as well
     t_data = traffic_time_s(d.data, chip, c)
     window = d.window_micro * micro
@@ -209,7 +211,7 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
         compute_s=d.n_micro * (pace.device + pace.streamed - pace.with_tensor),
         host_exposed_s=d.n_micro * (pace.work - pace.device) + loop,
         tensor_exposed_s=d.n_micro * (pace.with_tensor - pace.work),
-        pipeline_exposed_s=d.n_micro * t_pipeline,
+        pipeline_exposed_s=d.n_micro * (micro - pace.with_shard),
         bubble_s=bubble,
         data_exposed_s=d.n_micro * (pace.with_shard - pace.streamed) + tail - window,
         optimizer_s=optimizer,

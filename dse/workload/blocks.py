@@ -93,6 +93,14 @@ class Block:
         # its MLP rests too: Llama 3.2's code passes over the whole layer where there is no image
         return bool(self.mixers) and all(isinstance(m, Attention) and m.cross for m in self.mixers)
 
+    @property
+    def ends_with_mlp(self) -> bool:
+        """Whether the result of a dense MLP joins the residual stream as it is: no gradient needs it.
+
+        Assumes: norms are before branches while there is one for each.
+        """
+        return isinstance(self.feed, Mlp) and self.n_norms <= self.n_branches and not self.per_layer_width
+
     def norm_weights(self, hidden: int) -> int:
         """Weights of its normalisations of the model's width."""
         return hidden * self.n_norms if self.norms_scale else 0

@@ -224,6 +224,8 @@ def test_no_training_plan_does_less_than_the_useful_work(name):
 def test_all_chips_together_multiply_what_the_step_asks_for(way, recompute):
     """Llama 3.1 8B, 16 sequences of 512: 3 runs of every weight, 4 where layers are run again; scores 3.5 or 4.5 times.
 
+    Compiled programs leave out the last product of a layer that is run again, which no gradient needs.
+
     A token sees 256 others on average: forward two products (scores, values), backward five (scores again, and the
     gradients of values, scores, queries and keys), each of 32 heads of 128.
     """
@@ -231,7 +233,7 @@ def test_all_chips_together_multiply_what_the_step_asks_for(way, recompute):
     again = int(recompute == "full")
     attention = (2 * (1 + again) + 5) * 32 * 128 * 256
     tokens = 16 * 512
-    hand = tokens * (32 * ((3 + again) * layer + attention) + 3 * 4096 * 128256)
+    hand = tokens * (32 * ((3 + again) * layer - again * 14336 * 4096 + attention) + 3 * 4096 * 128256)
     _, d = trained(DENSE, dataclasses.replace(WORKS[way], recompute=recompute))
     assert 8 * float(np.sum(d.macs) * d.n_micro) == pytest.approx(hand, rel=1e-12)
 
@@ -387,7 +389,7 @@ def test_experts_get_every_row_they_multiply(name, tp, ep, sequence_parallel):
     m, plan = dse.model(name), Plan(tp=tp, dp=16 // tp, ep=ep, sequence_parallel=sequence_parallel, recompute="none")
     fabric, rings = Fabric("switched", (64,), (1.0,)), dataclasses.replace(REF, has_direct=False)
     w = Training(m, 16, 512)
-    t = tensor_traffic(w, plan, fabric, 1.0, rings)
+    t = tensor_traffic(w, plan, fabric, 1.0, rings, "fused")
     e, tokens = m.experts, 512.0
     rows_B = tokens * e.per_token * e.routed_width(m.hidden) * 2.0
     shared = bool(e.shared_ffn or e.parallel_ffn)

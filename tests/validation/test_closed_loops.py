@@ -10,9 +10,10 @@ import pytest
 
 from dse.calibrate.batch import predict
 from dse.calibrate.inference import InferenceCase, inference_cases
-from dse.calibrate.loops import IN_FLIGHT, n_clients
+from dse.calibrate.loops import mixes, n_clients
 from dse.calibrate.measurements import complete, read
 from dse.calibrate.request_rows import drawn_frac
+from dse.lowering.plan import Plan
 from dse.physics.calibration import default_calibration
 from dse.physics.step import Request
 
@@ -28,15 +29,15 @@ def as_request(case: InferenceCase, row: pd.Series) -> InferenceCase:
     """A case of a token as one of its whole request."""
     demand: Request = case.demand
     own, n_out = n_clients(row) / max(float(row.dp), 1.0), drawn_frac(row) * float(row.out_len)
-    written = own if case.stack in IN_FLIGHT else 0.0  # passes that read a prompt and write a token
-    n_decode = max(n_out - 1 - written, 0.0)
-    return dataclasses.replace(case, demand=dataclasses.replace(demand, n_prefill=own, n_decode=n_decode))
+    # passes that read write as well, where they mix
+    written = max(n_out - 1 - own * mixes(own, case.stack, Plan()), 0.0)
+    return dataclasses.replace(case, demand=dataclasses.replace(demand, n_prefill=own, n_decode=written))
 
 
 def test_published_loops_take_their_prompts_and_tokens():
     """First token and all others together, of loops that print both: the figures of docs/explanation/belief.md.
 
-    Fits saw the times per token, 9 % off in median and too slow, but neither first tokens nor sums.
+    Fits saw the times per token, 5 % off in median, but neither first tokens nor sums.
     """
     rows = complete(read("inference"))
     rows = rows[(rows["source"] == SOURCE) & (rows["concurrency"] > 1)]
@@ -52,7 +53,7 @@ def test_published_loops_take_their_prompts_and_tokens():
     wrong = error_frac(requests, measured_s)
     assert len(wrong) > 800
     assert np.median(np.abs(wrong)) == pytest.approx(0.06, abs=0.01)
-    assert np.median(wrong) == pytest.approx(0.025, abs=0.015)
+    assert np.median(wrong) == pytest.approx(0.006, abs=0.015)
 
 
 def test_requests_that_no_fit_saw():

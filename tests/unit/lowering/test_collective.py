@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from dse.hardware.presets import system
 from dse.hardware.system import Fabric
 from dse.lowering.collective import (
     Reference,
@@ -280,3 +281,21 @@ def test_copies_grow_with_ranks_up_to_visits():
     found = [n_copies(qwen, 2**i) for i in range(8)]
     assert found == sorted(found) and found[-1] == pytest.approx(8.0)
     assert all(n <= min(8, 2**i) for i, n in enumerate(found[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("pod", "n", "dims", "share"),
+    [
+        ("tpu-v6e-256", 4, (2, 2), 1 / 2), ("tpu-v6e-256", 8, (2, 4), 1 / 2), ("tpu-v6e-256", 64, (8, 8), 1 / 2),
+        ("tpu-v6e-256", 128, (8, 16), 3 / 4), ("tpu-v6e-256", 256, (16, 16), 1), ("tpu-v6e-256", 512, (16, 16), 1),
+        ("tpu-v4-4096", 8, (2, 2, 2), 1 / 2), ("tpu-v4-4096", 64, (4, 4, 4), 1), ("trn2-16", 4, (4, 4), 1 / 2),
+    ],
+)  # fmt: skip
+def test_slices_of_a_pod_close_into_rings_from_a_length_on(pod, n, dims, share):
+    """Of two axes with half of the links each, a line uses one of its two; a corner of 2 x 4 has two of four links.
+
+    Source: [austin2025] TPU chapter. Trainium's tori are not cut: four chips are a ring of an axis.
+    """
+    cut = system(pod, n).fabric
+    assert cut.dims == dims
+    assert group(cut, 1, min(n, cut.n_chips)).share == pytest.approx(share)

@@ -58,6 +58,30 @@ def test_full_recomputation_repeats_the_forward_collectives():
     assert float(whole.tensor.up_B) == pytest.approx(12 / 8 * float(some.tensor.up_B))
 
 
+@pytest.mark.parametrize(("software", "n_downs", "n_sums"), [("fused", 2, 12), ("sharded", 1, 11), ("compiled", 1, 11)])
+def test_a_layer_that_is_computed_again_may_leave_out_what_no_gradient_needs(software, n_downs, n_sums):
+    """Llama 2 70B on eight ranks: forward twice, backward twice, but the last product, and its scatter, once forward.
+
+    Gathers and scatters, four of a block each way. Fused attention: 2 products forward, 5 backward, half masked.
+    Source: [pytorch2026checkpoint] for the early stop; [jax2026remat].
+    """
+    s, tokens, hidden, ffn = system("dgx-h100"), 4096, 8192, 28672 // 8
+    plan = Plan(tp=8, recompute="full")
+    d = plan_demand(Training(model("llama-2-70b"), 1, tokens), plan, s, array_shape(s.chip.core.tensor), REF, software)
+    weights = hidden * (1024 + 2 * 128 + 1024 + 3 * ffn)
+    block = 4 * weights - (2 - n_downs) * hidden * ffn + (2 * 2 + 5) * 1024 * tokens / 2
+    assert float(d.macs.sum()) == pytest.approx(tokens * (80 * block + 3 * hidden * 32000 / 8))
+    assert float(d.tensor.up_B) == pytest.approx(80 * n_sums * 7 / 8 * 2 * tokens * hidden)
+
+
+def test_jax_leaves_out_the_last_product_of_a_block_that_it_computes_again():
+    """Two products forward, four backward: of the block's own gradient program five products are left, not six."""
+    block = jax.checkpoint(lambda w, x: x + jax.nn.silu(x @ w[0]) @ w[1])
+    w, x = (np.ones((4, 8)), np.ones((8, 4))), np.ones((2, 4))
+    program = str(jax.make_jaxpr(jax.grad(lambda w, x: jax.numpy.sin(block(w, x)).sum(), (0, 1)))(w, x))
+    assert program.count("dot_general") == 2 + 5
+
+
 def test_recomputing_half_of_the_layers_repeats_half_of_the_forward_pass():
     """Forward, backward and half a forward again, of equal traffic: 2.5 of 2 parts."""
     half, some = (

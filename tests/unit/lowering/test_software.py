@@ -115,6 +115,7 @@ def test_a_fused_loss_and_shards_are_all_that_parts_sharded_eager_software_from_
         "tensor_waits_frac",
         "attention_rate",
         "retry_s",
+        "replays_last",
     }
 
 

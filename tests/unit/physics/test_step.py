@@ -282,6 +282,28 @@ def test_tensor_traffic_hides_wholly_where_software_never_waits():
     assert work + hidden == pytest.approx((work**p + t_tensor**p) ** (1 / p))
 
 
+def test_messages_of_virtual_stages_hide_behind_the_work_of_others():
+    """Full pipeline: the longer of work and messages, up to the p-norm; as it fills, and of whole stages, both.
+
+    Source: [megatron2026overlap]: with virtual stages messages overlap, without these they do not.
+    """
+    s, base = system("dgx-h100", 64), default_calibration("h100")
+    steps, sent = {}, {}
+    for v in (1, 5):
+        d = demand(
+            Training(model("llama-3.1-70b"), 64, 8192),
+            Plan(tp=4, pp=8, dp=2, interleave=v),
+            s,
+            chip_reference(s.chip, base),
+        )
+        steps[v], sent[v] = step_time(d, s.chip, base), float(traffic_time_s(d.pipeline, s.chip, base))
+        n_micro = float(d.n_micro)
+    assert float(steps[1].pipeline_exposed_s) == pytest.approx(n_micro * sent[1])
+    assert sent[5] == pytest.approx(5 * sent[1]) and 0 < float(steps[5].pipeline_exposed_s) < n_micro * sent[5] / 100
+    alone = float(steps[1].bubble_s) / 7 - sent[1]
+    assert float(steps[5].bubble_s) == pytest.approx(7 / 5 * (alone + sent[5]))
+
+
 def test_data_traffic_hides_behind_the_last_backward_pass_only_as_far_as_stated():
     """With perfect overlap allowed, what stays exposed is below the traffic itself, and zero overlap exposes it all."""
     s = system("dgx-a100", 256)

@@ -137,11 +137,11 @@ def digits(value: float, n: int = 3) -> str:
     >>> digits(1234.6), digits(0.00123456), digits(2.0)
     ('1,230', '0.00123', '2')
     """
-    if not math.isfinite(value):
-        return {math.inf: "infinite", -math.inf: "-infinite"}.get(value, "unknown")
+    if not math.isfinite(rounded := float(f"{value:.{n}g}")):  # rounded first: 999.96 has the size of 1,000
+        return {math.inf: "infinite", -math.inf: "-infinite"}.get(rounded, "unknown")
     if value == 0:
         return "0"
-    size = math.floor(math.log10(abs(float(f"{value:.{n}g}"))))  # rounded first: 999.96 has the size of 1,000
+    size = math.floor(math.log10(abs(rounded)))
     if size >= 7 or size < -4:  # beyond, people write powers of ten
         return f"{value:.{n}g}"
     text = f"{round(value, n - 1 - size):,.{max(n - 1 - size, 0)}f}"

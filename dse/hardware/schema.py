@@ -9,6 +9,7 @@ from ..core.schemas import Schema, both_names, field_docs, one_of, quantity_sche
 from ..core.text import unit_of
 from .checks import ZERO_ALLOWED
 from .chip import Chip, Core, TensorEngine
+from .devices import LOGICAL
 from .fabrics import fabric_names
 from .own_chip import CHIPS, OWN_SETTINGS, allowed_facts
 
@@ -19,6 +20,7 @@ PUBLISHED = {
     "vendor_bf16_FLOPps": "Dense matrix peak that the vendor states in BF16 or FP16, likewise.",
     "vendor_fp8_FLOPps": "Dense matrix peak that the vendor states in FP8 or INT8, likewise.",
     "vendor_fp4_FLOPps": "Dense matrix peak that the vendor states in FP4, likewise.",
+    LOGICAL: "Ranks that software shows of a chip whose cores it counts; at most those at the end of the range.",
 }
 """Meaning of facts that no record has, by name."""
 BY_PRECISION = {"macs_": "macs_per_cycle", "granule_contract_": "granule_contract"}

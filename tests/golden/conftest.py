@@ -35,7 +35,7 @@ def differences(committed, computed, relative: float, place: str = "") -> list[s
 
 @pytest.fixture
 def answer(capsys):
-    """The JSON answer of a command, exit code 0 or 1, without the version of its form, which no committed file holds."""
+    """The JSON answer of a command, exit code 0 or 1, without the version of its form, which files do not hold."""
     from dse.cli import main
 
     def run(*arguments: str):

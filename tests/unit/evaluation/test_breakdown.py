@@ -42,8 +42,8 @@ def test_parts_and_shares_add_up_to_the_step(finding):
 
 def test_a_streamed_block_waits_for_memory():
     """Before: shares added up to 84 % without HBM, since operators of a stream read nothing themselves."""
-    on, decode = system("trn2-16", 16), Decode(model("llama-3.1-8b"), 16, 1024, "fp8", "fp8")
-    f = find(on, decode, parse_plan("tp=16,order=stream"))
+    on, decode = system("trn2-16", 2), Decode(model("llama-3.1-8b"), 16, 1024, "fp8", "fp8")
+    f = find(on, decode, parse_plan("tp=2,order=stream"))
     shares = dict(binding(f.evaluation, f.operators))
     assert sum(shares.values()) == pytest.approx(1.0, rel=1e-9) and shares["hbm"] > 0
     c = calibration(f.calibration)

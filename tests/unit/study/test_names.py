@@ -4,10 +4,13 @@ import pytest
 
 import dse
 from dse.core.errors import UnknownNameError
+from dse.core.schemas import both_names
 from dse.core.words import MEANT
+from dse.hardware.own_chip import allowed_facts
 from dse.study.design import FREE
 from dse.study.metrics import METRICS
 from dse.sweep.keys import EVALUATED
+from dse.technology.presets import node_names
 
 
 @pytest.mark.parametrize(("known", "asked", "offered"), [
@@ -25,7 +28,8 @@ def test_what_is_meant_is_offered(known, asked, offered):
 
 
 def test_only_names_that_exist_are_meant():
-    known = {*METRICS, *EVALUATED, *FREE, *dse.chip_names(), *dse.system_names()}
+    facts = both_names(allowed_facts())  # keys of a chip file, with their unit or without
+    known = {*METRICS, *EVALUATED, *FREE, *dse.chip_names(), *dse.system_names(), *facts, *node_names()}
     assert {n for names in MEANT.values() for n in names} <= known
 
 

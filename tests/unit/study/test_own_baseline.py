@@ -47,7 +47,7 @@ def test_its_receipts_and_calibration_are_told(tmp_path):
 
 
 def test_without_a_calibration_it_has_that_of_its_family(tmp_path):
-    assert names_of_fits(study(tmp_path, calibration="")) == (f"fit-{tmp_path / 'mine.toml'}-neuronx",)
+    assert names_of_fits(study(tmp_path, calibration="")) == (f"fit-{tmp_path / 'mine.toml'}-vllm-neuron",)
 
 
 def test_without_base_and_calibration_it_is_refused(tmp_path):

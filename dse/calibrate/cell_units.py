@@ -39,12 +39,12 @@ def _parted(said: Any, column: Any) -> tuple[Any, Any]:
         # "1,200k" may be two numbers with a letter behind them too
         return (said if "," in number else f"{number}e{round(math.log10(SCALES[unit]))}"), column
     own = column if isinstance(column, str) else ""
-    if unit and (not _is_unit(unit) or (own and unit_word(own) != unit_word(unit))):
+    known = is_unit(unit) or "B/s" in unit_word(unit)
+    if unit and (not known or (own and unit_word(own) != unit_word(unit))):
         return said, column
     return number, unit or column
 
 
-def _is_unit(said: str) -> bool:
-    """Whether a word behind a number is a unit of time or a rate."""
-    word = unit_word(said)
-    return said.lower() in (*TIMES, *SECONDS) or word in RATES.values() or rate(said) is not None or "B/s" in word
+def is_unit(said: str) -> bool:
+    """Whether a word alone is a unit of time or a rate that is known."""
+    return said.lower() in (*TIMES, *SECONDS) or unit_word(said) in RATES.values() or rate(said) is not None

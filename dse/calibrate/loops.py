@@ -18,8 +18,6 @@ from .request_rows import drawn_frac, lengths
 
 RUNNING = 256
 """Sequences that serving loops run at once unless told otherwise; further requests wait outside the batch."""
-
-
 MIXES = ("vllm", "trtllm", "deepspeed")
 """Stacks that read a prompt in a pass that also writes tokens of others."""
 READS_FIRST = ("sglang",)
@@ -76,7 +74,7 @@ def comes_in_waves(row: Any, stack: str) -> bool:
 def n_met(row: Any, n_at_once: float, stack: str) -> float:
     """Prompts that are read while one of n clients, `n_at_once`, writes its answer; from end to end all others' are.
 
-        one after another: n - 1, less 2 where passes mix        a wave, in p passes: n (p - 1) / (2 p)
+        one after another: n - 1, less 2 where passes mix        a wave, in p passes (at most n): n (p - 1) / (2 p)
     What is read while a request waits for its first token, by passes that were ahead of it or those up to its own in
     a wave, delays no later one.
     Source: [kleinrock1975]: by Little's law first tokens and later ones share what all prompts take; counts elementary.
@@ -84,6 +82,8 @@ def n_met(row: Any, n_at_once: float, stack: str) -> float:
     """
     if comes_in_waves(row, stack):
         p = math.ceil(n_at_once * lengths(row, stack)[0] / number(framework(), "prompt_budget"))
+        # a prompt of several passes ends in one; a static batch has no clients, and whoever is alone meets nobody
+        p = max(min(p, n_at_once), 1.0)
         return n_at_once * (p - 1.0) / (2.0 * p)
     return max(n_at_once - 1.0 - (number(framework(), "passes_ahead") if stack in MIXES else 0.0), 0.0)
 

@@ -68,10 +68,10 @@ def lowered_row(row: Any, chip_name: str, system_name: str, stack: str) -> Lower
         token = dataclasses.replace(token, batch=plan.micro_batch * plan.dp)
     _holds(system.chip, plan, token, size)
     ref = dataclasses.replace(_reference(system.chip, chip_name, stack), ranks_are_cores=per_chip > 1)
-    first, each = _passes(prompts, alone, token, plan, system, ref, loops.mixes(clients / plan.dp, stack, plan))
-    if clients > 1:  # a request's own time is hidden behind the running batch, and a pass's by those that write
-        calls = each.n_calls if loops.mixes(clients / plan.dp, stack, plan) else 0.0
-        first = dataclasses.replace(first, n_requests=0.0, n_calls=calls)
+    mixed = loops.mixes(clients / plan.dp, stack, plan)
+    first, each = _passes(prompts, alone, token, plan, system, ref, mixed)
+    if clients > 1:  # a request's own time is hidden behind the running batch, a pass's too unless it writes itself
+        first = dataclasses.replace(first, n_requests=0.0, n_calls=each.n_calls if mixed else 0.0)
     return LoweredRow(system, plan, token, first, each)
 
 

@@ -116,10 +116,9 @@ def parted_metric(said: str) -> tuple[str, str, str]:
 
 
 def _parted(said: str) -> tuple[str, str, str]:
-    name, inside = (
-        re.sub(PLACE, "", re.sub(PER_CHIP, r"/\1", said.strip(), flags=re.IGNORECASE), flags=re.IGNORECASE),
-        [],
-    )
+    inside: list[str] = []
+    name = re.sub(PER_CHIP, r"/\1", said.strip(), flags=re.IGNORECASE)
+    name = re.sub(PLACE, "", name, flags=re.IGNORECASE)
     name = re.sub(EACH, "tok/s/", name, flags=re.IGNORECASE)
     name = re.sub(IN_UNIT, r" (\1)", name)
     # unit and statistic may stand in brackets of their own, in either order

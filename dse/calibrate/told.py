@@ -159,7 +159,7 @@ def _n_chips(rows: pd.DataFrame, kind: str) -> Any:
 SLICE = r"(?:tpu[\s_-]*)?v(?P<kind>[234]|5p|5e|5litepod|6e)-(?P<size>\d+)"
 """A slice of TPUs as Google names it, by TensorCores up to v4 and in v5p, of which a chip has two, else by chips."""
 BY_CORE = ("2", "3", "4", "5p")
-COUNTED = re.compile(rf"\s*(?:(?P<n>\d+)\s*[x\u00d7*]\s*)?(?:{SLICE}\s*|(?P<chip>[A-Za-z].*))", re.IGNORECASE)
+NAMED_CHIPS = re.compile(rf"\s*(?:(?P<n>\d+)\s*[x\u00d7*]\s*)?(?:{SLICE}\s*|(?P<chip>[A-Za-z].*))", re.IGNORECASE)
 """What the name of a chip counts, as "8xH100", "v5p-128" or "2xv5e-256"."""
 
 
@@ -170,7 +170,7 @@ def _counted(rows: pd.DataFrame) -> Any:
 
 
 def _n_named(chip: str) -> float:
-    found = COUNTED.fullmatch(chip) if chip not in system_names() else None
+    found = NAMED_CHIPS.fullmatch(chip) if chip not in system_names() else None
     if found is None or not (found["n"] or found["size"]):
         return math.nan
     each = int(found["size"] or 1) / (2 if (found["kind"] or "").lower() in BY_CORE else 1)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
+from .cell_units import is_unit
 from .columns import column_of
-from .rates import SECONDS, rate
-from .spelling import RATES, TIMES, is_metric, unit_word
+from .spelling import is_metric
 
 NUMBER = r"\s*[~<>\u2248]?\s*[-+]?[\d.,]*\d[\d.,]*\s*([eE][-+]?\d+)?\s*\S{0,6}"
 """A cell that is a number, perhaps with a unit: no name of a column is."""
-COUNTED = r"tok(en)?s?|seq(uence)?s?|samples?|#|count|-"
+OF_COUNTS = r"tok(en)?s?|seq(uence)?s?|samples?|#|count|-"
 """Units of counts, which the name tells."""
 SIZES = r"[KMGT]i?B(/s)?|[KMG]b(ps|/s)|B|bytes"
 GROUPS = (
@@ -37,14 +37,12 @@ def in_one_line(lines: list[list[str]], kind: str) -> list[list[str]]:
 def _with_unit(name: str, unit: str) -> str:
     bare = unit.strip("()[] ")
     # what counts has its unit in its name, and a column needs none
-    return f"{name} ({bare})" if bare and not re.fullmatch(COUNTED, bare.lower()) else name
+    return f"{name} ({bare})" if bare and not re.fullmatch(OF_COUNTS, bare.lower()) else name
 
 
 def _is_unit(said: str) -> bool:
     bare = said.strip("()[] ")
-    time = bare.lower() in (*TIMES, *SECONDS)
-    known = time or unit_word(bare) in RATES.values() or rate(bare) is not None
-    return known or bool(re.fullmatch(COUNTED, bare.lower()) or re.fullmatch(SIZES, bare))
+    return is_unit(bare) or bool(re.fullmatch(OF_COUNTS, bare.lower()) or re.fullmatch(SIZES, bare))
 
 
 def _n_known(names: list[str], kind: str) -> int:

@@ -15,9 +15,10 @@ from .assembly import Evaluated, chip_reference, evaluate, fastest
 
 
 def best_by_cores(system: System, workload: Workload, plan: Plan, c: Calibration) -> Evaluated | None:
-    """The fastest plan whose ranks are logical cores, where software may have such ranks and `plan` has chips; or None.
+    """The fastest plan whose ranks are logical cores, as many as software usually shows; None if `plan` has such ranks.
 
-    None as well in training, whose plans by cores are too many for a glance, and where no such plan fits.
+    None as well where software shows chips alone, in training, whose plans by cores are too many for a glance, and
+    where no such plan fits.
     """
     counts = core_counts(system.chip)
     if not counts or isinstance(workload, Training) or ranks_of(plan, system)[1] > 1:

@@ -96,10 +96,12 @@ def build_fabric(name: str, receipts: Receipts) -> Fabric:
     if not (leaf >= 0 and leaf == int(leaf) and 0 < upper <= 1):
         raise SpecError(f"{name}: n_leaf_chips = {leaf:g} and upper_share = {upper:g}; expected whole, and 0 to 1")
     _check_ports(name, receipts, math.prod(int(w) for w in words), int(leaf))
+    ring = number_or(receipts, "n_ring_chips", 1.0)
+    if ring != int(ring):
+        raise SpecError(f"{name}.n_ring_chips = {ring:g}; expected whole")
     dims, hop_s = tuple(int(w) for w in words), number_or(receipts, "upper_hop_s", 0.0)
     # latencies that were measured belong to rows of measurements, not to products
-    ring = int(number_or(receipts, "n_ring_chips", 1.0))
-    return Fabric(text(receipts, "kind"), dims, shares, reduces, int(leaf), upper, hop_s, n_ring_chips=ring)
+    return Fabric(text(receipts, "kind"), dims, shares, reduces, int(leaf), upper, hop_s, n_ring_chips=int(ring))
 
 
 def most_scaleup_Bps(name: str) -> float:

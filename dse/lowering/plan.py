@@ -107,7 +107,9 @@ def _size_rule(plan: Plan, system: System) -> plan_sizes.Rule:
     sizes = f"tp*pp*dp = {plan.tp}*{plan.pp}*{plan.dp}"
     if plan.cp > 1:
         sizes = f"tp*cp*pp*dp = {plan.tp}*{plan.cp}*{plan.pp}*{plan.dp}"
-    cores = [f"{n * system.n_chips} ({n} a chip)" for n in core_counts(system.chip) if product != system.n_chips]
+    # a fact of a file, which thousands of plans that fit need not ask for
+    counts = core_counts(system.chip) if product != system.n_chips else ()
+    cores = [f"{n * system.n_chips} ({n} a chip)" for n in counts]
     or_cores = f"; ranks are chips, or all of their logical cores: {' or '.join(cores)}" if cores else ""
     return product == system.n_chips, f"{sizes} = {product}, but {system.name} has {system.n_chips} chips{or_cores}"
 

@@ -156,6 +156,8 @@ def client(n, prompt, stack):
         ("vllm", 8, 1024, 5), ("trtllm", 2, 1024, 0), ("jetstream", 8, 1024, 7), ("jetstream", 0, 1024, 0),
         # in one pass nobody waits for others' prompts; in two half of the clients wait for a pass of half of them
         ("sglang", 8, 1024, 0), ("sglang", 16, 1024, 4), ("sglang", 16, 8192, 7.5),
+        # prompts of two passes end one by one, and behind the first of two clients one is left: half of one in the mean
+        ("sglang", 2, 16384, 0.5), ("sglang", 1, 16384, 0), ("sglang", 0, 1024, 0),
     ],
 )  # fmt: skip
 def test_prompts_that_a_client_meets_while_it_writes(stack, n, prompt, met):

@@ -114,7 +114,7 @@ def test_a_system_of_ones_own(tmp_path):
     assert study_from(raw).choices[0].text().endswith(", rack")
     path.write_text('[mine]\nkind = "torus"\ndims = "4x4"\n')
     assert system(str(path), inside=dse.chip("h100")).fabric.axis_share == (0.5, 0.5)
-    for line in ('dims = "4y4"', "n_rack_chpis = 4", 'kind = "ring"', "axis_share_0 = 2.0"):
+    for line in ('dims = "4y4"', "n_rack_chpis = 4", 'kind = "ring"', "axis_share_0 = 2.0", "n_ring_chips = 3.5"):
         path.write_text(f'[mine]\nbase = "ualink-72"\n{line}\n')
         with pytest.raises(DseError, match=r"rack\.toml") as error:
             system(str(path), inside=dse.chip("h100"))

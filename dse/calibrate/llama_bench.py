@@ -13,8 +13,12 @@ import pandas as pd
 
 TEST = re.compile(r"(?:pp(?P<prompt>\d+))?\s*\+?\s*(?:tg(?P<tokens>\d+))?\s*(?:@\s*d(?P<depth>\d+))?")
 """What a row timed, as its table prints it."""
-FILE_TYPE = r"^(?P<model>.+?)\s+(?P<precision>I?Q\d\w*|F16|BF16|F32|MXFP4\w*|all F32)(?:\s+-\s+.*)?$"
+FILE_TYPE = (
+    r"^(?P<model>.+?)\s+(?P<precision>I?Q\d\w*|F16|BF16|F32|MXFP4\w*|all F32)(?:\s+MoE)?(?:\s+-\s+(?P<mix>\w+).*)?$"
+)
 """A model and its storage, as llama.cpp prints them."""
+MIXES = {"Small": "_s", "Medium": "_m", "Large": "_l"}
+"""How a file's name says which matrices of a storage by blocks have more bits [ggml2026quantize]."""
 
 
 def with_tests(rows: pd.DataFrame) -> pd.DataFrame:
@@ -62,5 +66,11 @@ def _stored(rows: pd.DataFrame) -> pd.DataFrame:
     # "llama 8B" is of any version: who runs it says which
     return rows.drop(columns=[c for c in ("model_type", "model") if c in rows]).assign(
         llama_cpp_model=[m["model"] if m else None for m in parts],
-        precision=[m["precision"].removeprefix("all ").lower() if m else None for m in parts],
+        precision=[_format(m) if m else None for m in parts],
     )
+
+
+def _format(found: re.Match[str]) -> str:
+    said = found["precision"].removeprefix("all ").lower()
+    # of two bits the medium one is the plain name
+    return said + ("" if said == "q2_k" and found["mix"] == "Medium" else MIXES.get(found["mix"] or "", ""))

@@ -10,6 +10,8 @@ from .spelling import is_metric
 
 NUMBER = r"\s*[~<>\u2248]?\s*[-+]?[\d.,]*\d[\d.,]*\s*([eE][-+]?\d+)?\s*\S{0,6}"
 """A cell that is a number, perhaps with a unit: no name of a column is."""
+UNIT = re.compile(r"\s*[(\[][^()\[\]]+[)\]]$")
+"""A unit behind a name."""
 OF_COUNTS = r"tok(en)?s?|seq(uence)?s?|samples?|#|count|-"
 """Units of counts, which the name tells."""
 SIZES = r"[KMGT]i?B(/s)?|[KMG]b(ps|/s)|B|bytes"
@@ -57,7 +59,16 @@ def _joined(above: list[str], below: list[str], kind: str) -> list[str]:
         if a and _is_unit(b):
             found.append(_with_unit(a, b))
             continue
+        words, unit = _parted(group)
         # a setting has no group: which one it stands under is where it had room
-        alone = not group or re.fullmatch(GROUPS, group.lower()) or column_of(b, kind)
-        found.append((b if alone else f"{group} {b}") if b else a)
+        setting = column_of(b, kind)
+        alone = not words or re.fullmatch(GROUPS, words.lower()) or setting
+        name = (b if alone else f"{words} {b}") if b else a
+        found.append(_with_unit(name, unit) if b and not setting and not UNIT.search(b) else name)
     return found
+
+
+def _parted(group: str) -> tuple[str, str]:
+    """Words and unit of a group, such as "Latency (ms)"; one without a unit has an empty one."""
+    unit = UNIT.search(group)
+    return (group[: unit.start()].strip(), unit[0]) if unit and _is_unit(unit[0].strip()) else (group, "")

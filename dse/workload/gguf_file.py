@@ -28,6 +28,10 @@ TEXT, LIST = 8, 9
 HEAD, TABLE = "output.weight", "token_embd.weight"
 TENSORS = "tensors"
 """Key under which the shapes of tensors go, by name."""
+LEVEL = "details.quantization_level"
+"""Key under which goes what Ollama says of the storage, which counts where the header says nothing."""
+N_FILES = "split.count"
+"""Key of how many files a model is in: the first has all keys and a part of the tensors."""
 COUNT = "general.parameter_count"
 """Key of how many weights there are."""
 CLOSE = 0.01
@@ -92,6 +96,8 @@ def read_header(path: Path) -> Config:
     try:
         source.at = len(MAGIC)
         version, n_tensors, n_keys = source.scalar("I"), source.scalar("Q"), source.scalar("Q")
+        if version % 2**16 == 0:  # the bytes of a small number from the back
+            raise SpecError(f"{path}: a GGUF file of a big-endian machine is not read; give the model's config.json")
         if version not in (2, 3):
             raise SpecError(f"{path}: version {version} of GGUF is not read; convert it to version 3")
         found: Config = {}
@@ -149,7 +155,9 @@ def _plain(raw: Config) -> Config:
         inner = raw.get(outer)
         if isinstance(inner, dict) and SIGN in inner:
             keys = {k: v.get("value", v) if isinstance(v, dict) else v for k, v in inner.items()}
-            return {**keys, **{k: raw[k] for k in (TENSORS, *SAID) if k in raw}}
+            level = raw["details"].get("quantization_level") if isinstance(raw.get("details"), dict) else None
+            stored = {} if level is None else {LEVEL: level}
+            return {**stored, **keys, **{k: raw[k] for k in (TENSORS, *SAID) if k in raw}}
     return raw
 
 
@@ -192,6 +200,8 @@ def _names(tensors: Any) -> Iterator[tuple[str, list[int]]]:
 def _tables(raw: Config, found: Config, known: dict[str, Any], place: str) -> Config:
     """Vocabulary, and whether its table is the head: as the tensors say, or a type that has no other."""
     tensors = dict(_names(raw.get(TENSORS) or {}))
+    # a head may be in another file, but where it is in this one there is no doubt
+    whole = raw.get(N_FILES) in (None, 0, 1) or HEAD in tensors
     told: Config = {}
     if "vocab_size" not in found:
         words = raw.get("tokenizer.ggml.tokens")
@@ -200,9 +210,13 @@ def _tables(raw: Config, found: Config, known: dict[str, Any], place: str) -> Co
         if not told["vocab_size"]:
             raise SpecError(f"{place}: the header says no vocab_size, tokens or tensors; add vocab_size")
     if "tie_word_embeddings" not in found:
-        if TABLE not in tensors and not known.get("tied"):
+        if not (whole and TABLE in tensors) and not known.get("tied"):
             if not isinstance(raw.get(COUNT), int):
-                raise SpecError(f"{place}: a GGUF header without its tensors does not say tie_word_embeddings; add it")
+                part = "without its tensors" if whole else f"of one file of {raw[N_FILES]}"
+                raise SpecError(
+                    f"{place}: a GGUF header {part} does not say tie_word_embeddings; add it as JSON of gguf-dump, "
+                    "or give the model's config.json"
+                )
             return told | {COUNT: raw[COUNT]}
         told["tie_word_embeddings"] = bool(known.get("tied")) or HEAD not in tensors
     return told
@@ -210,8 +224,9 @@ def _tables(raw: Config, found: Config, known: dict[str, Any], place: str) -> Co
 
 def _stored(raw: Config, place: str) -> Config:
     """The object of the storage, for types narrower than 16 bits."""
-    said = raw.get("general.file_type")
-    name = _data()["file_types"].get(str(said))
+    types = _data()["file_types"]
+    said = raw.get("general.file_type", raw.get(LEVEL))
+    name = said if said in types.values() else types.get(str(said))
     if said is None or name in ("F32", "F16", "BF16"):
         return {}
     if name == "MXFP4":  # experts alone, as the model's own checkpoint has them

@@ -87,6 +87,10 @@ def test_slices_of_tpus_and_instances_count_their_chips(tmp_path):
          "llama-3.1-8b,H100,1,16,20,8,120,9\n", (),
          {"line 1 in_len 128 out_len 8:ttft": 0.02, "line 1 in_len 128 out_len 8:tpot": 0.008,
           "line 1 in_len 1024 out_len 8:ttft": 0.12, "line 1 in_len 1024 out_len 8:tpot": 0.009}),
+        # a unit of all names of a group; one of a name itself counts before it
+        ("inference", "Setup,,,,,,Latency (ms),,\nGPU,Model,TP,BS,ISL,OSL,TTFT,TPOT,E2E latency (s)\n"
+         "H100,llama-3.1-8b,1,16,1024,8,120,9,0.19\n", (),
+         {"line 1:ttft": 0.12, "line 1:tpot": 0.009, "line 1:request_latency": 0.19}),
     ],
 )  # fmt: skip
 def test_headers_of_two_lines(tmp_path, kind, text, given, found):
@@ -113,6 +117,20 @@ def test_llama_bench(tmp_path):
     one = {"gpu_info": "NVIDIA H100", "model_type": "llama 8B Q4_0", "n_prompt": 0, "n_gen": 128, "avg_ts": 152.1}
     found = times(tmp_path, "inference", json.dumps([one]), SERVED[1:], "a.json")
     assert found == pytest.approx({"line 1:tpot": 1 / 152.1})
+
+
+@pytest.mark.parametrize(
+    ("printed", "stored"),
+    [
+        # names of files as `llama_model_ftype_name` of llama.cpp prints them; before: no storage was known as q4_k
+        ("llama 8B Q4_K - Medium", "q4_k_m"), ("llama 8B Q4_K - Small", "q4_k_s"), ("llama 8B Q3_K - Large", "q3_k_l"),
+        ("llama 8B Q2_K - Medium", "q2_k"), ("llama 8B Q2_K - Small", "q2_k_s"), ("llama 8B Q6_K", "q6_k"),
+        ("llama 8B IQ4_XS - 4.25 bpw", "iq4_xs"), ("gpt-oss 20B MXFP4 MoE", "mxfp4"),
+    ],
+)  # fmt: skip
+def test_storage_that_llama_bench_prints(tmp_path, printed, stored):
+    rows, found, _ = table(tmp_path, "inference", LLAMA_BENCH.replace("llama 8B Q4_0", printed), SERVED, "a.md")
+    assert set(rows.precision) == {stored} and "line 2:tpot" in found
 
 
 def test_json_of_guidellm_and_genai_perf(tmp_path):

@@ -41,9 +41,8 @@ def _value(said):
         return struct.pack("<I", 8) + _text(said)
     if isinstance(said, list):
         return struct.pack("<IIQ", 9, 8, len(said)) + b"".join(map(_text, said))
-    return struct.pack("<I", 4 if isinstance(said, int) else 6) + struct.pack(
-        "<I" if isinstance(said, int) else "<f", said
-    )
+    kind, letter = (6, "f") if isinstance(said, float) else (10, "Q") if said >= 2**32 else (4, "I")
+    return struct.pack(f"<I{letter}", kind, said)
 
 
 def binary(keys, shapes, version=3):
@@ -81,6 +80,26 @@ def test_headers_as_tools_print_them():
         assert total_parameters(read(json.loads(json.dumps(raw)))) == WEIGHTS
     assert total_parameters(read(LLAMA | {"general.parameter_count": WEIGHTS - TABLE})) == WEIGHTS - TABLE
     assert "its sizes make" in refusal(LLAMA | {"general.parameter_count": 70_000_000_000})
+
+
+def test_a_file_of_several_and_one_of_a_big_endian_machine(tmp_path):
+    """The first file of three may hold the table and not the head, which is in another: before, they passed for one."""
+    path = tmp_path / "llama-00001-of-00003.gguf"
+    part = binary(LLAMA | {"split.count": 3}, {"token_embd.weight": [4096, 128256]})
+    for content, said in ((part, "one file of 3"), (binary(LLAMA, SHAPES, version=3 << 24), "big-endian")):
+        path.write_bytes(content)
+        with pytest.raises(SpecError, match=said):
+            read_config(path)
+    for keys, shapes in (({"split.count": 3}, SHAPES), ({"split.count": 3, "general.parameter_count": WEIGHTS}, {})):
+        path.write_bytes(binary(LLAMA | keys, shapes))
+        assert total_parameters(read_config(path).model) == WEIGHTS
+
+
+def test_storage_that_ollama_says_beside_the_header():
+    """Before: 16 bits, in silence."""
+    shown = {"model_info": LLAMA | {"tie_word_embeddings": False}, "details": {"quantization_level": "Q8_0"}}
+    assert read(shown).weight_format.startswith("q8_0")
+    assert read(shown | {"model_info": shown["model_info"] | {"general.file_type": 15}}).weight_format.startswith("q4")
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def test_a_lever_speeds_up_the_design_and_not_only_the_ratio(found, solved):
 
     Before, a fraction of 0.12 times the measured one was "enough".
     """
-    p = found.of("calibration fit-trainium3-neuronx: attention_frac")
+    p = found.of("calibration fit-trainium3-vllm-neuron: attention_frac")
     assert p.elasticity > 0.1  # less of it is a better ratio
     assert (
         Given.of(solved.space, found.candidate).slowed_frac(p.place, -0.01, ()) > 0.01 * p.elasticity

@@ -184,7 +184,7 @@ def test_every_choice_is_asked_what_it_needs(tiny, monkeypatch):
     hot = with_limit(tiny, 0, Limit("power_W", "at_most", 1.0))
     search = search_of(space_of(hot))
     user = rows_to_loosen(search, lambda r: r.kind.value == "user")
-    assert {b.choice for b in broken(search, run_search(search), user)} == {0, 1}
+    assert {b.choice_index for b in broken(search, run_search(search), user)} == {0, 1}
 
 
 def test_two_promises_that_nothing_keeps_are_both_loosened_and_that_is_enough(tiny):

@@ -12,7 +12,7 @@ from typing import Any
 from ..core.errors import SpecError
 from ..hardware.chip import Chip, native_precisions
 from ..lowering.plan import Plan
-from ..physics.calibration import FIXED_SHAPES, SERVING
+from ..physics.calibration import FIXED_SHAPES
 from ..workload.blocks import Run
 from ..workload.latent import Latent
 from ..workload.mixers import AbstractMixer, Attention
@@ -49,8 +49,8 @@ def row_stack(row: Any) -> str:
         return found or usual
     # a name that is none of these is of a stack that starts kernels as vLLM does, but where programs are compiled
     if usual not in FIXED_SHAPES:
-        return SERVING[0]
-    return BEHIND_VLLM if SERVING[0] in said else usual
+        return "vllm"
+    return BEHIND_VLLM if "vllm" in said else usual
 
 
 def served_model(row: Any) -> Model:

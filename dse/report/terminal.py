@@ -8,6 +8,7 @@ import re
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -216,6 +217,8 @@ def start_jax() -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     # else JAX keeps what took a second to compile, and forgets the many that took less
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    # it writes no file whole: one that another command is writing, or was killed over, is compiled again
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry", UserWarning)
 
     from ..core.kept import keep_in
 

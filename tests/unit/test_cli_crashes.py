@@ -214,3 +214,17 @@ def test_absurd_counts_are_one_line_at_once(argv, told, tmp_path, capsys, monkey
     assert main(argv) == 2
     out, err = capsys.readouterr()
     assert out == "" and told in err and err.count("\n") == 1 and time.monotonic() - begin < 20
+
+
+def test_a_program_that_another_command_was_writing_is_compiled_again(tmp_path):
+    """JAX writes its files in place: a command that was killed meanwhile left a warning to every later one."""
+    asked = (sys.executable, "-m", "dse", "evaluate", "trainium2", "llama-3.1-8b", "--phase", "decode", "--chips", "1")
+    # an environment in which nothing says where programs are kept but the home
+    env = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")} | {"XDG_CACHE_HOME": str(tmp_path)}
+    before = subprocess.run(asked, env=env, capture_output=True, text=True, check=True)
+    programs = list((tmp_path / "dse" / "jax").glob("*-cache"))
+    assert programs
+    for path in programs:
+        path.write_bytes(path.read_bytes()[:100])
+    after = subprocess.run(asked, env=env, capture_output=True, text=True, check=True)
+    assert (after.stdout, after.stderr) == (before.stdout, before.stderr) and "cache" not in after.stderr

@@ -13,7 +13,7 @@ from ..evaluation.assembly import chip_reference
 from ..hardware.chip import Chip
 from ..hardware.devices import per_device
 from ..hardware.system import System
-from ..lowering.activations import Footprint, footprint
+from ..lowering.activations import Footprint, footprint, input_B
 from ..lowering.demand import plan_demand
 from ..lowering.headroom import usable_B
 from ..lowering.memory import memory_B
@@ -151,12 +151,15 @@ def fitting(
 ) -> tuple[Plan, Footprint]:
     """Plan and footprint of a run, with what its row does not print chosen so that it fits, since it ran.
 
-    Gathered inputs are kept where they fit; unless `printed`, as many layers as must are recomputed, and unless
-    `micro_printed`, fewer sequences are taken at once.
+    Gathered inputs are kept where they fit; where products are of 8 bit, inputs of the activation are kept in 8 bit
+    if they must [megatron2025config]; unless `printed`, as many layers as must are recomputed,
+    and unless `micro_printed`, fewer sequences are taken at once.
     """
     usual = footprint(software)
     # gathered inputs save a gather in the backward pass: software keeps them while it can
-    softwares = (usual, dataclasses.replace(usual, n_gathered_inputs=0.0))
+    softwares = [usual, dataclasses.replace(usual, n_gathered_inputs=0.0)]
+    if input_B(workload.precision) <= FP8_B:
+        softwares.append(dataclasses.replace(softwares[-1], activation_input_B=FP8_B))
     again = [dataclasses.replace(plan, recompute="full", recompute_frac=f) for f in RECOMPUTED]
     ways = [plan] if printed else [plan, *again]
     if not micro_printed:
@@ -170,6 +173,8 @@ def fitting(
     return next(fits, (plan, usual))
 
 
+FP8_B = 1.0
+"""Bytes of an element of 8 bit."""
 RECOMPUTED = (0.25, 0.5, 0.75, 1.0)
 """Shares of a stage's layers that runs are taken to recompute: the least that fits."""
 

@@ -62,6 +62,8 @@ class Footprint:
 
     n_glu_results: float
     """Copies of a gated MLP's activation kept beside its input and its product."""
+    activation_input_B: float
+    """Bytes per element of the activation's kept inputs, from which its gradient is taken."""
     n_gathered_inputs: float
     """Whether products keep their inputs gathered over tensor ranks (1) or only the rank's part (0)."""
     bucket_B: float
@@ -103,8 +105,9 @@ def _mlp_B_per_token(model: Model, tp: int, n_stream: int, in_B: float, software
     for f, share in model.working_feeds:
         inner = f.ffn if isinstance(f, Mlp) else f.per_token * f.ffn + f.shared_ffn + f.parallel_ffn
         gated = f.n_matrices - 2
-        # gradients of the activation need its inputs in 16 bit, the last product what it read, in its own width
-        kept = ACTIVATION_B * (f.n_matrices - 1 + gated * software.n_glu_results) + in_B
+        # the last product keeps what it read, in its own width
+        inputs_B = software.activation_input_B * (f.n_matrices - 1)
+        kept = inputs_B + ACTIVATION_B * gated * software.n_glu_results + in_B
         total += share * inner / tp * kept
         if isinstance(f, Experts):  # tokens came from other ranks, so that they cannot be copied anew
             sent = f.per_token * f.routed_width(model.hidden)
@@ -129,13 +132,13 @@ def layer_activation_B_per_token(
     """Bytes that one layer keeps per token on one rank until the backward pass.
 
         norm inputs 4h + inputs of QKV and of the MLP 2wh + Q and attention output 4ad + K and V 4kd
-        + inputs of the activation 2f (n_mlp - 1), its result wf + dropout masks 2h (if any), all over t, or those in h
+        + inputs of the activation gf (n_mlp - 1), its result wf + dropout masks 2h (if any), all over t, or those in h
         over `n_stream` tensor ranks, 1 without sequence parallelism; where weights are `frozen`, no inputs of the MLP's
         products, which no gradient reads;
         "none" adds the scores, 5as with dropout (softmax 2, mask 1, result 2), 2as without;
         "full" keeps only the layer's input, 2h
     with h `hidden`, a and k query and KV heads, d `head_dim`, f `ffn`, s `sequence`, t `tp`, w bytes of a product's
-    input (2, or 1 for 8-bit products, which keep their own copy of the attention output, wad).
+    input (2, or 1 for 8-bit products, which keep their own copy of the attention output, wad), g `activation_input_B`.
     Source: [korthikanti2022] section 4.1 for the tensors, table 2 for t with sequence parallelism, here with grouped
     queries and a gated MLP; [deepseek2024v3] section 3.3.3 for w.
     Assumes: scores are stored with "none" only. K and V are replicated, not split, where t exceeds the KV heads.

@@ -83,14 +83,26 @@ def _backward_share(ops: RankOps, phases: list[str], runs: np.ndarray) -> float:
     return float(macs[[p == "backward" for p in phases]].sum() / macs.sum())
 
 
-def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan, software: str) -> float:
-    """Kernels and collectives that the host starts per micro batch; a framework adds a few small kernels for each."""
+def n_host_calls(
+    runs: np.ndarray, ops: RankOps, phases: list[str], layers: float, plan: Plan, software: str, is_adapted: bool
+) -> float:
+    """Kernels, collectives and graphs that the host starts per micro batch; a framework adds a few small kernels each.
+
+    Where adapters alone are trained, software may capture layers: each then starts as two graphs, one for either pass.
+    Source: [nvidia2025graphs].
+    """
+    kind = moves(software)
     # what a framework starts beside an operator (casts, copies, checks) is too small to name and not too small to count
-    each = number(framework(), "n_kernels_per_operator") * moves(software)["starts"]
-    # the last column of `RankOps` counts launches
-    return each * (float(runs @ ops.columns[-1]) + sum(n for _, n in collectives(plan)) * layers)
+    each = number(framework(), "n_kernels_per_operator") * kind["starts"]
+    calls = runs * ops.columns[-1]  # the last column of `RankOps` counts launches
+    head = float(calls @ np.asarray([p == "head" for p in phases], float))
+    inside = float(calls.sum()) - head + sum(n for _, n in collectives(plan)) * layers
+    captured = kind["captured_frac"] if is_adapted else 0.0
+    return each * ((1.0 - captured) * inside + head) + captured * N_PASSES * layers
 
 
+N_PASSES = 2.0
+"""Passes of a layer over a micro batch, forward and backward."""
 BUBBLE = {"1f1b": 1.0, "zb": 1.0 / 3.0}
 """Idle micro batches per stage beyond the first; weight gradients fill two thirds with "zb" [qi2024zerobubble]."""
 
@@ -122,7 +134,7 @@ def plan_demand(
         pipeline=dataclasses.replace(beside.pipeline, upper_s=_retry_s(plan, beside.memory_B, system.chip, software)),
         shard=beside.shard,
         data=beside.data,
-        n_host=n_host_calls(runs, ops, layers, plan, software),
+        n_host=n_host_calls(runs, ops, phases, layers, plan, software, workload.adapter_rank > 0),
         n_micro=n_micro_batches(plan, workload),
         # filling and draining pass the stages in steps of a virtual stage, v times shorter
         bubble_micro=(plan.pp - 1) / plan.interleave * BUBBLE[plan.schedule],

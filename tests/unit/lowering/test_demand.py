@@ -372,3 +372,16 @@ def test_a_stage_with_the_head_alone_counts_the_messages_of_the_fullest():
     whole = plan_demand(Training(llama, 64, 4096), Plan(tp=2, dp=16), on, shape, REF, "fused")
     assert float(d.tensor.up_B) == pytest.approx(float(whole.tensor.up_B) * 2 / 28)
     assert float(d.idle_frac) == pytest.approx((28 - 2) / 15 / 2)
+
+
+def test_layers_under_adapters_start_as_two_graphs_each():
+    """80 layers of Llama 2 70B, a graph for either pass: 160 in all [nvidia2025graphs]; the head starts as ever."""
+    s, plan = system("hgx-b200"), Plan(dp=8)
+    full, adapted = (Training(model("llama-2-70b"), 8, 8192, "fp8", adapter_rank=r) for r in (0, 16))
+    n_host = {
+        (kind, w.adapter_rank): float(plan_demand(w, plan, s, array_shape(s.chip.core.tensor), REF, kind).n_host)
+        for kind in ("fused", "eager")
+        for w in (full, adapted)
+    }
+    assert 160 < n_host["fused", 16] < 160 + 0.02 * n_host["fused", 0]
+    assert n_host["eager", 16] > 20 * 80

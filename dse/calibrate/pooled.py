@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from ..core.provenance import load_receipts, number
-from ..physics.coordinates import NUMBERS, OF_HOST
+from ..core.provenance import Receipts, load_receipts, number
+from ..physics.coordinates import BY_HAND, NUMBERS, OF_HOST
 from .design import Design
 
 SETTINGS = Path(__file__).parent / "data" / "pooling.toml"
@@ -31,10 +31,8 @@ NOISE_STEPS = 5
 class Pooling:
     """How much effects may differ, and how noisy measurements are."""
 
-    kappa: tuple[float, ...]
-    """Standard deviation of the effects of each level, in prior deviations."""
-    host_kappa: tuple[float, ...]
-    """The same of what a host does (`coordinates.OF_HOST`): a property of the software, little of the chip."""
+    spread: np.ndarray
+    """Standard deviation of the effect of each level on each number, in prior deviations, shape (levels, numbers)."""
     tau: float
     """Standard deviation of the offset of a source, and of a cell within it, in log time."""
     sigma: float
@@ -44,19 +42,21 @@ class Pooling:
     temper_rows: float
     """Rows of a source beyond which each counts less: n rows weigh as sqrt(n temper_rows)."""
 
-    @property
-    def spread(self) -> np.ndarray:
-        """Standard deviation of the effect of each level on each number, shape (levels, numbers)."""
-        of_host = np.asarray([n in OF_HOST for n in NUMBERS])
-        return np.where(of_host, np.asarray(self.host_kappa)[:, None], np.asarray(self.kappa)[:, None])
-
 
 @cache
 def pooling(levels: tuple[str, ...]) -> Pooling:
     """The shipped settings for `levels`."""
     facts = load_receipts(SETTINGS)["pooling"]
-    kappa, host_kappa = (tuple(number(facts, f"{n}_{level}") for level in levels) for n in ("kappa", "host_kappa"))
-    return Pooling(kappa, host_kappa, *(number(facts, n) for n in ("tau", "sigma", "nu", "temper_rows")))
+    # what a host does, and kernels that are written by hand, differ at other levels than the rest
+    groups = ["host_" if n in OF_HOST else "by_hand_" if n in BY_HAND else "" for n in NUMBERS]
+    spread = np.asarray([[_kappa(facts, group, level) for group in groups] for level in levels])
+    return Pooling(spread, *(number(facts, n) for n in ("tau", "sigma", "nu", "temper_rows")))
+
+
+def _kappa(facts: Receipts, group: str, level: str) -> float:
+    """A group's own deviation at a level, or that of all numbers where it has none."""
+    own = f"{group}kappa_{level}"
+    return number(facts, own if own in facts else f"kappa_{level}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,9 @@ NUMBERS = (
 OF_HOST = ("host_s", "call_s", "request_s")
 """Host overheads, which depend on the software and hardly on the chip."""
 
+BY_HAND = ("attention_frac",)
+"""What kernels reach that are written by hand for one vendor's matrix unit, whatever compiles the rest."""
+
 LEAD, FOLLOW = NUMBERS.index("matmul_frac"), (NUMBERS.index("narrow_frac"), NUMBERS.index("attention_frac"))
 """What slows all matrix work of a stack slows 8-bit products and attention too, unless measurements say otherwise."""
 

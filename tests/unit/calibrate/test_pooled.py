@@ -11,7 +11,7 @@ from dse.calibrate.batch import batch, calibration_of, predict
 from dse.calibrate.cases import Case, training_case
 from dse.calibrate.design import Design, block
 from dse.calibrate.held_out import bands_of, half_width
-from dse.calibrate.pooled import N, Pooled
+from dse.calibrate.pooled import N, Pooled, pooling
 from dse.calibrate.score import Scores, fitted_utilisation, ranking_summary, score, with_baseline
 from dse.core.smooth import p_norm_max
 from dse.physics.calibration import prior_calibration
@@ -223,3 +223,17 @@ def test_runs_of_one_plan_are_no_plans_of_their_own():
     assert found["sweeps"] == 1
     assert found["spearman"] == pytest.approx(0.0)  # ranks 2 3 4 5 1 against 1 2 3 4 5: 1 - 6 x 20 / 120
     assert found["regret_frac"] == pytest.approx(5.0)
+
+
+def test_attention_of_one_vendor_says_nothing_of_anothers():
+    """Two compiled stacks of two vendors share the software's effect alone: of a known shift x of the one, the other
+    is expected to have x k_software^2 / sum(k^2). By hand, 1 / (1 + 0.25 + 0.09 + 0.16 + 0.04 + 0.25) = 0.559 of the
+    matrix products, which a compiler lays out, and 0.01 / (0.01 + 1 + 0.09 + 0.16 + 0.04 + 0.25) = 0.0065 of attention,
+    whose kernels are written by hand for one matrix unit [shah2024flashattention3, aws2026nki].
+    """
+    k = pooling(LEVELS).spread ** 2
+    shared = dict(zip(NUMBERS, k[LEVELS.index("software")] / k.sum(axis=0), strict=True))
+    assert shared["matmul_frac"] == pytest.approx(1 / 1.79)
+    assert shared["attention_frac"] == pytest.approx(0.01 / 1.55)
+    # an unmeasured vendor is known no better for it: at least one range of its prior is left open
+    assert k[:2, NUMBERS.index("attention_frac")].sum() >= 1.0

@@ -201,7 +201,8 @@ class ForecastCommand:
     """Forecast a chip: `dse forecast FORECAST.toml`; score it with facts: `dse forecast score FACTS.toml`."""
 
     what: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="FORECAST.toml | score FACTS.toml")]
-    """The forecast: a file, or the bare name of one that came along (`dse studies`). Or "score" and a file of facts."""
+    """The forecast: a file, or the bare name of one that came along (`dse studies`). Or "score" and a file of facts,
+    lines such as `n_dies = 2` and `hbm_bandwidth = "19.6 TB/s"`."""
     draws: Annotated[int, tyro.conf.arg(metavar="N")] = 400
     """Draws of the unknowns."""
     seconds: SECONDS = 900.0

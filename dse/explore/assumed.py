@@ -13,9 +13,9 @@ from jaxtyping import Float
 
 from ..core.provenance import Sourced
 from ..study.design import Choice
-from ..study.metrics import LOADS
+from ..study.metrics import HEAT, LOADS
 from ..study.study import Study
-from .reading_limits import ANNOUNCED, OPEN
+from .reading_limits import ANNOUNCED, OPEN, binds
 from .unknowns import at_score, hypercube_frac
 
 SUPPLY = ("node", "hbm", "link")
@@ -80,10 +80,9 @@ def worlds(a: Assumptions, n: int, seed: int) -> Worlds:
     floors = {x.metric: x.value for x in a.study.limits if x.sense == "at_least"}
     columns = []
     for x in a.study.limits:
-        if x.metric in LOADS:
-            # a reading binds its own power and all milder ones, which are never above it
-            binds = np.asarray([LOADS.index(x.metric) <= LOADS.index(r) for r in reading])
-            columns.append(np.where(binds, spent["tdp_W"], OPEN * x.value))
+        if x.metric in (*LOADS, HEAT):
+            held = np.asarray([binds(r, x.metric) for r in reading])
+            columns.append(np.where(held, spent["tdp_W"] if x.metric in LOADS else x.value, OPEN * x.value))
         elif x.sense == "at_most" and x.metric in ANNOUNCED:
             # an announcement of what is built caps the chip close above; one of its least leaves the study's wide cap
             columns.append(np.where(built, room * floors.get(x.metric, x.value), x.value))

@@ -38,14 +38,13 @@ from .assumed import BUDGETS, SUPPLY, Assumptions, Worlds, worlds
 from .reading_limits import limits_of, opened
 from .readings import every_problem, solve_problems, solved_quantities
 from .samples import CHUNK, MOST_DRAWS, Samples, solve_in_turn
+from .score import WORDS
 from .unknowns import Draw, draw, unknowns
 
 CANDIDATES = 2
 """Choices and plans, the best few of every supply under every reading, that compete in every draw."""
 SMALL = 1e-9
 """Rounding of shares."""
-WORDS = (*SUPPLY, "n_dies", "pe_array")
-"""Discrete choices that are forecast."""
 
 
 def load_forecast(path: Path) -> Assumptions:

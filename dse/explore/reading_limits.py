@@ -33,10 +33,18 @@ def check_speeds(study: Study) -> None:
 
 
 def limits_of(study: Study, reading: str, tdp_W: float) -> list[float]:
-    """Limits of an `opened` study of TDP `tdp_W` under one reading; those milder than full load open `HEAT` too."""
-    at = LOADS.index(reading)
+    """Limits of an `opened` study of TDP `tdp_W` under one reading, without those that it does not bind."""
+    asked = [(x.metric, tdp_W if x.metric in LOADS else x.value) for x in study.limits]
     # opened, not removed: with rows gone it would be another program to compile
-    loads = {m: tdp_W if k <= at else OPEN * tdp_W for k, m in enumerate(LOADS)}
-    # heat is checked at full load: a package cooled for a mean power may not stand it, and need not
-    cooled = reading not in (POWER, HOTTEST)
-    return [x.value * OPEN if x.metric == HEAT and not cooled else loads.get(x.metric, x.value) for x in study.limits]
+    return [value if binds(reading, metric) else OPEN * value for metric, value in asked]
+
+
+def binds(reading: str, metric: str) -> bool:
+    """Whether a limit on `metric` holds under a reading of the TDP; all do but those on stricter powers and on heat.
+
+    A reading binds its own power and all milder ones. Full load is that of every precision, whichever one names it,
+    and heat is checked there alone: a package cooled for a mean power may not stand full load, and need not.
+    """
+    if reading not in (POWER, HOTTEST):
+        return True
+    return metric not in (*LOADS[LOADS.index(reading) + 1 :], HEAT)

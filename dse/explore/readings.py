@@ -41,7 +41,7 @@ WORDS = {
     "hottest_operator_W": "hottest operator",
     "full_load_fp8_W": "all engines at full rate",
 }
-"""Readings compared, and what the TDP binds in each, in words; each binds the milder ones of `LOADS` too."""
+"""Readings compared, and what the TDP binds in each, in words; see `binds` for what else a limit on it holds."""
 READINGS = tuple(WORDS)
 """Readings compared, mildest first."""
 COMPETING = 4

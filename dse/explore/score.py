@@ -16,6 +16,8 @@ from ..core.files import read_text, read_toml
 from ..core.text import spelled
 from ..core.units import UNITS, positive
 
+WORDS = ("node", "hbm", "link", "n_dies", "pe_array")
+"""Discrete choices that are forecast: they have shares and no quantiles, in digits too."""
 BAND = (0.1, 0.9)
 """Quantiles of the band that should hold four facts in five."""
 
@@ -32,6 +34,8 @@ class Scored:
     """Log of the probability density of log(quantity), or of the probability of a choice [nats]; more is better."""
     quantile: float | None
     """Share of the draws below the fact; None for a choice."""
+    drawn_frac: float | None = None
+    """Share of the draws with this very choice, 0 for one that was never drawn; None for a quantity."""
 
     @property
     def covered(self) -> bool | None:
@@ -59,26 +63,40 @@ def read_draws(path: Path) -> dict[str, list[str]]:
 
 
 def read_facts(path: Path, known: dict[str, list[str]]) -> dict[str, float | str]:
-    """Facts such as `hbm_bandwidth_Bps = "19.6 TBps"` or `node = "N3P"`, in canonical units; else SpecError."""
+    """Facts such as `hbm_bandwidth = "19.6 TB/s"` or `node = "N3P"`, in canonical units; else SpecError.
+
+    Names are those of `known`, the draws, with or without their units.
+    """
     facts: dict[str, float | str] = {}
-    for name, value in read_toml(path).items():
-        if name not in known:
-            raise SpecError(f"{path}: '{name}' was not forecast; known are {', '.join(sorted(known))}")
-        # behind a colon stands the workload, before it a name that ends in its unit
-        tail = name.partition(":")[0].rpartition("_")[2]
+    for key, value in read_toml(path).items():
         if isinstance(value, bool | list | dict):
-            raise SpecError(f"{path}: {name} = {spelled(value)}: give one name, or one number with its unit")
-        word = _is_word(known[name])
-        facts[name] = str(value) if word else positive(value, tail if tail in UNITS else "", f"{path}: {name}")
+            raise SpecError(f"{path}: {key} = {spelled(value)}: give one name, or one number with its unit")
+        name = next((n for n in known if key in (n, _stem(n))), None)
+        if name is None:
+            raise SpecError(f"{path}: '{key}' was not forecast; known are {', '.join(sorted(known))}")
+        if name in facts:
+            raise SpecError(f"{path}: {name} is there twice, with and without its unit")
+        facts[name] = str(value) if _is_word(name, known) else positive(value, _unit(name), f"{path}: {key}")
     return facts
 
 
-def _is_word(column: list[str]) -> bool:
+def _unit(name: str) -> str:
+    # behind a colon stands the workload, before it a name that ends in its unit
+    tail = name.partition(":")[0].rpartition("_")[2]
+    return tail if tail in UNITS else ""
+
+
+def _stem(name: str) -> str:
+    quantity, colon, workload = name.partition(":")
+    return f"{quantity.removesuffix(f'_{_unit(name)}')}{colon}{workload}"
+
+
+def _is_word(name: str, known: dict[str, list[str]]) -> bool:
     try:
-        float(column[0])
+        float(known[name][0])
     except ValueError:
         return True
-    return False
+    return name in WORDS
 
 
 def score(draws: dict[str, list[str]], facts: dict[str, float | str]) -> tuple[Scored, ...]:
@@ -92,7 +110,7 @@ def score(draws: dict[str, list[str]], facts: dict[str, float | str]) -> tuple[S
         if isinstance(fact, str):
             # one more draw for every word and for one unheard of (Laplace): a word never drawn is not impossible
             share = (column.count(fact) + 1.0) / (len(column) + len(set(column)) + 1.0)
-            found.append(Scored(name, fact, float(np.log(share)), None))
+            found.append(Scored(name, fact, float(np.log(share)), None, column.count(fact) / len(column)))
             continue
         logs = np.asarray([_log(x, name) for x in column])
         # a tie is half below: counts such as stacks have many

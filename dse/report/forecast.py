@@ -93,21 +93,24 @@ def forecast_view(f: Forecast) -> RenderableType:
 
 def score_json(scored: tuple[Scored, ...]) -> dict[str, Any]:
     """Every fact with its score, and both means."""
-    facts = {s.name: {"fact": s.fact, "log_score": s.log_score, "quantile": s.quantile} for s in scored}
+    told = ("fact", "log_score", "quantile", "drawn_frac")
+    facts = {s.name: {key: getattr(s, key) for key in told} for s in scored}
     return {"facts": facts, "mean_log_score": mean_log_score(scored), "coverage_frac": coverage(scored)}
 
 
 def score_view(scored: tuple[Scored, ...]) -> RenderableType:
     """Facts against the forecast."""
-    rows = (
-        (
-            label(s.name), quantity_text(s.name.partition(":")[0], s.fact),
-            "" if s.quantile is None else percent(s.quantile), f"{s.log_score:.2f}",
-        )
-        for s in scored
-    )  # fmt: skip
+    facts = (quantity_text(s.name.partition(":")[0], s.fact) for s in scored)
+    rows = ((label(s.name), fact, _among(s), f"{s.log_score:.2f}") for s, fact in zip(scored, facts, strict=True))
     inside = coverage(scored)
     # NaN, which differs from itself: none of the facts is a number
     band = "" if inside != inside else f", {percent(inside)} of the numbers between the 10 % and 90 % quantiles"
-    t = table_of(("quantity", "fact", "draws below", "log score"), rows)
+    t = table_of(("quantity", "fact", "draws", "log score"), rows)
     return Group(t, f"mean log score {mean_log_score(scored):.2f} nats{band}")
+
+
+def _among(s: Scored) -> str:
+    """Where a fact lies among the draws; a word that none of them has may be a misspelt one."""
+    if s.quantile is not None:
+        return f"{percent(s.quantile)} below"
+    return percent(s.drawn_frac) if s.drawn_frac else "never drawn"

@@ -23,7 +23,7 @@ from ..hardware.fabrics import system_facts
 from ..hardware.system import System
 from ..physics.operands import shared_load_frac
 from ..technology.presets import link, memory, node
-from .design import LANES, STEPPED, TOUCH, Choice, as_built, steps, template
+from .design import TOUCH, Choice, as_built, template
 from .metrics import Limit, State
 from .written import ChoiceTable
 
@@ -143,28 +143,6 @@ def limit_table(written: AnyLimit) -> dict[str, Any]:
         raise SpecError(f"limit '{written}': write it as 'metric <= value' or >=, such as 'power <= 700 W'")
     metric, sense, value = found.groups()
     return {"metric": metric, SENSES[sense]: value}
-
-
-def check_multiples(free: tuple[Free, ...], choices: tuple[Choice, ...]) -> None:
-    """Some choice must have something that can be built of every stepped number inside its bounds (see `steps`)."""
-    dies = sorted({c.n_dies for c in choices})
-    counts = [f for f in free if f.name in STEPPED]
-    for count in counts:
-        if not any(_has_multiple(count, n) for n in dies):
-            what = ", ".join(map(str, dies))
-            of = {"vector_lanes": f"{LANES:g}", "scratchpad_B": "a macro", "dma_bandwidth_Bps": "16 GB/s"}.get(
-                count.name, f"choices.n_dies = {what}"
-            )
-            told = f"hold no multiple of {of} (cores: in a grid on a die); widen them or the choices"
-            raise SpecError(f"free.{count.name}: bounds {count.lower:g} and {count.upper:g} {told}")
-    # each may have its steps on dies of another number than the next: one choice must serve them all
-    if not any(all(_has_multiple(c, n) for c in counts) for n in dies):
-        names = ", ".join(c.name for c in counts)
-        raise SpecError(f"free: no entry of choices.n_dies has multiples of itself inside the bounds of {names}")
-
-
-def _has_multiple(count: Free, n_dies: int) -> bool:
-    return len(steps(count.name, n_dies, count.lower, count.upper)) > 0
 
 
 def choices_of(spec: ChoiceTable, baseline: System, built: State | None, *, at_home: bool) -> tuple[Choice, ...]:

@@ -33,7 +33,7 @@ HOTTEST = "hottest_operator_W"
 FULL_LOAD = "full_load_W"
 """Package power with all engines at full rate, in the precision with the highest power."""
 HEAT = "heat_W_per_mm2"
-"""FP8 full-load power over compute silicon area: the heat flux to the cold plate."""
+"""`FULL_LOAD` over compute silicon area: the heat flux to the cold plate."""
 
 
 class Load(eqx.Module):
@@ -115,9 +115,10 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     **{f"mean_{n}": lambda s, n=n: geometric_mean([getattr(u, n) for u in s.upkeeps], s.shares) for n in ECONOMIC},
     **{name: lambda s, of=of: of(s.upkeeps[0]) for name, of in OF_RACK.items()},
     HOTTEST: lambda s: reduce(jnp.maximum, [w.hottest_W for w in s.loads]),
-    FULL_LOAD: lambda s: reduce(jnp.maximum, [_full_load_W(s, p) for p in LOADED]),
+    FULL_LOAD: lambda s: _most_loaded_W(s),
     **{f"full_load_{p}_W": lambda s, p=p: _full_load_W(s, p) for p in LOADED},
-    HEAT: lambda s: _full_load_W(s, "fp8") / (s.chip.n_dies * s.die_mm2),
+    # a cold plate takes what comes, in whatever precision: half-rate FP8 leaves BF16 the hotter one
+    HEAT: lambda s: _most_loaded_W(s) / (s.chip.n_dies * s.die_mm2),
     "supply_V": lambda s: s.supply_V,
     "die_mm2": lambda s: s.die_mm2,
     "silicon_mm2": lambda s: s.chip.n_dies * s.die_mm2,
@@ -173,6 +174,10 @@ def mean_speedup(
         # times of a fleet add up, so that its speed-ups have a harmonic mean
         return float(1.0 / np.sum(np.asarray(traffic_frac) / each))
     return float(np.exp(np.average(np.log(each), weights=list(shares) or None)))
+
+
+def _most_loaded_W(s: State) -> FloatLike:
+    return reduce(jnp.maximum, [_full_load_W(s, p) for p in LOADED])
 
 
 def _full_load_W(s: State, precision: str) -> FloatLike:

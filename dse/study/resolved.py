@@ -25,7 +25,8 @@ from ..technology.presets import package
 from ..workload.presets import model as preset_model
 from ..workload.requests import Asked, FreeBatch, workload_of
 from ..workload.transformer import Training
-from .changes import Written, check_multiples, choices_of
+from .buildable import check_multiples
+from .changes import Written, choices_of
 from .limits import built_state, check_said_once, free_of, full_name, limit_of
 from .metrics import METRICS, OF_RACK, OF_WORKLOADS, OWNED, SERVED, Own, chip_state
 from .written import KEYS, Head, PortfolioTable, StudyFile

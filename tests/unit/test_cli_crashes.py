@@ -29,10 +29,14 @@ def study(tmp_path, *changes: tuple[str, str]) -> str:
 def test_a_box_without_a_multiple_of_the_dies(tmp_path, capsys):
     path = study(tmp_path, ("n_dies = [1, 2]", "n_dies = [8]"), ('n_stacks = ["2", "8"]', 'n_stacks = ["4", "5"]'))
     told = refused(capsys, "optimize", path, "--results", str(tmp_path))
-    assert (
-        "free.n_stacks: bounds 4 and 5 hold no multiple of choices.n_dies = 8 (cores: in a grid on a die); widen them"
-        in told.replace("\n", " ")
-    )
+    assert "free.n_stacks: bounds 4 and 5 hold no multiple of choices.n_dies = 8; widen them" in told.replace("\n", " ")
+
+
+def test_cores_that_fill_no_grid_are_told_the_nearest_that_do(tmp_path, capsys):
+    """46 is twice 23, a prime: it was told to be no multiple of 2. 20 (4 x 5) and 24 (4 x 6) of a die fill grids."""
+    path = study(tmp_path, ("n_dies = [1, 2]", "n_dies = [2]"), ('n_cores = ["2", "64"]', "n_cores = 46"))
+    told = refused(capsys, "optimize", path, "--results", str(tmp_path)).replace("\n", " ")
+    assert "46 hold no number of cores that fills a grid on each of choices.n_dies = 2 (nearest: 40 and 48)" in told
 
 
 def test_no_entry_of_dies_suits_all_counts(tmp_path, capsys):

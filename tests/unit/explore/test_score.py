@@ -49,9 +49,25 @@ def test_facts_in_their_units(tmp_path):
     assert read_facts(path, DRAWS) == {"hbm_bandwidth_Bps": pytest.approx(19.6e12), "node": "N3P"}
 
 
+def test_names_without_their_unit_and_dies_that_are_a_choice(tmp_path):
+    """Dies were a quantity with a density: 0.78 nats for two dies that 62 % of the draws had, ln .62 = -.48."""
+    drawn = {**DRAWS, "n_dies": ["2"] * 62 + ["4"] * 38, "speedup:decode": ["3.0"] * 100}
+    path = tmp_path / "facts.toml"
+    path.write_text('hbm_bandwidth = "19.6 TB/s"\nn_dies = 2\nnode = "N2P"\n"speedup:decode" = 3.5\n')
+    facts = read_facts(path, drawn)
+    assert facts == {"hbm_bandwidth_Bps": pytest.approx(19.6e12), "n_dies": "2", "node": "N2P", "speedup:decode": 3.5}
+    found = {s.name: s for s in score(drawn, facts)}
+    # one draw more for either word and one for any other: 63 of 103
+    assert found["n_dies"].log_score == pytest.approx(math.log(63 / 103)) and found["n_dies"].covered is None
+    assert (found["n_dies"].drawn_frac, found["node"].drawn_frac) == (0.62, 0.0)
+    assert found["hbm_bandwidth_Bps"].drawn_frac is None
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("hbm_bandwidth = 1e13\nhbm_bandwidth_Bps = 1e13", "there twice"),
+        ("[facts]\nn_cores = 16", "give one name, or one number"),
         ("clock_Hz = 1e9", "'clock_Hz' was not forecast"),
         ('hbm_bandwidth_Bps = "19.6 W"', "hbm_bandwidth_Bps"),
         ("node = ", "facts.toml"),

@@ -11,10 +11,11 @@ from dse.cli import main
 from dse.core.errors import DseError, SpecError, UnknownNameError
 from dse.core.files import read_toml
 from dse.explore.ray import Rays
+from dse.hardware.presets import chip
 from dse.optimize.solve import solve_continuous
 from dse.study.convex import coordinates, ratio_rows
 from dse.study.limits import least_cap_W, rated_W
-from dse.study.metrics import HOTTEST, Limit
+from dse.study.metrics import HEAT, HOTTEST, METRICS, Limit, chip_state
 from dse.study.study import Study, load_study, study_from
 
 SHIPPED = Path(__file__).parents[3] / "sweeps" / "trainium4.toml"
@@ -267,6 +268,15 @@ def test_a_workload_does_not_hide_behind_a_model_in_service():
     raw["workloads"] = {name: {"phase": "decode", "model": "llama-3.1-8b", "chips": 4, "batch": 8, "context": 4096}}
     with pytest.raises(SpecError, match=f"workloads.{name}: a model of the portfolio"):
         study_from(raw, sweeps)
+
+
+@pytest.mark.parametrize(("name", "hottest"), [("gaudi3", "bf16"), ("trainium1", "bf16"), ("trainium3", "fp8")])
+def test_heat_is_that_of_the_precision_with_the_highest_power(name, hottest):
+    """Gaudi 3 burns 883 W in BF16 and 671 W in FP8, whose flux was all that a cold plate was asked to take."""
+    s = chip_state(chip(name))
+    loads = {p: float(METRICS[f"full_load_{p}_W"](s)) for p in ("bf16", "fp8", "fp4")}
+    assert max(loads, key=lambda p: loads[p]) == hottest
+    assert float(METRICS[HEAT](s)) == pytest.approx(loads[hottest] / float(METRICS["silicon_mm2"](s)), rel=1e-12)
 
 
 def test_a_design_is_rated_for_its_cap_or_for_the_most_that_it_draws():

@@ -14,10 +14,10 @@ from ..lowering.collective import Reference
 from ..lowering.memory import memory_B
 from ..lowering.mixed import mixed_demand
 from ..lowering.plan import Plan
-from ..lowering.serving import pass_demand
+from ..lowering.serving import pass_demand, useful_FLOP
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
-from ..physics.calibration import FIXED_SHAPES, on_stack, prior_calibration
+from ..physics.calibration import FIXED_SHAPES, default_calibration
 from ..workload.transformer import Decode, Prefill
 from . import loops
 from .cases import ranks_per_chip
@@ -67,7 +67,8 @@ def lowered_row(row: Any, chip_name: str, system_name: str, stack: str) -> Lower
         plan = dataclasses.replace(plan, micro_batch=loops.n_running(plan, token, system.chip))
         token = dataclasses.replace(token, batch=plan.micro_batch * plan.dp)
     _holds(system.chip, plan, token, size)
-    ref = dataclasses.replace(_reference(system.chip, chip_name, stack), ranks_are_cores=per_chip > 1)
+    ref = chip_reference(system.chip, default_calibration(chip_name, stack))
+    ref = dataclasses.replace(ref, ranks_are_cores=per_chip > 1)
     mixed = loops.mixes(clients / plan.dp, stack, plan)
     first, each = _passes(prompts, alone, token, plan, system, ref, mixed)
     if clients > 1:  # a request's own time is hidden behind the running batch, a pass's too unless it writes itself
@@ -80,16 +81,12 @@ def _passes(
 ) -> tuple[StepDemand, StepDemand]:
     """A pass that reads prompts, in which tokens are written too where `mixed`, and one that writes alone."""
     array = array_shape(system.chip.core.tensor)
-    first, each = (pass_demand(w, p, system, array, ref) for w, p in ((prompts, alone), (token, plan)))
-    if mixed:
-        both = mixed_demand(token, prompts, plan, system, array, ref)
-        first = dataclasses.replace(both, model_FLOP=first.model_FLOP)  # useful for the prompt: what a baseline asks
-    return first, each
-
-
-def _reference(chip: Chip, chip_name: str, stack: str) -> Reference:
-    # at the prior, whatever fit will serve the row: a demand must stay put while a fit moves
-    return on_stack(chip_reference(chip, prior_calibration(chip_name)), stack)
+    each = pass_demand(token, plan, system, array, ref)
+    if not mixed:
+        return pass_demand(prompts, alone, system, array, ref), each
+    both = mixed_demand(token, prompts, plan, system, array, ref)
+    # useful for the prompt: what a baseline asks
+    return dataclasses.replace(both, model_FLOP=useful_FLOP(prompts, prompts.prompt) / system.n_chips), each
 
 
 def _holds(chip: Chip, plan: Plan, token: Decode, size: int) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from ..core.errors import PlanError
 from ..hardware.devices import core_counts, per_device
 from ..hardware.system import System
-from ..lowering.cores import ranks_of
-from ..lowering.demand import demand
+from ..lowering.cores import core_reference, on_chip, ranks_of
+from ..lowering.demand import valid_demand
 from ..lowering.plan import Plan, plans
+from ..lowering.tiling import array_shape
 from ..physics.calibration import Calibration
 from ..physics.evaluate import chip_technology
 from ..workload.transformer import Training, Workload
@@ -24,8 +25,10 @@ def best_by_cores(system: System, workload: Workload, plan: Plan, c: Calibration
     if not counts or isinstance(workload, Training) or ranks_of(plan, system)[1] > 1:
         return None
     ranks = per_device(system, counts[0], counts[0] * system.n_chips)
-    ref, every = chip_reference(system.chip, c), plans(workload, ranks)
-    demands = [demand(workload, p, system, ref) for p in every]
+    every, array = plans(workload, ranks), array_shape(system.chip.core.tensor)
+    ref = core_reference(chip_reference(system.chip, c), counts[0])
+    # not by `demand`, which would look up for each plan what the chip's software counts
+    demands = [on_chip(valid_demand(workload, p, ranks, ref, array), counts[0]) for p in every]
     try:
         best = fastest(every, demands, system.chip, chip_technology(system.chip), c) if every else None
     except PlanError:  # copies of the cache may need more room than there is

@@ -11,7 +11,7 @@ from ..core.errors import DseError
 from ..core.provenance import number
 from .chip import Chip
 from .presets import chip_receipts
-from .system import Fabric, System, torus_slice
+from .system import System, torus_slice
 
 LOGICAL = "n_logical_cores"
 """Fact of chips whose software counts cores as ranks: how many it shows, and at most at the end of its range."""
@@ -47,5 +47,8 @@ def per_device(system: System, per_chip: int, n_devices: int) -> System:
     fabric = system.fabric
     if fabric.kind == "switched":
         return System(system.name, chip, dataclasses.replace(fabric, dims=(fabric.n_chips * per_chip,)), n_devices)
-    shares = (0.5, *(0.5 * s for s in fabric.axis_share))
-    return System(system.name, chip, Fabric("torus", (per_chip, *fabric.dims), shares), n_devices)
+    # where short axes have no links around they run at half speed; the one inside a chip is no axis of a pod
+    inner = 0.5 if per_chip >= fabric.n_ring_chips else 1.0
+    shares = (inner, *(0.5 * s for s in fabric.axis_share))
+    cut = dataclasses.replace(fabric, dims=(per_chip, *fabric.dims), axis_share=shares)
+    return System(system.name, chip, cut, n_devices)

@@ -138,8 +138,6 @@ def pass_demand(
     groups = n_groups(workload, plan)
     n_passes = float(groups if isinstance(workload, Decode) else groups * workload.n_chunks)
     new = n_each if isinstance(workload, Decode) else workload.prompt
-    # the newest token is one of the context, and attends to itself
-    cached = workload.context - 1.0 if isinstance(workload, Decode) else workload.cached
     none = traffic_demand(Traffic())
     return host_record(
         StepDemand,
@@ -158,7 +156,7 @@ def pass_demand(
         macs=macs,
         memory_B=memory_B(plan, workload, n_each=n_each).total,
         tokens=workload.batch * new,
-        model_FLOP=_model_FLOP(workload, cached, new) / system.n_chips,
+        model_FLOP=useful_FLOP(workload, new) / system.n_chips,
         rate=array.rates[array.executed(products_of(workload))],
         stream=stream_demand(stream, runs),
         n_calls=1.0 if decode else n_passes,
@@ -166,8 +164,10 @@ def pass_demand(
     )
 
 
-def _model_FLOP(workload: Serving, cached: float, new: int) -> float:
-    """Useful FLOP of a step: every new token's weights and attended positions, and the head for one token each."""
+def useful_FLOP(workload: Serving, new: int) -> float:
+    """Useful FLOP of a step of `new` tokens a sequence: weights and attended positions of each, and one head."""
     model = workload.model
+    # the newest token is one of the context, and attends to itself
+    cached = workload.context - 1.0 if isinstance(workload, Decode) else workload.cached
     head = 2.0 * model.hidden * n_outputs(model)
     return workload.batch * (new * (forward_FLOP_per_token(model, cached, new) - head) + head)

@@ -231,12 +231,16 @@ def on_stack(ref: Reference, stack: str) -> Reference:
 
 def reference_speeds(c: Calibration, up_Bps: float, out_Bps: float) -> Reference:
     """Achievable link speeds for peaks `up_Bps` and `out_Bps` (one direction), to choose collective algorithms."""
+    kin = _kin(c.name)
+    # a fit learns from plans whose algorithms were chosen at the prior, as a demand must stay put while a fit moves;
+    # what it has learnt holds for these alone
+    known = _made(kin.vendor, None) if kin else c
     # plain floats: it is part of the keys of caches, which no array can be
     speeds = Reference(
-        up_Bps * float(c.scaleup_frac), out_Bps * float(c.scaleout_frac), float(c.scaleup_hop_s),
-        float(c.scaleout_hop_s), float(c.collective_s), float(c.exchange_s),
+        up_Bps * float(known.scaleup_frac), out_Bps * float(known.scaleout_frac), float(known.scaleup_hop_s),
+        float(known.scaleout_hop_s), float(known.collective_s), float(known.exchange_s),
     )  # fmt: skip
-    return on_stack(speeds, chip_and_stack(c.name)[1])
+    return on_stack(speeds, kin.stack if kin else "")
 
 
 BETTER_LOW = tuple(f for f in FACTS if f.endswith("_s"))

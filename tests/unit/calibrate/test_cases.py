@@ -16,6 +16,7 @@ from dse.calibrate.training_stacks import row_stack
 from dse.core.errors import SpecError, UnknownNameError
 from dse.hardware.devices import per_device
 from dse.hardware.presets import system
+from dse.lowering.groups import group
 from dse.workload.transformer import total_parameters
 
 ROW = {
@@ -147,6 +148,17 @@ def test_cutting_a_chip_keeps_its_total_resources():
     half = per_device(whole, 2, 32)
     assert float(half.chip.hbm_bandwidth_Bps) * 2 == float(whole.chip.hbm_bandwidth_Bps)
     assert half.fabric.n_chips == 32 and sum(half.fabric.axis_share) == pytest.approx(1.0)
+
+
+def test_short_axes_of_a_slice_stay_lines_when_its_chips_are_cut():
+    """2 x 2 x 4 of TPU v7, axes of 2 without links around [austin2025]: p/2 of a device, whose axes have half their p.
+
+    (1/3)/2/2 = 1/12 along a 2 and (1/3)/2 = 1/6 around the 4, while half of twice the links joins halves of a chip.
+    """
+    cut = per_device(system("tpu-v7-9216", 16), 2, 32).fabric
+    assert cut.dims == (2, 2, 2, 4)
+    shares = [group(cut, 1, 2).share, group(cut, 2, 2).share, group(cut, 8, 4).share]
+    assert shares == pytest.approx([1 / 2, 1 / 12, 1 / 6])
 
 
 def test_step_s_prefers_printed_times_and_never_uses_flops():

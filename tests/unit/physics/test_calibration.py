@@ -18,6 +18,7 @@ from dse.physics.calibration import (
     extreme,
     fit_name,
     measured_band,
+    on_stack,
     reference_speeds,
     usual_stack,
 )
@@ -89,6 +90,13 @@ def test_algorithms_are_chosen_at_achieved_speeds():
     assert ref.up_Bps == pytest.approx(300e9 * float(c.scaleup_frac))
     assert ref.out_Bps == pytest.approx(25e9 * float(c.scaleout_frac))
     assert (ref.up_hop_s, ref.out_hop_s) == (float(c.scaleup_hop_s), float(c.scaleout_hop_s))
+
+
+def test_a_fit_is_used_with_the_algorithms_that_it_was_fitted_with():
+    """Rows are lowered at the prior's speeds; at its own, the fit of Inferentia2 once chose others for `evaluate`."""
+    fit, prior = calibration("fit-inferentia2-neuronx"), calibration("prior-neuron")
+    assert float(fit.scaleup_frac) != float(prior.scaleup_frac)
+    assert reference_speeds(fit, 300e9, 25e9) == on_stack(reference_speeds(prior, 300e9, 25e9), "neuronx")
 
 
 def test_vllm_adds_its_own_time_to_a_first_token_of_the_programs_it_calls():

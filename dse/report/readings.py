@@ -61,6 +61,12 @@ def readings_figure(points: list[Point], baseline: str) -> Figure:
         ax.plot([x for x, _ in at], [y for _, y in at], "o-", color=COLOURS[reading], markersize=4)
         if at:
             note(ax, WORDS[reading], at[-1], (6, 0), fontsize=8.5, va="center", color=DESIGN)
+        # a line that begins later than others would look like one that was not looked for
+        lacking = [p.tdp_W for p in points if p.reading == reading and p.speedup is None and at and p.tdp_W < at[0][0]]
+        if lacking:
+            note(
+                ax, f"no design up to {quantity_text('tdp_W', max(lacking))}", at[0], (0, -12), fontsize=8, color=DESIGN
+            )
     ax.set(xlabel="TDP of the package [W]", ylabel=f"delivered speed-up over {baseline} [x]")
     ax.set_title("The same TDP, three readings: what may not exceed it?", fontsize=10)
     ax.set_ylim(bottom=min(1.0, ax.get_ylim()[0]))  # a low TDP may leave the best design slower than the baseline

@@ -83,6 +83,12 @@ def test_records_show_themselves(path):
     assert {getattr(f, "attr", getattr(f, "id", "")) for f in called} & {"DataFrame", "Series", "from_records"} == set()
 
 
+def test_how_likely_is_answered_by_the_forecast_too():
+    """One question with uncertain facts is not the forecast, in which the question is uncertain as well."""
+    (path,) = (p for p in NOTEBOOKS if p.name.startswith("07"))
+    assert any("results/forecast_trainium4" in source for source in code(path))
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
 def test_committed_with_outputs_and_small(path):
     notebook = nbformat.read(path, 4)
@@ -99,7 +105,7 @@ def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("clean")
     shutil.copytree(ROOT / "sweeps", place / "sweeps")
     (place / "notebooks").mkdir()
-    for answer in ("trainium4", "backtest"):
+    for answer in ("trainium4", "backtest", "forecast_trainium4"):
         shutil.copytree(ROOT / "results" / answer, place / "results" / answer)
     return place
 

@@ -88,6 +88,18 @@ def test_full_load_of_twelve_chips_is_near_their_tdp(capsys):
     assert statistics.median(abs(r - 1.0) for r in ratios.values()) <= 0.2
 
 
+def test_the_headline_study_gives_ratios_of_today():
+    """Its reasons for the reading of the TDP said H100 1.0 and B200 1.5; the model had come to 0.82 and 1.22."""
+    text = (Path(__file__).parents[2] / "sweeps" / "trainium4.toml").read_text().replace("\n# ", " ")
+    told = text.partition("full load over published TDP: ")[2].partition(".\n")[0]
+    names = {"Trainium2": "trainium2", "Trainium3": "trainium3", "H100": "h100", "A100": "a100-40"}
+    names |= {"TPU v4i": "tpu-v4i", "MI355X": "mi355x", "B200": "b200"}
+    ratios = {names[part.rpartition(" ")[0]]: float(part.rpartition(" ")[2]) for part in told.split(", ")}
+    assert set(ratios) == set(names.values())
+    tdps_W = TDP_W | {"trainium3": 700.0}  # about 700 W, as the study says
+    assert {n: round(full_load_W(n) / tdps_W[n], 1) for n in ratios} == ratios
+
+
 def test_silicon_of_eight_packages(capsys):
     """Median within 20 %, and seven of eight; TPU v4i is published as an upper bound only."""
     made = {n: silicon(chip(n), chip_technology(chip(n))).die_mm2 * chip(n).n_dies for n in DIES_MM2}

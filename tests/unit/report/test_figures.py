@@ -145,6 +145,15 @@ def test_a_design_slower_than_the_baseline_is_on_the_figure():
     assert low < 0.6 and usual <= 1.0
 
 
+def test_a_line_that_begins_late_says_why():
+    """Full load has no design at 1,000 and 1,200 W, and its line simply began at 1,400 W."""
+    rows = [("power_W", 1000.0, 5.5), ("full_load_fp8_W", 1000.0, None), ("full_load_fp8_W", 1200.0, None)]
+    rows += [("power_W", 1400.0, 6.2), ("full_load_fp8_W", 1400.0, 1.9)]
+    ax = readings_figure([Point(r, w, s, "", {}) for r, w, s in rows], "trainium3").axes[0]
+    plt.close("all")
+    assert [t.get_text() for t in ax.texts if "no design" in t.get_text()] == ["no design up to 1,200 W"]
+
+
 def test_numbers_that_look_alike_are_alike_along_a_front():
     """8.1900 and 8.1901 TB/s, "8.19" both, stood at the two ends of their axis: what a solver leaves was drawn.
 

@@ -148,13 +148,17 @@ def layer_activation_B_per_token(
         # without sequence parallelism whole on every rank, or shared out as other gathered inputs are
         whole = software.n_gathered_inputs if n_stream < tp else 0.0
         return ACTIVATION_B * model.hidden * (1 / tp + whole * (1 - 1 / tp))
-    attention = sum(share * kept_B_per_token(m, tp, in_B, ACTIVATION_B) for m, share in model.working_mixers)
+    attention = _mixers_B_per_token(model, tp, in_B)
     mlp_in_B = 0.0 if frozen else in_B  # adapters stand beside attention's products alone
     mlp = _mlp_B_per_token(model, tp, n_stream, mlp_in_B, software)
     kept = _stream_B_per_token(model, n_stream, in_B, mlp_in_B, software) + attention + mlp
     if recompute == "selective":
         return kept
     return kept + _scores_B_per_token(model, sequence) / tp
+
+
+def _mixers_B_per_token(model: Model, tp: int, in_B: float) -> float:
+    return sum(share * kept_B_per_token(m, tp, in_B, ACTIVATION_B) for m, share in model.working_mixers)
 
 
 def _scores_B_per_token(model: Model, sequence: int) -> float:
@@ -167,7 +171,9 @@ def _layer_B_per_token(plan: Plan, workload: Training, recompute: str, software:
     """As `layer_activation_B_per_token`, of a plan's rank."""
     # fused attention never stores scores, so keeping everything costs no more than recomputing them
     kept = "selective" if workload.fused_attention and recompute == "none" else recompute
-    return layer_activation_B_per_token(
+    # of a layer that waits in host memory, results of its mixer's products come back with its input
+    mixers = _mixers_B_per_token(workload.model, plan.tp, ACTIVATION_B) if plan.offload and recompute == "full" else 0.0
+    return mixers + layer_activation_B_per_token(
         workload.model, plan.tp, kept, workload.sequence, input_B(workload.precision), software,
         plan.tp if plan.sequence_parallel else 1, workload.adapter_rank > 0,
     )  # fmt: skip

@@ -35,20 +35,24 @@ OPTIMIZER_TRAFFIC_B = 16.0 + 12.0 + WEIGHT_B
 
 @cache
 def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, list[str], np.ndarray, Stream | None]:
-    """Operators of a rank, tiled, with phase or "last", share of blocks and their stream; many plans share it."""
+    """Operators of a rank, tiled, with phase or kind of result, share of blocks and stream; many plans share it."""
     # by the part of a plan that decides shapes: thousands of plans have a few dozen such parts
     placed, stream = training_ops(workload, s), None
     if s.stream:
         placed, stream = streamed(placed, training=True)
     shares = np.asarray([p.share for p in placed])
-    return rank_ops([p.op for p in placed], array), ["last" if p.last else p.phase for p in placed], shares, stream
+    return rank_ops([p.op for p in placed], array), [p.result or p.phase for p in placed], shares, stream
 
 
 def _times(plan: Plan, software: str) -> dict[str, float]:
-    """Runs of a layer's operators per micro batch, by phase; the last product may run once, see `moves.toml`."""
+    """Runs of a layer's operators per micro batch, by phase; the last product may run once, see `moves.toml`.
+
+    Results of a mixer's products wait in host memory beside the layer's input where a plan offloads.
+    Source: [google2026maxtext] maxtext_trillium_model_configs: `query_proj`, `key_proj`, `value_proj`, `out_proj`.
+    """
     again = n_forward_runs(plan) - 1.0
-    last = 1.0 + again * moves(software)["replays_last"]
-    return {"forward": 1.0 + again, "last": last, "backward": 1.0, "head": 0.0}
+    last, mixer = (1.0 + again * x for x in (moves(software)["replays_last"], not plan.offload))
+    return {"forward": 1.0 + again, "last": last, "mixer": mixer, "backward": 1.0, "head": 0.0}
 
 
 def _runs(

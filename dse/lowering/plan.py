@@ -46,7 +46,8 @@ class Plan(AbstractShown):
     order: str = "turn"
     """One of `plan_keys.ORDERS`."""
     offload: bool = False
-    """Whether activations are offloaded to host memory; the traffic is assumed to be hidden."""
+    """Whether activations wait in host memory, with full recomputation the inputs of layers and results of mixers'
+    products; the traffic is assumed to be hidden."""
     recompute_frac: float = 1.0
     """Share of a stage's layers with full recomputation; the others keep their activations."""
     n_copies: int = 1

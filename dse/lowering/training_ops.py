@@ -32,8 +32,8 @@ class Placed:
     share: float = 1.0
     streams: bool = True
     """Whether tokens can stream past its weight; not where the weight's gradient is the result."""
-    last: bool = False
-    """Whether it is the last product of a block, whose result no gradient needs."""
+    result: str = ""
+    """Its result where not every replay makes it: "last" of a block, which no gradient needs, or of a "mixer"."""
 
 
 def shard(plan: Plan, software: str, n_instruction_rows: float = 0.0) -> Shard:
@@ -202,8 +202,8 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
             op = linear(x.name + suffix, m, inputs, outputs, precision, BF16_B, x.count, x.kind)
             # the gradient of a weight sums over tokens, so that none of them streams past anything that stays
             ops = [op] if suffix != " wgrad" else _with_sum(op, m * outputs * x.count, s.software)
-            phase = "backward" if suffix else "forward"
-            placed += [Placed(o, phase, x.share, suffix != " wgrad", o.name == last) for o in ops]
+            result = "" if suffix else "last" if x.name == last else "mixer" * (x.part == "attention")
+            placed += [Placed(o, "backward" if suffix else "forward", x.share, suffix != " wgrad", result) for o in ops]
     for phase in ("forward", "backward"):
         placed += _mixer_ops(workload, s, phase)
         placed += [Placed(op, phase) for op in block_elementwise(model, s, tokens, phase, lambda _: precision)]

@@ -39,7 +39,7 @@ def tensor_traffic(
     ranks = spread(fabric, 1, plan.tp)
     # backward gathers where forward scatters and moves as much; each recomputation repeats the forward part
     n_ways = layers * (forward + 1.0)
-    branches, left_out = n_branches(model), layers * (forward - 1.0) * _left_out(model, software)
+    branches, left_out = n_branches(model), layers * (forward - 1.0) * _left_out(model, software, plan.offload)
     if model.experts is None:
         return across(*ranks, volume, ref).times(n_each * branches * n_ways - left_out)
     e, moe_ways = model.experts, moe_share(model) * n_ways
@@ -54,9 +54,11 @@ def tensor_traffic(
     return total + across(*ranks, volume, ref).times(n_each * branches * n_ways - left_out)
 
 
-def _left_out(model: Model, software: str) -> float:
-    """Sums over tensor ranks that a layer which is computed again leaves out, with its last product."""
-    return sum(share for b, share in model.shares if b.ends_with_mlp) * (1.0 - moves(software)["replays_last"])
+def _left_out(model: Model, software: str, kept: bool) -> float:
+    """Sums over tensor ranks that a layer which is computed again leaves out: its last product's, `kept` mixers'."""
+    mixers = sum(share for b, share in model.shares if b.mixers and not b.rests) if kept else 0.0
+    last = sum(share for b, share in model.shares if b.ends_with_mlp)
+    return last * (1.0 - moves(software)["replays_last"]) + mixers
 
 
 def context_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float, ref: Reference) -> Traffic:

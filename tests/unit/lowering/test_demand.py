@@ -74,6 +74,23 @@ def test_a_layer_that_is_computed_again_may_leave_out_what_no_gradient_needs(sof
     assert float(d.tensor.up_B) == pytest.approx(80 * n_sums * 7 / 8 * 2 * tokens * hidden)
 
 
+def test_an_offloading_plan_computes_no_mixer_again():
+    """Llama 2 70B on eight ranks: gate and up twice forward, down and what mixes once, flash attention twice.
+
+    Backward all twice. Two scatters fewer than the twelve gathers and scatters of full recomputation: of down and out.
+    Source: [google2026maxtext] maxtext_trillium_model_configs: custom lists keep q, k, v and the output projection.
+    """
+    s, tokens, hidden, ffn = system("dgx-h100"), 4096, 8192, 28672 // 8
+    plan = Plan(tp=8, recompute="full", offload=True)
+    d = plan_demand(
+        Training(model("llama-2-70b"), 1, tokens), plan, s, array_shape(s.chip.core.tensor), REF, "compiled"
+    )
+    mixer, up, down = hidden * (1024 + 2 * 128 + 1024), 2 * hidden * ffn, hidden * ffn
+    block = 3 * mixer + 4 * up + 3 * down + (2 * 2 + 5) * 1024 * tokens / 2
+    assert float(d.macs.sum()) == pytest.approx(tokens * (80 * block + 3 * hidden * 32000 / 8))
+    assert float(d.tensor.up_B) == pytest.approx(80 * 10 * 7 / 8 * 2 * tokens * hidden)
+
+
 def test_jax_leaves_out_the_last_product_of_a_block_that_it_computes_again():
     """Two products forward, four backward: of the block's own gradient program five products are left, not six."""
     block = jax.checkpoint(lambda w, x: x + jax.nn.silu(x @ w[0]) @ w[1])

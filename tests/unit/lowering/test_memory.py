@@ -209,6 +209,12 @@ def test_offloaded_layers_leave_two_on_the_chip():
     assert here < training_activations_B(Plan(), TRAIN_8B)
 
 
+def test_offloaded_layers_that_are_computed_again_bring_their_mixers_results_back():
+    # two layers' inputs 2h, queries, keys, values and output 20,480 B; a whole layer, 139,264 B; the head's 4 (h + V)
+    here = training_activations_B(Plan(offload=True, recompute="full"), TRAIN_8B)
+    assert here == pytest.approx(8192 * (2 * (2 * 4096 + 20480) + 139264 + 4 * (4096 + 128256)))
+
+
 def test_dropout_masks_are_kept_only_where_there_is_dropout():
     # 2h of masks per block and h on the embedding, one byte each
     dry = dataclasses.replace(GPT3, model=dataclasses.replace(GPT3.model, dropout=False))

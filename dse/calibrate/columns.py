@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from ..core.errors import SpecError, UnknownNameError
+from .tools import as_meant
 
 KINDS = ("training", "inference", "kernels", "collectives")
 """What is measured: whole steps, requests, single operators, communication."""
@@ -73,6 +74,7 @@ def renamed(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
     Of two columns that mean one, that whose name stands first in `Column.also` counts, wherever it stands in the table;
     names in `Column.above` count even before the column's own.
     """
+    rows = as_meant(rows)
     found = {str(c): str(c).strip() for c in rows.columns}
     for column in columns(kind):
         asked = next(
@@ -142,9 +144,11 @@ def _spellings(header: str, column: str) -> list[str]:
             counted[1] if fits and column != "batch_tokens" else f"{counted[1]} (tokens)" if counted["tokens"] else low
         )
     plain = [re.sub(r"[\s-]+", "_", low.lstrip("# "))]
+    if column in OF_TOKENS:
+        plain += [re.sub(r"^(mean|avg|average)_(?=.)", "", plain[0])]
     if count := re.sub(COUNTS, "num_", low) if re.match(COUNTS, low) else "":
         # "# GPU" counts chips, while "GPU" names one
-        plain = [re.sub(r"[\s-]+", "_", count + end) for end in ("", "s")]
+        plain[:0] = [re.sub(r"[\s-]+", "_", count + end) for end in ("", "s")]
     return plain
 
 

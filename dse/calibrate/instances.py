@@ -32,7 +32,8 @@ def with_machines(rows: pd.DataFrame) -> pd.DataFrame:
     told: dict[str, Any] = {
         "chip": [m[0] if m else str(cell) for m, cell in zip(found, rows["instance"], strict=True)],
         "chips_per_node": [m[1] if m else None for m in found],
-        "num_nodes": 1.0 if "num_chips" not in rows else None,
+        # a machine beside a count of chips is one of as many as hold them
+        "num_nodes": [1.0 if pd.isna(n) else None for n in rows["num_chips"]] if "num_chips" in rows else 1.0,
     }
     # what the table says itself counts before what its machine usually holds
     return rows.assign(**{c: cells for c, cells in told.items() if c not in rows})

@@ -14,6 +14,7 @@ import pandas as pd
 from ..core.errors import DseError, SpecError
 from .cell_units import with_cell_units
 from .columns import given, needed, renamed, told_apart
+from .joined import in_columns
 from .llama_bench import with_tests
 from .objects import JSON, read_objects
 from .published_models import SIZES
@@ -38,7 +39,7 @@ def read(kind: str, path: str | Path | None = None, said: Sequence[str] = ()) ->
         if own:
             rows = with_tests(rows) if kind == "inference" else rows
             rows = gathered(given(renamed(rows, kind), said, kind), kind)
-            rows = completed(told_apart(rows, kind), kind, path.stem)
+            rows = completed(told_apart(in_columns(rows, kind), kind), kind, path.stem)
             rows = points_apart(tidied(with_cell_units(as_rows(rows))))
     except DseError as error:
         raise SpecError(f"{path}: {error}") from None

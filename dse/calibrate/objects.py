@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,20 @@ GROUPS = (
     "strategy", "scheduler", "profile", "input_config", "perf_analyzer", "stimulus",
 )  # fmt: skip
 """Names of objects that say nothing of what they hold."""
+OTHERS = {
+    "draft",
+    "drafter",
+    "speculative",
+    "teacher",
+    "reference",
+    "ref",
+    "critic",
+    "reward",
+    "client",
+    "tokenizer",
+    "vision",
+}
+"""Words in the names of objects whose settings are not the run's."""
 
 
 def _ungrouped(table: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -57,8 +72,10 @@ def _ungrouped(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     told = {
         f"{outer}.{leaf}": leaf
         for outer, _, leaf in ends
-        if outer and set(outer.lower().split(".")) <= set(GROUPS) and leaves.count(leaf) == 1
-        and (is_column(leaf, kind) or is_metric(leaf))
+        if outer and leaves.count(leaf) == 1
+        # a setting is one wherever it stands, but for those of another model or of who asks
+        and ((is_column(leaf, kind) and not OTHERS & set(re.split(r"\W|_", outer.lower())))
+             or (is_metric(leaf) and set(outer.lower().split(".")) <= set(GROUPS)))
     }  # fmt: skip
     return table.rename(columns=told)
 

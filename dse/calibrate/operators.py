@@ -187,13 +187,19 @@ def row_ops(row: Any, hosted: bool) -> list[Op] | str:
         return f"operator '{name}' is not modelled: {other[0]}"
     if cores := row_text(row, "num_sms"):
         return f"ran on {cores} cores of its chip, by its column num_sms: operators are predicted on all"
+    if row_number(row, "groups", 1.0) > 1 and not row_text(row, "rows_per_group"):
+        return f"groups = {row_text(row, 'groups')}, but no column rows_per_group says how many rows each product has"
     if copied_B(row):
         return [Op("copy", Kind.ELEMENTWISE, (), "bf16", hbm_B=copied_B(row), vector_elements=0.0)]
     dtype = data_type(published)
+    if dtype is None and not published:
+        return "no dtype; give it a column, or --given dtype=bf16"
     if dtype is None:
         return f"data type '{published}' is not modelled"
     if re.search(r"gemm|matmul|\bb?mm\b|\blinear\b", name):
         return _products(name, row, dtype)
+    if phase(name) and (other := re.search(UNFUSED, name)) and not re.search(FUSED, name):
+        return f"operator '{name}' is not modelled: attention of {other[0]} is not fused"
     found = attention(name, row, dtype) if phase(name) else small_op(name, row)
     if isinstance(found, str):
         return found
@@ -205,27 +211,35 @@ OTHERS = r"backward|bwd|grad\b|\bsparse|mla\b|all[-_ ]?(reduce|gather)|reduce[-_
 """Words in an operator's name that make it another one than its other words say."""
 
 
+UNFUSED, FUSED = r"\b(py)?torch\b|eager|naive|standard|vanilla|unfused|\bmath\b", r"sdpa|flash|flex|cudnn"
+"""Words for attention whose scores go through memory, and for kernels that a framework may call instead."""
+
+
 def n_products(row: Any) -> float:
-    """Products of a row that are of one shape and share nothing: its batch, where its name says so."""
+    """Products of a row that are of one shape and share nothing: its groups, or its batch where its name says so."""
+    if row_text(row, "rows_per_group"):
+        return max(row_number(row, "groups", 1.0), 1.0)
     said = re.search(r"\bb(atch(ed)?[-_ ]?)?(gemm|matmul|mm)\b", row_text(row, "op").lower())
     return max(row_number(row, "batch", 1.0), 1.0) if said else 1.0
 
 
 def _products(name: str, row: Any, dtype: DataType) -> list[Op] | str:
     """A matrix product, after the kernel that narrows its input; the experts of a rank narrow theirs inside."""
-    if "grouped" in name:
+    alike = bool(row_text(row, "rows_per_group"))
+    if "grouped" in name and not alike:
         experts = grouped_gemm(name, row, dtype)
         return experts if isinstance(experts, str) else [experts]
     m, n, k = (row_number(row, c, 0) for c in ("M", "N", "K"))
     if min(m, n, k) <= 0:
         return "matrix product without M, N or K"
     count = n_products(row)
-    before = [] if re.search(LIBRARY, name) else narrowing(count * m, k, dtype)
-    return [*before, gemm(m, n, k, dtype, count)]
+    alone = alike or row_text(row, "library") or re.search(LIBRARY, name)
+    before = [] if alone else narrowing(count * m, k, dtype)
+    return [*before, gemm(m, n, k, dtype, count, Kind.EXPERTS if alike else Kind.LINEAR)]
 
 
 LIBRARY = r"(cu|hip|roc)blas|deep[-_ ]?gemm|cutlass"
-"""Libraries whose own benchmarks time a product alone, on operands that are narrow already."""
+"""Libraries whose own benchmarks time a product alone, on operands that are narrow already, as tables of several do."""
 
 
 def copied_B(row: Any) -> float:

@@ -29,6 +29,8 @@ def stored_name(published: str) -> str:
 def unnamed(row: Any) -> str:
     """What a reason for absent sizes says of a row's model: that no preset or file has its name."""
     said = row_text(row, "model")
+    if re.fullmatch(r"\d+(\.\d+)?\s?[bBmM]", said.strip()):
+        return f": '{said}' tells a size, not whose model it is; write its name, as llama-2-{said.strip().lower()}"
     return f": no preset and no file is named '{said}' (dse models)" if said and named_model(said) is None else ""
 
 

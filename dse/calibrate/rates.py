@@ -142,10 +142,12 @@ def _size(row: Any) -> float:
 def message_B(row: Any) -> float:
     """Bytes of a row's collective as nccl-tests counts them: of an all-gather what all ranks have together.
 
-    Of a size per rank that is its share, unless the size is a buffer's, which holds the result.
+    Of a size per rank that is its share, unless the size is a buffer's, which holds the result; of an all-to-all where
+    the size is what a rank sends to each other.
     """
     said, size = row_text(row, "size_convention").lower(), row_number(row, "message_bytes", 0)
     share = "per rank" in said and "buffer" not in said and "gather" in row_text(row, "collective").lower()
+    share = share or ("per peer" in said and row_text(row, "collective").lower() == "all_to_all")
     return size * max(row_number(row, "num_ranks", 0), 1.0) if share else size
 
 

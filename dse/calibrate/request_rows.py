@@ -127,7 +127,8 @@ OTHERWISE: dict[tuple[str, str, tuple[str, ...]], str] = {
         "disaggregated: prompts and tokens run on chips of their own; dse serve has such engines",
     ("beams", r"\bbeam (search|width)\b", ("ttft", "tpot", "request")):
         "several beams: each is a sequence of its own that shares a prompt",
-    ("eager", r"\benforce[-_ ]eager\b", ("tpot", "request")):
+    ("eager", r"\benforce[-_ ]eager\b|\b(hf|hugging ?face)[-_ ]transformers\b"
+     r"|^(pytorch|torch|transformers|hugging ?face|hf)\b(?![-/])(?!.*compile)", ("tpot", "request")):
         "eager: kernels start one by one, where serving stacks replay graphs of them",
 }  # fmt: skip
 """Column, words in a row's note, and the times that are not predicted where either says so, with the reason."""

@@ -41,6 +41,21 @@ def read_run(text: str, kind: str) -> pd.DataFrame | None:
     return renamed(pd.DataFrame(found).assign(stat="median"), kind)
 
 
+PHASE = re.compile(r"^\s*(Prefill|Decode|Total)\.\s+(?:median )?latency:\s*([\d.]+) s\b", re.MULTILINE)
+"""What SGLang's benchmark of one batch prints of a prompt, of a token and of all; first once to warm up."""
+PHASES = {"Prefill": "prefill_latency (s)", "Decode": "median TPOT (s)", "Total": "request_latency (s)"}
+
+
+def read_phases(text: str) -> pd.DataFrame | None:
+    """The one row of a benchmark of one batch, its last lines counted; None for another text."""
+    found = dict(PHASE.findall(text))
+    if not set(PHASES) <= set(found):
+        return None
+    sequences = re.findall(r"Batch size: (\d+)", text)
+    told = {PHASES[name]: seconds for name, seconds in found.items()}
+    return pd.DataFrame([told | ({"batch": sequences[-1]} if sequences else {})])
+
+
 def _middle(metrics: Sequence[str], part: Sequence[Mapping[str, float]]) -> dict[str, float | None]:
     values = {n: [told[n] for told in part if n in told] for n in metrics}
     return {n: statistics.median(x) if x else None for n, x in values.items()}

@@ -28,7 +28,7 @@ METRICS = {
     **dict.fromkeys(("prefill", "prefill_time", "prefill_latency"), "prefill_latency"),
     # of a token where the unit says so, else of nobody knows how many
     **dict.fromkeys(("decode", "decode_time", "decode_latency"), "decode_latency"),
-    "duration": "time", "runtime": "time", "time": "time", "latency": "latency",
+    "duration": "time", "runtime": "time", "time": "time", "latency": "latency",  "computation": "throughput",
 }  # fmt: skip
 """Metrics under other names, small letters joined by underscores."""
 UNITS = {
@@ -135,7 +135,9 @@ def _parted(said: str) -> tuple[str, str, str]:
         return told
     found = re.fullmatch(PARTED, re.sub(r"[\s-]+", "_", name.lower()))
     word = METRICS.get(found[2], found[2]) if found else ""
-    if not found or word not in METRICS.values():
+    # "ttft_ms (s)" may be either
+    twice = bool(found and unit and found[4]) and unit_word(unit) != unit_word(found[4] if found else "")
+    if not found or word not in METRICS.values() or twice:
         return metric_word(said), "", ""
     unit = unit or (found[4] or "").replace("gb/s", "GB/s") or UNITS.get(found[2], "")
     if word == "throughput" and re.match(TOTAL, unit, re.IGNORECASE):

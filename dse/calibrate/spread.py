@@ -24,6 +24,9 @@ NUMBERED = r"([a-z#][a-z_ ]*?)[\s=:_-]*(\d+)|(\d+)[\s_-]*([a-z][a-z_ ]*)"
 """A column's name with a number, in either order, as "bs8" or "8 GPUs"."""
 WORDS = {
     "precision": r"(?:nv|mx)?fp(?:4|8|16|32)|bf16|tf32|int[48]|w[48]a(?:4|8|16)",
+    "library": r"(?:cu|hip|roc)[-_ ]?blas(?:[-_ ]?lt)?|triton|cutlass|cudnn|deep[-_ ]?gemm|(?:py)?torch|aiter|xformers"
+    r"|fa[-_ ]?[234]|flash[-_ ]?(?:attn|attention)(?:[-_ ]?v?[234])?|flash[-_ ]?infer|sdpa|tilelang|marlin|machete"
+    r"|onednn|nki|pallas|ck",
     "framework": r"vllm|sglang|(?:tensorrt|trt)[-_ ]?llm|lmdeploy|tgi|megatron(?:-lm)?|nemo|torchtitan|maxtext|fsdp2?",
 }
 """Words that are cells wherever they stand."""
@@ -41,6 +44,10 @@ def gathered(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
     told = {c: found for c in map(str, rows.columns) if (found := _held(c, rows, kind))}
     if not any(cells for cells, _ in told.values()):
         return rows
+    libraries = {cells for cells, _ in told.values()} - {()}
+    if () in dict(told.values()) and len(libraries) == 1 and dict(*libraries).keys() == {"library"}:
+        # a library's own table, whose other metrics are of it too
+        told = {c: (*libraries, metric) for c, (_, metric) in told.items()}
     names = rows["point_id"] if "point_id" in rows else pd.Series([f"line {i + 1}" for i in range(len(rows))])
     parts = []
     for cells in dict.fromkeys(cells for cells, _ in told.values()):

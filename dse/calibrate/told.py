@@ -47,12 +47,42 @@ def _of_kind(rows: pd.DataFrame, kind: str, told_chips: Any) -> tuple[pd.DataFra
         return rows, _requests(rows)
     if kind == "collectives":
         return in_bytes(rows), {"num_ranks": rows.get("num_chips", told_chips)}
-    rows = _in_three(rows)
+    rows = _in_operands(_in_three(rows))
     # a batch beside three lengths and no name for the operator is of as many products
-    return rows, {"op": "bmm" if "batch" in rows else "gemm"} if set("MNK") <= set(rows.columns) else {}
+    usual = "grouped gemm" if "rows_per_group" in rows else "bmm" if "batch" in rows else "gemm"
+    return _of_library(rows, usual if set("MNK") <= set(rows.columns) else ""), {}
 
 
-SIZE = r"(?:message_?)?size[_ (]*([KMG])iB\)?"
+def _of_library(rows: pd.DataFrame, usual: str) -> pd.DataFrame:
+    """Rows of operators, `usual` where none is named, with the library that ran each before its name."""
+    if "op" not in rows and not usual:
+        return rows
+    names = rows["op"].fillna(usual) if "op" in rows else pd.Series(usual, index=rows.index)
+    if "library" in rows:
+        own = rows["library"].fillna("").astype(str)
+        names = (
+            own.where([x.lower() not in n.lower() for x, n in zip(own, names.astype(str), strict=True)], "")
+            + " "
+            + names.astype(str)
+        ).str.strip()
+    return rows.assign(op=names)
+
+
+OPERAND = re.compile(r"(\w+):\w+")
+"""Type and layout of an operand, as CUTLASS's profiler prints both."""
+
+
+def _in_operands(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of products with the type of their operand A, and M where rows of each product of a group are told."""
+    if "M" not in rows and "rows_per_group" in rows:
+        rows = rows.assign(M=rows["rows_per_group"])
+    if "dtype" in rows or "A" not in rows:
+        return rows
+    types = [OPERAND.fullmatch(str(cell).strip()) for cell in rows["A"]]
+    return rows.assign(dtype=[t[1] if t else None for t in types]) if any(types) else rows
+
+
+SIZE = r"(?:(?:message|msg|buffer)[_ ]?)?size[_ (]*([KMG])iB\)?"
 """A header of message sizes in binary units; "MB" may be two sizes, and is none."""
 
 

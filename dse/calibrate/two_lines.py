@@ -23,9 +23,11 @@ GROUPS = (
 
 
 def in_one_line(lines: list[list[str]], kind: str) -> list[list[str]]:
-    """`lines` with a header of one line where two of them are the header; else as they are."""
+    """`lines` with a header of one line where two of them are the header, or three, the last of units; else as is."""
     if len(lines) < 3 or any(re.fullmatch(NUMBER, cell) for cell in lines[1]):
         return lines
+    if len(lines) > 3 and any(lines[2]) and all(not c.strip() or _is_unit(c) for c in lines[2]):
+        return in_one_line([lines[0], *in_one_line(lines[1:], kind)], kind)
     width = max(len(lines[0]), len(lines[1]))
     above, below = ([*(c.strip() for c in line), *[""] * (width - len(line))] for line in lines[:2])
     if any(below) and all(not c or _is_unit(c) for c in below):

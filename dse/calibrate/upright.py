@@ -20,7 +20,10 @@ def upright(lines: list[list[str]], kind: str) -> list[list[str]]:
 
     Where the header holds statistics, as GenAI-Perf writes them, all lines are one row.
     """
-    if len(lines) < NAMES_LEAST or _n_known(lines[0], kind) > 1:
+    if len(lines) < NAMES_LEAST:
+        return lines
+    pairs = [cell.strip().lower() for cell in lines[0]] == ["metric", "value"]
+    if _n_known(lines[0], kind) > 1 and not pairs:
         return lines
     if _n_known([line[0] for line in lines[1:]], kind) < NAMES_LEAST:
         return lines
@@ -49,11 +52,15 @@ def _n_known(names: list[str], kind: str) -> int:
 
 LINE = re.compile(r"^\s*([A-Za-z#][^:|,;\t\n]*?):\s+([\d.,]+|inf)\s*$", re.MULTILINE)
 """A line of a report: a name, a colon and a number."""
+WORDS = re.compile(r"^\s*([A-Za-z#][^:|,;\t\n]*?):\s+([A-Za-z][\w./-]*)\s*$", re.MULTILINE)
+"""One with a word, such as the name of a model."""
 
 
 def read_report(text: str, kind: str) -> pd.DataFrame | None:
     """The one row of a report such as serving benchmarks print to their screens; None for another text."""
     found = dict(LINE.findall(text))
+    # words count where a column has their name
+    found |= {name: said for name, said in WORDS.findall(text) if name not in found and is_column(name, kind)}
     # a header of a table beside it would be the table's
     if _n_known(list(found), kind) < NAMES_LEAST or 2 * len(found) < len(re.findall(r"^.*\w.*$", text, re.MULTILINE)):
         return None

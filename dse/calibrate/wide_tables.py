@@ -18,7 +18,7 @@ from .columns import renamed
 from .digits import has_decimal_commas
 from .marks import with_tabs
 from .reading import ODD_NUMBER
-from .run_logs import read_run
+from .run_logs import read_phases, read_run
 from .spelling import MIDDLE, is_metric, middle_rank, parted_metric
 from .two_lines import in_one_line
 from .upright import read_report, upright
@@ -65,8 +65,9 @@ def read_text(path: Path, kind: str) -> pd.DataFrame:
     text = path.read_text(encoding="utf-8-sig")
     if is_log(text):
         return read_log(text)
-    if (report := read_report(text, kind)) is not None or (report := read_run(text, kind)) is not None:
-        return report
+    for reader in (lambda said, _: read_phases(said), read_report, read_run):
+        if (report := reader(text, kind)) is not None:
+            return report
     lines = _lines(with_tabs(text), kind)
     if not lines:
         raise ValueError("no line; give a header and rows")
@@ -93,6 +94,9 @@ def _lines(text: str, kind: str) -> list[list[str]]:
     lines = [_unbarred(line) for line in lines] if mark == "|" else lines
     lines = lines[next((i for i, line in enumerate(lines) if len(line) > TITLE), 0) :]
     lines = [line for line in lines if not all(re.fullmatch(RULE, cell) for cell in line)]
+    # a foot note, or what a program says at its end, has one cell of many
+    while len(lines) > TITLE and len(lines[0]) > TITLE and sum(bool(cell.strip()) for cell in lines[-1]) <= 1:
+        lines.pop()
     return upright(in_one_line(lines, kind), kind)
 
 

@@ -198,7 +198,9 @@ def _check_room(d: StepDemand, chip: Chip, plan: Plan) -> None:
     if need > have:
         raise RoomError(
             f"{plan_text(plan)} needs {in_unit(need, 'B', 4)} per chip and {chip.name} offers {in_unit(have, 'B', 4)} "
-            f"({usable_frac():.0%} of its HBM); use more chips, more tp or pp, ZeRO or recompute"
+            f"({usable_frac():.0%} of its HBM); use more chips, more tp or pp, "
+            # only a step with an optimizer has states to shard and activations to recompute
+            f"{'ZeRO or recompute' if float(d.optimizer_B) > 0 else 'a smaller batch or narrower weights'}"
         )
     if float(ahead_frac(d, chip, np.asarray(prefetch_frac()))) > 1 + ROUNDING:  # as `fits_memory`
         ahead, sram = float(d.stream.ahead_B), prefetch_frac() * float(chip.n_cores * chip.core.scratchpad_B)

@@ -82,7 +82,8 @@ def _pair(part: str) -> tuple[str, object]:
 def read_pairs(text: str) -> dict[str, object]:
     """Keys and values of a text; PlanError for an unknown or repeated key, or a value out of range."""
     values: dict[str, object] = {}
-    for part in text.split(","):
+    # capitals and spaces between pairs are how people write plans; no key or word has either
+    for part in re.split(r",|(?<=\w)\s+(?=[a-z_]+\s*=)", text.lower()):
         key, value = _pair(part)
         if key in values:
             raise PlanError(f"plan: key '{key}' appears twice ({values[key]} and {value}); keep one")

@@ -105,8 +105,8 @@ def read_header(path: Path) -> Config:
             name = source.text()
             found[name] = source.value(source.scalar("I"))
         found[TENSORS] = dict(source.tensor() for _ in range(min(n_tensors, len(source.content))))
-    except (struct.error, KeyError, MemoryError) as error:
-        raise SpecError(f"{path}: a GGUF header that is cut off or damaged ({error}); give the whole file") from None
+    except (struct.error, KeyError, MemoryError):
+        raise SpecError(f"{path}: a GGUF header that is cut off or damaged; give the whole file") from None
     return found
 
 

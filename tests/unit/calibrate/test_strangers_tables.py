@@ -10,7 +10,7 @@ from scored_tables import seconds_of
 from dse.calibrate.measurements import read
 from dse.calibrate.operators import n_products
 from dse.calibrate.published import preset_for
-from dse.calibrate.rates import rate
+from dse.calibrate.rates import message_B, rate
 from dse.calibrate.reading import row_switch, weights_only
 from dse.calibrate.spelling import bytes_word, collective_word, unit_word, year_word
 from dse.calibrate.training_rows import row_plan, row_precision
@@ -166,3 +166,31 @@ def test_one_client_is_a_batch_of_one(tmp_path, said):
 def test_precisions_of_training_as_stacks_write_them():
     rows = [SimpleNamespace(precision=x) for x in ("float8_e4m3", "float8 rowwise", "fp8", "F8", "bfloat16", "mxfp4")]
     assert [row_precision(r) for r in rows] == ["fp8"] * 4 + ["bf16", "fp4"]
+
+
+def test_a_column_for_each_library_and_groups_of_rows(tmp_path):
+    """Before: refused for want of a metric. 2 x 4096^3 FLOP at 700 TFLOPS; four products of 8192 rows each."""
+    gemm = "GPU,M,N,K,dtype,cuBLAS TFLOPS,Triton TFLOPS\nH100,4096,4096,4096,fp16,700,600\n"
+    found = scored(tmp_path, "kernels", gemm)[0]
+    assert found == pytest.approx({"line 1 cuBLAS": 2 * 4096**3 / 700e12, "line 1 Triton": 2 * 4096**3 / 600e12})
+    groups = "chip,dtype,#Groups,M per group,N,K,Computation\nH800,fp8_block,4,8192,4096,7168,1297 TFLOPS\n"
+    assert scored(tmp_path, "kernels", groups)[0] == pytest.approx({"line 1": 4 * 2 * 8192 * 4096 * 7168 / 1297e12})
+
+
+def test_sizes_in_one_cell_and_a_machine_beside_a_blank_count(tmp_path):
+    head = 'instance,num_chips,model,"TP,PP,DP",sequence,gbs,mbs,step time (s)\n'
+    rows = 'p5.48xlarge,,llama-3.1-8b,"2,1,4",8192,64,1,5\np5.48xlarge,16,llama-3.1-8b,"2,1",8192,64,1,5\n'
+    found, why = scored(tmp_path, "training", head + rows)
+    assert found == {"line 1": 5} and "is not 3 whole numbers" in why["line 2"]
+
+
+def test_mpi_benchmarks(tmp_path):
+    """An all-to-all of OSU prints what a rank sends to each other; its bandwidth keeps many messages on the way."""
+    text = "# OSU MPI-CUDA All-to-All Personalized Exchange Latency Test v7.2\n# Size  Avg Latency(us)\n4096  20.5\n"
+    path = tmp_path / "osu.txt"
+    path.write_text(text)
+    (row,) = read("collectives", path, ["chip=A100", "num_ranks=8"]).itertuples()
+    assert message_B(row) == 8 * 4096
+    path.write_text("# OSU MPI Bandwidth Test v7.2\n# Size  Bandwidth (MB/s)\n4096  24100\n")
+    with pytest.raises(SpecError, match="many messages"):
+        read("collectives", path)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..core.provenance import number
 from ..hardware.system import Fabric
-from ..workload.transformer import Model, Training, moe_share, n_branches
+from ..workload.blocks import last_mlp_frac
+from ..workload.transformer import Training, moe_share, n_branches
 from .activations import ACTIVATION_B
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send
 from .groups import spread, stage_way
@@ -39,7 +40,9 @@ def tensor_traffic(
     ranks = spread(fabric, 1, plan.tp)
     # backward gathers where forward scatters and moves as much; each recomputation repeats the forward part
     n_ways = layers * (forward + 1.0)
-    branches, left_out = n_branches(model), layers * (forward - 1.0) * _left_out(model, software)
+    branches, left_out = n_branches(model), layers * (forward - 1.0) * last_mlp_frac(model.shares)
+    # a layer that is computed again without its last product adds up no result of it
+    left_out *= 1.0 - moves(software)["replays_last"]
     if model.experts is None:
         return across(*ranks, volume, ref).times(n_each * branches * n_ways - left_out)
     e, moe_ways = model.experts, moe_share(model) * n_ways
@@ -52,11 +55,6 @@ def tensor_traffic(
         total += across(*ranks, visits, ref).times(n_each * moe_ways)
         branches -= 0.0 if e.shared_ffn or e.parallel_ffn else moe_share(model)
     return total + across(*ranks, volume, ref).times(n_each * branches * n_ways - left_out)
-
-
-def _left_out(model: Model, software: str) -> float:
-    """Sums over tensor ranks that a layer which is computed again leaves out, with its last product."""
-    return sum(share for b, share in model.shares if b.ends_with_mlp) * (1.0 - moves(software)["replays_last"])
 
 
 def context_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float, ref: Reference) -> Traffic:

@@ -41,7 +41,6 @@ def tensor_traffic(
     # backward gathers where forward scatters and moves as much; each recomputation repeats the forward part
     n_ways = layers * (forward + 1.0)
     branches, left_out = n_branches(model), layers * (forward - 1.0) * last_mlp_frac(model.shares)
-    # a layer that is computed again without its last product adds up no result of it
     left_out *= 1.0 - moves(software)["replays_last"]
     if model.experts is None:
         return across(*ranks, volume, ref).times(n_each * branches * n_ways - left_out)

@@ -15,6 +15,7 @@ from ..core.errors import PlanError, RoomError
 from ..core.frames import page
 from ..core.kept import kept_record
 from ..core.program import is_traced, meanwhile
+from ..core.takes import takes
 from ..core.text import in_unit
 from ..core.types import Stacked, stack_records
 from ..hardware.chip import ROUNDING, Chip
@@ -55,6 +56,7 @@ class Evaluated(eqx.Module):
         return page("", self.frame())
 
 
+@takes(system=System, workload=Workload, plan=Plan | None, tech=Technology | None, calibration=Calibration | None)
 def evaluate(
     system: System, workload: Workload, plan: Plan | None = None, *, tech: Technology | None = None,
     calibration: Calibration | None = None, streams: bool = False,

@@ -18,6 +18,7 @@ from ..core.counts import check_count
 from ..core.errors import SpecError
 from ..core.frames import page
 from ..core.pareto import is_end, is_unbeaten, is_worth_showing
+from ..core.takes import takes
 from ..lowering.plan import plan_text
 from ..optimize.prices import SMALLEST_PRICE
 from ..study.convex import coordinates
@@ -111,6 +112,7 @@ MOST_POINTS = 100_000
 """Most points of a front: some hours."""
 
 
+@takes(study=Study)
 def front(
     study: Study,
     metrics: tuple[str, ...] = ("delivered_time", "package_cost_USD"),

@@ -17,6 +17,7 @@ from ..core.counts import check_count
 from ..core.errors import SpecError
 from ..core.files import MOST_WHOLE
 from ..core.program import meanwhile
+from ..core.takes import takes
 from ..optimize.batch import prepare_batch
 from ..optimize.deadline import Deadline
 from ..optimize.descent import run_search
@@ -53,6 +54,7 @@ LOST = 3.0
 """Log goal of a draw without a design in the pilot's mean: a twentyfold slower chip."""
 
 
+@takes(study=Study)
 def risk(
     study: Study, n: int = 1000, seed: int = 0, *, target: float | None = None, known: Known | None = None,
     progress: Callable[[str], None] = lambda _: None, deadline: Deadline | None = None,

@@ -16,6 +16,7 @@ from ..core.errors import SpecError
 from ..core.frames import page, table_of
 from ..core.program import meanwhile
 from ..core.provenance import Sourced
+from ..core.takes import takes
 from ..core.text import percent, quantity_text, scoped_label, scoped_name
 from ..optimize.descent import run_search
 from ..optimize.search import Candidate, Search, leaders, search_of
@@ -106,6 +107,7 @@ class Sensitivity:
         return {p.name: p for p in self.parameters}[name]
 
 
+@takes(study=Study)
 def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
     """Elasticities of a study's optimal goal and design (continuous counts) by every fact and limit.
 

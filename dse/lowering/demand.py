@@ -19,7 +19,7 @@ from .cores import core_reference, on_chip, ranks_of
 from .headroom import usable_B
 from .linears import Shard
 from .memory import WEIGHT_B, memory_B
-from .plan import Plan, check_plan, idle_frac, n_forward_runs, n_micro_batches
+from .plan import Plan, check_plan, check_values, idle_frac, n_forward_runs, n_micro_batches
 from .plan_keys import ORDERS
 from .serving import pass_demand
 from .software import framework, moves, usual_software
@@ -207,6 +207,7 @@ def demand(
 
     Ranks are chips, or the cores of chips where a plan has as many (`ranks_of`).
     """
+    check_values(plan)
     ranks, per_chip = ranks_of(plan, system)
     check_plan(plan, workload, ranks)
     array = array_shape(system.chip.core.tensor) if array is None else array

@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 from ..core.frames import AbstractShown
+from ..core.takes import takes
 from ..technology.node import PRECISION_BITS
 from ..workload.blocks import Block, Experts
 from ..workload.storage import format_of, stored_B
@@ -174,6 +175,7 @@ def _serving_memory(plan: Plan, workload: Serving, n_each: int) -> Memory:
     return Memory(weights, 0.0, 0.0, working, cache)
 
 
+@takes(plan=Plan, workload=Workload)
 def memory_B(plan: Plan, workload: Workload, footprint: Footprint = FUSED, n_each: int = 1) -> Memory:
     """HBM bytes by kind on the fullest chip under a valid plan; `footprint` is that of the training software.
 

@@ -7,6 +7,7 @@ import itertools
 
 from ..core.errors import PlanError
 from ..core.frames import AbstractShown
+from ..core.takes import takes
 from ..hardware.devices import core_counts
 from ..hardware.system import System
 from ..workload.transformer import Model, Serving, Training, Workload
@@ -62,6 +63,7 @@ class Plan(AbstractShown):
 _FIELDS = {"micro": "micro_batch"} | {f.name: f.name for f in dataclasses.fields(Plan) if f.name != "micro_batch"}
 
 
+@takes(text=str)
 def parse_plan(text: str) -> Plan:
     """The plan of a text such as `tp=8,pp=4,dp=2,micro=1,interleave=2,zero=1,recompute=full`; missing keys: defaults.
 
@@ -162,15 +164,19 @@ def _serving_rules(plan: Plan, workload: Serving) -> list[plan_sizes.Rule]:
     ]
 
 
+def check_values(plan: Plan) -> None:
+    """PlanError for a value that its field never has: a plan made in code has passed no parser."""
+    for key in KEYS:
+        check_value(key, getattr(plan, _FIELDS[key]))
+
+
 def check_plan(plan: Plan, workload: Workload, system: System) -> None:
     """PlanError with the first rule that fails, unless the plan divides model, batch and system.
 
     Source: [narayanan2021megatron] section 2: interleaved schedules need micro batches in multiples of the stages;
     [shoeybi2019] section 3: heads and MLP columns over tensor ranks.
     """
-    # a plan made in code has passed no parser
-    for key in KEYS:
-        check_value(key, getattr(plan, _FIELDS[key]))
+    check_values(plan)
     rules = [_size_rule(plan, system), *plan_sizes.tensor_rules(plan.tp, workload.model, system)]
     if isinstance(workload, Training):
         rules += _training_rules(plan, workload)
@@ -198,6 +204,7 @@ def _training_plans(workload: Training, system: System, max_micro_batch: int) ->
     return found
 
 
+@takes(workload=Workload, system=System)
 def plans(workload: Workload, system: System, *, max_micro_batch: int = 8, streams: bool = False) -> list[Plan]:
     """All valid plans of `workload` on `system` that are worth trying, not checked for memory; [] if there is none.
 

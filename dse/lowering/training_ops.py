@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ..core.provenance import number
 from ..technology.node import PRECISION_BITS
-from ..workload.blocks import Experts, Feed, Mlp
+from ..workload.blocks import Experts, Feed, Mlp, last_mlp_frac
 from ..workload.latent import Latent
 from ..workload.mixers import AbstractMixer, Attention
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, repeated, stored_attention
@@ -190,7 +190,7 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
     model = workload.model
     tokens = float(s.micro_batch * workload.sequence) / s.cp
     precision, frozen = workload.precision, workload.adapter_rank > 0
-    last = "down" if all(b.ends_with_mlp for b, _ in model.shares if isinstance(b.feed, Mlp)) else ""
+    last = "down" if last_mlp_frac(model.shares) else ""
     placed: list[Placed] = []
     for x in [*block_linears(model, s, tokens), *adapters(workload, s, tokens)]:
         t, k, n = x.tokens, x.inputs, x.outputs

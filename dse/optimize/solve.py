@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..core.program import meanwhile
+from ..core.takes import takes
 from ..study.convex import Data
 from ..study.study import Study
 from .deadline import Deadline, check_stop
@@ -26,6 +27,7 @@ LIMIT_S = 60.0
 """Default time limit, without compilation."""
 
 
+@takes(study=Study)
 def solve(
     study: Study,
     progress: Callable[[str], None] = lambda _: None,
@@ -75,6 +77,7 @@ def solve(
     return dataclasses.replace(found, stopped=proof.stopped)
 
 
+@takes(study=Study)
 def solve_continuous(
     study: Study, progress: Callable[[str], None] = lambda _: None, space: Space | Search | None = None,
     *, limit_s: float = LIMIT_S,

@@ -231,16 +231,12 @@ def on_stack(ref: Reference, stack: str) -> Reference:
 
 def reference_speeds(c: Calibration, up_Bps: float, out_Bps: float) -> Reference:
     """Achievable link speeds for peaks `up_Bps` and `out_Bps` (one direction), to choose collective algorithms."""
-    kin = _kin(c.name)
-    # a fit learns from plans whose algorithms were chosen at the prior, as a demand must stay put while a fit moves;
-    # what it has learnt holds for these alone
-    known = _made(kin.vendor, None) if kin else c
-    # plain floats: it is part of the keys of caches, which no array can be
-    speeds = Reference(
-        up_Bps * float(known.scaleup_frac), out_Bps * float(known.scaleout_frac), float(known.scaleup_hop_s),
-        float(known.scaleout_hop_s), float(known.collective_s), float(known.exchange_s),
-    )  # fmt: skip
-    return on_stack(speeds, kin.stack if kin else "")
+    # a fit learns from plans whose algorithms were chosen at the prior, and holds for these alone
+    known = _made(kin.vendor, None) if (kin := _kin(c.name)) else c
+    # plain floats: keys of caches can hold no arrays
+    waits = (known.scaleup_hop_s, known.scaleout_hop_s, known.collective_s, known.exchange_s)
+    shares = float(known.scaleup_frac), float(known.scaleout_frac)
+    return on_stack(Reference(up_Bps * shares[0], out_Bps * shares[1], *map(float, waits)), kin.stack if kin else "")
 
 
 BETTER_LOW = tuple(f for f in FACTS if f.endswith("_s"))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..core.takes import takes
 from ..core.types import FloatLike
 from ..economy.job import Economy, Job, job_of
 from ..economy.presets import economy, price_and_margin
@@ -26,6 +27,7 @@ EVALUATED = ("step_s", "tokens_per_s", "mfu_frac", "memory_B")
 """Fields of `Evaluation` that are metrics here, besides those of studies."""
 
 
+@takes(system=System, workload=Workload, plan=Plan | None)
 def metric(name: str, system: System, workload: Workload, plan: Plan | None = None) -> Callable[[Chip], FloatLike]:
     """The metric `name` of `workload` on `system` as a pure JAX function of the chip, in its canonical unit.
 

@@ -165,3 +165,10 @@ def runs_of(blocks: list[Block]) -> tuple[Run, ...]:
     """Blocks grouped by kind, in order of first appearance."""
     # where a block stands changes neither its time nor its memory: its kind and their number do
     return tuple(itertools.starmap(Run, collections.Counter(blocks).items()))
+
+
+def last_mlp_frac(shares: tuple[tuple[Block, float], ...]) -> float:
+    """Share of blocks that end with a dense MLP whose result no gradient needs; 0 where one MLP's result is needed."""
+    # blocks that differ in their norms alone run the same operators: what is left out, they leave out together
+    mlps = [(block, share) for block, share in shares if isinstance(block.feed, Mlp)]
+    return sum(share for _, share in mlps) if all(block.ends_with_mlp for block, _ in mlps) else 0.0

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from numbers import Real
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.errors import SpecError
 from ..core.frames import page, table_of
+from ..core.takes import check_kind
 from ..core.text import digits
 from ..technology.node import PRECISION_BITS
 from .blocks import Block, Experts, Feed, Run, block_text
@@ -145,13 +147,15 @@ def uniform(block: Block, n_layers: int) -> tuple[Run, ...]:
     return (Run(block, n_layers),)
 
 
-def _check_sizes(workload: object, least: Mapping[str, int]) -> None:
-    """SpecError for sizes that are no finite numbers of at least those given."""
+def _check_sizes(workload: Workload, least: Mapping[str, int]) -> None:
+    """SpecError for a model that is none, and for sizes that are no finite numbers of at least those given."""
+    check_kind(type(workload).__name__, "model", workload.model, Model)
     # a negative size would pass every rule of divisibility and give a time, a negative one even
     for name, lowest in least.items():
-        size = getattr(workload, name)
-        if not lowest <= size < math.inf:
-            raise SpecError(f"{type(workload).__name__}: {name} = {size}; give {lowest} or more")
+        size: Any = getattr(workload, name)
+        is_number = isinstance(size, Real)
+        if not is_number or not lowest <= size < math.inf:
+            raise SpecError(f"{type(workload).__name__}: {name} = {size!r}; give {lowest} or more")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What kinds of training software move through memory, counted kernel by kernel."""
 
+import dataclasses
 import types
 
 import pytest
@@ -14,6 +15,7 @@ from dse.lowering.software import attention_rate_frac, moves, usual_software
 from dse.lowering.tiling import array_shape
 from dse.lowering.training_ops import Shard, _with_sum, block_elementwise, training_ops
 from dse.physics.calibration import calibration
+from dse.workload.blocks import Run
 from dse.workload.op import Kind, linear
 from dse.workload.presets import model
 from dse.workload.transformer import Training
@@ -169,6 +171,24 @@ def test_eager_software_waits_for_half_of_its_tensor_traffic():
     """Of eight collectives of a block two scatter after their product; none, or all, of four gathers are waited for."""
     assert moves("eager")["tensor_waits_frac"] == (2 / 8 + 6 / 8) / 2
     assert all(moves(kind)["tensor_waits_frac"] == 1.0 for kind in ("fused", "compiled", "sharded"))
+
+
+def test_operators_and_sums_agree_on_the_last_product_of_a_layer():
+    """Two all-reduces a block, thrice with recomputation: 6, of which leaving out the last product saves 1.
+
+    Where every second block has norms behind its branches, half of the sums were left out, and no product.
+    """
+    dgx, plan = system("dgx-h100", 8), Plan(tp=8, recompute="full", sequence_parallel=False)
+    array, ref = array_shape(dgx.chip.core.tensor), chip_reference(dgx.chip, calibration("prior-cuda"))
+    (run,) = LLAMA.runs
+    behind = dataclasses.replace(run.block, n_norms=4)
+    mixed = dataclasses.replace(LLAMA, runs=(Run(run.block, 16), Run(behind, 16)))
+    for m, saved in ((LLAMA, 1 / 6), (mixed, 0.0)):
+        lowered = (plan_demand(Training(m, 8, 1024), plan, dgx, array, ref, s) for s in ("fused", "sharded"))
+        again, once = (float(d.tensor.up_B + d.tensor.sent_B) for d in lowered)
+        assert once == pytest.approx((1 - saved) * again)
+        placed = training_ops(Training(m, 8, 1024), Shard(8, software="sharded"))
+        assert any(p.last for p in placed) == (saved > 0)
 
 
 def test_software_that_plans_choose_among_has_the_same_operators():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..core.provenance import number
 from ..hardware.system import Fabric
 from ..workload.blocks import last_mlp_frac
-from ..workload.transformer import Training, moe_share, n_branches
+from ..workload.transformer import Model, Training, moe_share, n_branches
 from .activations import ACTIVATION_B
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send
 from .groups import spread, stage_way
@@ -40,12 +40,7 @@ def tensor_traffic(
     ranks = spread(fabric, 1, plan.tp)
     # backward gathers where forward scatters and moves as much; each recomputation repeats the forward part
     n_ways = layers * (forward + 1.0)
-<<<<<<< HEAD
     branches, left_out = n_branches(model), layers * (forward - 1.0) * _left_out(model, software, plan.offload)
-=======
-    branches, left_out = n_branches(model), layers * (forward - 1.0) * last_mlp_frac(model.shares)
-    left_out *= 1.0 - moves(software)["replays_last"]
->>>>>>> h11
     if model.experts is None:
         return across(*ranks, volume, ref).times(n_each * branches * n_ways - left_out)
     e, moe_ways = model.experts, moe_share(model) * n_ways
@@ -60,16 +55,12 @@ def tensor_traffic(
     return total + across(*ranks, volume, ref).times(n_each * branches * n_ways - left_out)
 
 
-<<<<<<< HEAD
 def _left_out(model: Model, software: str, kept: bool) -> float:
     """Sums over tensor ranks that a layer which is computed again leaves out: its last product's, `kept` mixers'."""
     mixers = sum(share for b, share in model.shares if b.mixers and not b.rests) if kept else 0.0
-    last = sum(share for b, share in model.shares if b.ends_with_mlp)
-    return last * (1.0 - moves(software)["replays_last"]) + mixers
+    return last_mlp_frac(model.shares) * (1.0 - moves(software)["replays_last"]) + mixers
 
 
-=======
->>>>>>> h11
 def context_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float, ref: Reference) -> Traffic:
     """Traffic of context ranks per micro batch: keys, values, backward their gradients. Source: [liu2023ring]."""
     model = workload.model

@@ -153,8 +153,7 @@ def _check_sizes(workload: Workload, least: Mapping[str, int]) -> None:
     # a negative size would pass every rule of divisibility and give a time, a negative one even
     for name, lowest in least.items():
         size: Any = getattr(workload, name)
-        is_number = isinstance(size, Real)
-        if not is_number or not lowest <= size < math.inf:
+        if not isinstance(size, Real) or not lowest <= float(size) < math.inf:
             raise SpecError(f"{type(workload).__name__}: {name} = {size!r}; give {lowest} or more")
 
 

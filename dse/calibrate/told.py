@@ -57,7 +57,7 @@ def _of_library(rows: pd.DataFrame, usual: str) -> pd.DataFrame:
     """Rows of operators, `usual` where none is named, with the library that ran each before its name."""
     if "op" not in rows and not usual:
         return rows
-    names = rows["op"].fillna(usual) if "op" in rows else pd.Series(usual, index=rows.index)
+    names = rows["op"].astype(object).fillna(usual) if "op" in rows else pd.Series(usual, index=rows.index)
     if "library" in rows:
         own = rows["library"].fillna("").astype(str)
         names = (

@@ -49,7 +49,7 @@ def check_kind(whose: str, name: str, value: object, kind: type | UnionType) -> 
     """SpecError unless `value` is of the kind that `whose` argument `name` has, with a way to make one."""
     if isinstance(value, kind):
         return
-    kinds: tuple[type, ...] = getattr(kind, "__args__", (kind,))
+    kinds: tuple[Any, ...] = getattr(kind, "__args__", (kind,))
     wanted = [k.__name__ for k in kinds if k is not type(None)]
     said = f"the text '{value}'" if isinstance(value, str) else f"of the type {type(value).__name__}"
     how = f", such as {MADE_BY[wanted[0]]}" if wanted[0] in MADE_BY else ""

@@ -234,9 +234,9 @@ def reference_speeds(c: Calibration, up_Bps: float, out_Bps: float) -> Reference
     # a fit learns from plans whose algorithms were chosen at the prior, and holds for these alone
     known = _made(kin.vendor, None) if (kin := _kin(c.name)) else c
     # plain floats: keys of caches can hold no arrays
-    waits = (known.scaleup_hop_s, known.scaleout_hop_s, known.collective_s, known.exchange_s)
     shares = float(known.scaleup_frac), float(known.scaleout_frac)
-    return on_stack(Reference(up_Bps * shares[0], out_Bps * shares[1], *map(float, waits)), kin.stack if kin else "")
+    waits = float(known.scaleup_hop_s), float(known.scaleout_hop_s), float(known.collective_s), float(known.exchange_s)
+    return on_stack(Reference(up_Bps * shares[0], out_Bps * shares[1], *waits), kin.stack if kin else "")
 
 
 BETTER_LOW = tuple(f for f in FACTS if f.endswith("_s"))

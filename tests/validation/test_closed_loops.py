@@ -53,7 +53,7 @@ def test_published_loops_take_their_prompts_and_tokens():
     wrong = error_frac(requests, measured_s)
     assert len(wrong) > 800
     assert np.median(np.abs(wrong)) == pytest.approx(0.04, abs=0.005)
-    assert np.median(wrong) == pytest.approx(0.006, abs=0.015)
+    assert np.median(wrong) == pytest.approx(0.021, abs=0.015)
 
 
 def test_requests_that_no_fit_saw():

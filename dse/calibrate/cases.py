@@ -158,8 +158,8 @@ def fitting(
     usual = footprint(software)
     # gathered inputs save a gather in the backward pass: software keeps them while it can
     softwares = [usual, dataclasses.replace(usual, n_gathered_inputs=0.0)]
-    if input_B(workload.precision) <= FP8_B:
-        softwares.append(dataclasses.replace(softwares[-1], activation_input_B=FP8_B))
+    if input_B(workload.precision) <= (narrow_B := input_B("fp8")):
+        softwares.append(dataclasses.replace(softwares[-1], activation_input_B=narrow_B))
     again = [dataclasses.replace(plan, recompute="full", recompute_frac=f) for f in RECOMPUTED]
     ways = [plan] if printed else [plan, *again]
     if not micro_printed:
@@ -173,8 +173,6 @@ def fitting(
     return next(fits, (plan, usual))
 
 
-FP8_B = 1.0
-"""Bytes of an element of 8 bit."""
 RECOMPUTED = (0.25, 0.5, 0.75, 1.0)
 """Shares of a stage's layers that runs are taken to recompute: the least that fits."""
 

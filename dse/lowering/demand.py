@@ -51,7 +51,8 @@ def _times(plan: Plan, software: str) -> dict[str, float]:
     Source: [google2026maxtext] maxtext_trillium_model_configs: `query_proj`, `key_proj`, `value_proj`, `out_proj`.
     """
     again = n_forward_runs(plan) - 1.0
-    last, mixer = (1.0 + again * x for x in (moves(software)["replays_last"], not plan.offload))
+    last = 1.0 + again * moves(software)["replays_last"]
+    mixer = 1.0 if plan.offload else 1.0 + again
     return {"forward": 1.0 + again, "last": last, "mixer": mixer, "backward": 1.0, "head": 0.0}
 
 

@@ -14,13 +14,16 @@ from jaxtyping import Array
 
 from ..core.provenance import Receipts
 from ..hardware.chip import Chip
+from ..hardware.presets import base_name
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import calibration_receipts, kin_of, prior_name
 from ..physics.coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, following, from_free, to_free
 from ..physics.pooled import Kin
 from ..physics.step import Request, request_s, step_time
+from ..physics.throttle import at_clock
 from .batch import batch, calibration_of
 from .cases import Case
+from .throttle import clocks_frac
 
 
 def coordinates(u: Array, centre: Array, deviation: Array) -> Array:
@@ -92,8 +95,10 @@ def block(cases: Sequence[Case], kind: str) -> Block:
 
 
 def prior_facts(chip_name: str) -> Receipts:
-    """Receipts of the named prior of a chip's vendor."""
-    return {r.name: r for r in calibration_receipts(prior_name(chip_name))}
+    """Receipts of the named prior of a chip's vendor, at the clock that the chip's power limit allows."""
+    prior = {r.name: r for r in calibration_receipts(prior_name(chip_name))}
+    # computed, not read with the effects: a fit must not rest on the file that it writes
+    return at_clock(prior, clocks_frac().get(base_name(chip_name), {}))
 
 
 @dataclasses.dataclass(frozen=True)

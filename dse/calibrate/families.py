@@ -179,7 +179,7 @@ def effects_text(found: dict[str, Any]) -> str:
 
 def fits_of(found: dict[str, Any]) -> dict[str, Fit]:
     """The fits of all chips and stacks that were measured, from effects as `refit` makes or the file holds them."""
-    pairs = [(parts, kin_of(chip, stack)) for parts in found.values() for chip, stack in parts["measured"]]
+    pairs = [(found[pool], kin_of(chip, stack)) for pool in KINDS for chip, stack in found[pool]["measured"]]
     return dict(sorted((fit_name(kin.chip, kin.stack), _fit_of(parts, kin)) for parts, kin in pairs))
 
 

@@ -11,10 +11,11 @@ from scipy.special import ndtri, stdtrit
 
 from ..core.errors import SpecError
 from ..physics.calibration import Calibration
-from ..physics.pooled import ALONE, NOVELTIES, STEPS, Kin, novelty_of
+from ..physics.pooled import ALONE, CLOCK, NOVELTIES, STEPS, Kin, novelty_of
 from .cases import Case
 from .families import KINDS, Tell, calibration_from, pool_design, pool_json, pool_of, refit_pool
 from .pooled import Pooled, Posterior
+from .throttle import clocks_frac
 
 COVERED = 0.8
 """Share of measurements that a band should hold."""
@@ -134,8 +135,8 @@ def pool_bands(pooled: Pooled, tell: Tell) -> dict[str, dict[str, float]]:
 
 
 def refit(tell: Tell = lambda _: None) -> dict[str, Any]:
-    """Effects and bands of both pools, fitted to the shipped measurements: what `effects.json` holds."""
-    found = {}
+    """What `effects.json` holds: clocks of chips under load, effects and bands of both pools, fitted to what ships."""
+    found: dict[str, Any] = {CLOCK: clocks_frac()}
     for pool in KINDS:
         r = refit_pool(pool, tell)
         found[pool] = {**pool_json(r), "bands": pool_bands(r.free, tell)}

@@ -230,13 +230,13 @@ def by_index(x: Linear, experts: Experts, tokens: float) -> Linear:
 def of_fixed_shape(x: Linear, experts: Experts, tokens: float, writes: bool) -> tuple[Linear, float]:
     """Experts `x` of a program whose shapes are fixed before anybody has chosen, and how often their weights move.
 
-    Fewer visits T k than experts: the weights of each visit are copied to one place (read and written) and read again.
-    Else every token passes every expert, or tokens are put in blocks of B rows, each of one expert, of which one that n
-    tokens chose fills about
-        max(1, n / B + 1/2)
+    Fewer visits v = T k than experts: the weights of each visit are copied to one place (read and written) and read
+    again. Else every token passes every expert, or tokens are put in blocks of B rows, each of one expert, and the
+    program runs as many as any choice may need,
+        min(ceil((v - (E - 1)) / B) + E - 1, E ceil(T / B))
     Blocks where visits fill one; in decode (`writes`) only where tokens do. T counts all ranks that may choose.
-    Source: [aws2026nxdmoe] `ExpertMLPsV2` for when each way is taken; kernels loop over the blocks that are filled.
-    Assumes: experts equally popular; decode of more tokens than a block takes blocks, the source all experts.
+    Source: [aws2026nxdmoe] `ExpertMLPsV2` for when each way is taken and for the number of blocks.
+    Assumes: decode of more tokens than a block takes blocks, the source all experts.
     """
     visits, block = tokens * experts.per_token, number(framework(), "expert_block")
     # few visits: cheaper to copy what they need than to run all experts on nothing
@@ -245,6 +245,8 @@ def of_fixed_shape(x: Linear, experts: Experts, tokens: float, writes: bool) -> 
         return dataclasses.replace(x, tokens=1.0, count=visits * share), number(framework(), "gathered_moves")
     if (tokens if writes else visits) < block:
         return dataclasses.replace(x, tokens=tokens), 1.0
-    # full blocks, and half of one more on average, of each expert that is chosen at all
-    chosen = by_index(x, experts, tokens)
-    return dataclasses.replace(chosen, tokens=block, count=chosen.count * max(1.0, chosen.tokens / block + 0.5)), 1.0
+    # all but one expert may leave a block with a single row; no expert can be chosen by more than all tokens
+    n_others = experts.n_experts - 1
+    worst = math.ceil((visits - n_others) / block) + n_others
+    n_blocks = min(worst, experts.n_experts * math.ceil(tokens / block))
+    return dataclasses.replace(x, tokens=block, count=x.count * n_blocks / experts.n_experts), 1.0

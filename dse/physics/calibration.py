@@ -19,7 +19,8 @@ from ..core.types import Scalar, as_float
 from ..hardware.presets import base_name, chip_names
 from ..lowering.collective import Reference
 from ..workload.transformer import Training
-from .pooled import ALONE, FAMILIES, STEPS, Kin, band, effects, family, receipts
+from .pooled import ALONE, CLOCK, FAMILIES, STEPS, Kin, band, effects, family, receipts
+from .throttle import at_clock
 
 _DATA = Path(__file__).parent / "data"
 
@@ -89,7 +90,7 @@ FACTS = tuple(f for f in Calibration.__dataclass_fields__ if f not in ("name", "
 def calibration_names() -> list[str]:
     """Names of all priors, and of the fits of all chips and of all stacks that were measured on one."""
     usual = [fit_name(c, usual_stack(c, serves)) for c in chip_names() for serves in (False, True)]
-    measured = [f"{FIT}{c}-{s}" for pool in effects().values() for c, s in pool["measured"]]
+    measured = [f"{FIT}{c}-{s}" for pool in (STEPS, ALONE) for c, s in effects()[pool]["measured"]]
     return [*_priors(), *dict.fromkeys([*measured, *usual])]  # a measured pair may be the usual one
 
 
@@ -122,7 +123,12 @@ def _facts(name: str, kin: Kin | None) -> Receipts:
         if name not in _priors():
             raise UnknownNameError("calibration", name, calibration_names())
         return _priors()[name]
-    return receipts(effects()[ALONE if kin.stack == KERNELS else STEPS], kin, _priors()[kin.vendor])
+    return receipts(effects()[ALONE if kin.stack == KERNELS else STEPS], kin, prior_of(kin))
+
+
+def prior_of(kin: Kin) -> Receipts:
+    """Receipts of the prior of a vendor at the clock that the power limit of the chip allows."""
+    return at_clock(_priors()[kin.vendor], effects()[CLOCK].get(base_name(kin.chip), {}))
 
 
 def calibration(name: str) -> Calibration:

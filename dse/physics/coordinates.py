@@ -19,7 +19,7 @@ NUMBERS = (
 )  # fmt: skip
 """The numbers that measurements move, in the order of every array of them."""
 
-OF_HOST = ("host_s", "call_s", "request_s")
+OF_HOST = ("launch_s", "host_s", "call_s", "request_s")
 """Host overheads, which depend on the software and hardly on the chip."""
 
 BY_HAND = ("attention_frac",)

@@ -26,6 +26,9 @@ EFFECTS = Path(__file__).parent / "data" / "effects.json"
 STEPS, ALONE = "steps", "alone"
 """Pools: whole steps and requests; operators and collectives timed alone."""
 
+CLOCK = "clock"
+"""Entry of the effects with the clock of each preset under full load over its nominal one, by precision."""
+
 LEVELS = ("software", "vendor", "family", "stack", "chip", "pair")
 """Levels of the groups that share an effect, from the widest to the narrowest."""
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dse.calibrate.families import effects_text, fits_of, numbers
-from dse.physics.calibration import calibration
+from dse.physics.calibration import calibration, kin_of, prior_of
 from dse.physics.pooled import effects
 
 
@@ -31,7 +31,7 @@ def test_deviations_come_in_the_unit_of_the_number_and_shrink_where_much_was_mea
     share = rows["matmul_frac"]
     assert share["deviation_in_unit"] == pytest.approx(share["fit"] * (1 - share["fit"]) * share["deviation"])
     assert rows["host_s"]["deviation_in_unit"] == pytest.approx(rows["host_s"]["fit"] * rows["host_s"]["deviation"])
-    assert share["prior"] == pytest.approx(float(calibration("prior-cuda").matmul_frac))
+    assert share["prior"] == pytest.approx(prior_of(kin_of("h100", "nanotron"))["matmul_frac"].value)
     assert any(r["determined"] for r in rows.values())
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from ..core.types import stack_records
 from ..evaluation.assembly import fastest
 from ..evaluation.host import plan_steps_s
-from ..hardware.chip import Chip
+from ..hardware.chip import Chip, TensorEngine
 from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
 from ..optimize.deadline import Deadline
@@ -55,8 +55,8 @@ class Correction:
     """Whether it lets blocks stream."""
     reading: bool = False
     """Whether it is the reading of the power limit."""
-    offers: Callable[[Choice], bool] = lambda _: True
-    """Choices that exist without it."""
+    offers: Callable[[Choice, TensorEngine], bool] = lambda _, inherited: True
+    """Choices that exist without it, beside the matrix unit of the older chip."""
 
 
 def _operands_alone(d: StepDemand) -> StepDemand:
@@ -101,6 +101,15 @@ def _old_links(data: Data, choices: tuple[Choice, ...], study: Study) -> Data:
     return eqx.tree_at(lambda d: d.tech.link.energy_J_per_B, data, energy)
 
 
+def _inherited(choice: Choice, base: TensorEngine) -> bool:
+    """Whether a choice multiplies FP8 at the rate of the older chip, in a square array of up to 256."""
+    rate = float(base.macs_per_cycle.fp8) / float(base.macs_per_cycle.bf16)
+    return choice.fp8_rate in (0.0, rate) and choice.pe_array in OLD_ARRAYS
+
+
+OLD_ARRAYS = ("128x128", "256x256")
+"""Arrays that studies offered before others could be asked for."""
+
 CORRECTIONS = (
     Correction("1 power", "the TDP binds full load, not the mean of a step", reading=True),
     Correction("2 reuse", "a block of fp32 sums stays in SRAM", demand=_operands_alone),
@@ -108,8 +117,8 @@ CORRECTIONS = (
     Correction("4 node", "a node's gain taken once", data=_gain_twice),
     Correction("5 harvest", "spare cores are bought", data=_free_harvest),
     Correction("6 cores", "short transfers and bytes between cores", data=_cores_as_one, demand=_no_spread),
-    Correction("7 memory", "memories and links as sold", data=_old_links, offers=lambda c: c.hbm in OLD_MEMORIES),
-    Correction("8 rates", "FP8 rate and arrays beyond 256 as choices", offers=lambda c: c.fp8_rate == 0.0),
+    Correction("7 memory", "memories and links as sold", data=_old_links, offers=lambda c, _: c.hbm in OLD_MEMORIES),
+    Correction("8 rates", "FP8 rate and arrays beyond squares up to 256 as choices", offers=_inherited),
 )
 
 
@@ -152,10 +161,11 @@ def ablation(
 def _variant(space: Space, label: str, on: Sequence[Correction], tdp_W: float, built: Chip | None) -> Variant:
     study, off = space.study, [c for c in CORRECTIONS if c not in on]
     world = _undone(space, off)
-    # what a correction brought, such as arrays beyond 256, is not on offer without it
-    offered = [i for i, c in enumerate(study.choices) if all(o.offers(c) for o in off)]
-    # a study that offers none of the old memories is asked about those that it has
-    offered = offered or list(range(len(study.choices)))
+    # what a correction brought, such as another rate of FP8, is not on offer without it
+    inherited, offered = study.baseline.chip.core.tensor, list(range(len(study.choices)))
+    for o in off:
+        # a study that offers nothing of old is asked about what it has
+        offered = [i for i in offered if o.offers(study.choices[i], inherited)] or offered
     # a back-test has its budget from a full load, which no other reading of it would respect
     reading = "power_W" if any(o.reading for o in off) and built is None else "full_load_fp8_W"
     # class 0 is every workload in turn, without streams

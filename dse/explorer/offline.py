@@ -22,7 +22,7 @@ from ..study.convex import Data
 from .answers import LEFT, Answers
 from .app import PAGE
 from .javascript import Script, emit
-from .packing import packed
+from .packing import grouped, packed
 from .reading import reading
 from .subject import Plans, Subject, described_plans, first_chip, read_fastest
 
@@ -117,12 +117,14 @@ def held(answers: Answers, made: Emitted) -> dict[str, Any]:
     """Everything that the page knows beside the formulas, as plain data."""
     subject = answers.subject
     known = {plans: i for i, plans in enumerate(dict.fromkeys(plans for _, plans in made.under))}
+    groups, of_group = grouped(np.stack(made.rows))
     rows = [
-        {"choice": choice, "numbers": numbers.tolist(), "plans": list(plans), "of": known[plans]}
-        for numbers, (choice, plans) in zip(made.rows, made.under, strict=True)
+        {"choice": choice, "of_group": at, "plans": list(plans), "of": known[plans]}
+        for at, (choice, plans) in zip(of_group.tolist(), made.under, strict=True)
     ]
     facts = Facts()
-    by_choice = [facts.folded(answers.receipts(str(i))) for i in range(len(subject.study.choices))]
+    by_choice = [json.dumps(facts.folded(answers.receipts(str(i)))) for i in range(len(subject.study.choices))]
+    sets = {said: i for i, said in enumerate(dict.fromkeys(by_choice))}
     left = {
         "chips": _chips(answers),
         "fronts": {} if subject.is_chip else LEFT["fronts"](answers),
@@ -136,10 +138,15 @@ def held(answers: Answers, made: Emitted) -> dict[str, Any]:
             "state": answers.state,
             "names": [f.name for f in subject.study.free],
             "places": [[list(p.path), p.n_numbers, not p.shape] for p in subject.places],
+            "groups": groups,
             "rows": rows,
             "operators": [described_plans(subject, plans) for plans in known],
             "traffic": subject.space.ground.traffic_frac.tolist(),
-            "receipts": {**facts.written(), "choices": by_choice},
+            "receipts": {
+                **facts.written(),
+                "choices": [sets[said] for said in by_choice],
+                "sets": [json.loads(said) for said in sets],
+            },
             **told,
         }
     )

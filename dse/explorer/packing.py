@@ -1,4 +1,4 @@
-"""Packing of a tree of arrays into one vector and back, for one device transfer instead of two hundred."""
+"""Packing of a tree of arrays into one vector and back, for one device transfer instead of two hundred, and of rows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
 from ..core.types import Vector
 
@@ -51,6 +52,27 @@ def nested(places: list[Place], numbers: np.ndarray) -> Any:
             inside = inside.setdefault(step, {})
         inside[place.path[-1]] = values if place.shape else values[0]
     return _listed(root)
+
+
+def grouped(rows: np.ndarray) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Numbers of all rows without what several share: groups of columns, and which value of each group a row has.
+
+    Columns of a group are alike in the same rows, such as everything that a node decides: a page holds each of its
+    values once, not with every choice that has the node. `rows` is of shape (rows, numbers), the second of what is
+    returned (rows, groups).
+    """
+    alike: dict[bytes, list[int]] = {}
+    for k, column in enumerate(rows.T):
+        # by first appearance, so that equal patterns have equal codes whatever the values are
+        codes, _ = pd.factorize(column, use_na_sentinel=False)
+        alike.setdefault(codes.tobytes(), []).append(k)
+    groups, of_group = [], []
+    for pattern, columns in alike.items():
+        codes = np.frombuffer(pattern, dtype=np.intp)
+        first = np.unique(codes, return_index=True)[1]
+        groups.append({"at": columns, "values": rows[first][:, columns].tolist()})
+        of_group.append(codes)
+    return groups, np.stack(of_group, axis=1) if of_group else np.zeros((len(rows), 0), dtype=int)
 
 
 def _step(key: Any) -> str | int:

@@ -70,9 +70,10 @@ def certificate(c: Answer) -> str:
 
 def _design_rows(design: Answer) -> list[tuple[Cell, ...]]:
     choice = design["choice"]
-    fp4 = "native FP4" if choice["native_fp4"] else "FP4 at FP8 rate"
+    words = Choice(**choice).words()
+    formats = ", ".join(w for w in (words["fp8_rate"], words["native_fp4"]) if w)
     rows: list[tuple[Cell, ...]] = [
-        ("choice", f"{choice['n_dies']} x {choice['node']}, {choice['pe_array']}, {fp4}"),
+        ("choice", f"{words['n_dies']}, {words['pe_array']}, {formats}"),
         ("memory and links", f"{choice['hbm']}, {choice['link']}"),
     ]
     rows += [("system", short_name(choice["system"]))] if choice.get("system") else []

@@ -89,12 +89,17 @@ class Choice:
         """Fields and values; those of a system only if one was chosen."""
         return {k: v for k, v in dataclasses.asdict(self).items() if v or k not in SEATED}
 
+    def words(self) -> dict[str, str]:
+        """What tables say of each field, "" of one that another's words tell; rates, system and network if chosen."""
+        found = {"n_dies": f"{self.n_dies} x {self.node}", "node": "", "pe_array": self.pe_array, "hbm": self.hbm}
+        found |= {"link": self.link, "fp8_rate": f"FP8 at {self.fp8_rate:g}x BF16" if self.fp8_rate else ""}
+        found |= {"native_fp4": "native FP4" if self.native_fp4 else "FP4 at FP8 rate"}
+        network = f"{quantity_text('scaleout_Bps', self.scaleout_Bps)} to the network" if self.scaleout_Bps else ""
+        return found | {"system": short_name(self.system) if self.system else "", "scaleout_Bps": network}
+
     def text(self) -> str:
         """One line for tables."""
-        fp4 = "native FP4" if self.native_fp4 else "FP4 at FP8 rate"
-        where = f", {short_name(self.system)}" if self.system else ""
-        where += f", {quantity_text('scaleout_Bps', self.scaleout_Bps)} to the network" if self.scaleout_Bps else ""
-        return f"{self.n_dies} x {self.node}, {self.pe_array}, {self.hbm}, {self.link}, {fp4}{where}"
+        return ", ".join(w for w in self.words().values() if w)
 
 
 def as_built(chip: Chip) -> Choice:

@@ -56,7 +56,7 @@ export class Offline {
     return found;
   }
 
-  #receipts(choice) { return this.#unfolded(this.facts.choices[choice] ?? { topic_places: {} }); }
+  #receipts(choice) { return this.#unfolded(this.facts.sets[this.facts.choices[choice]] ?? { topic_places: {} }); }
 
   /** Plain data with its facts in it: the file has each once, and their places where they are meant. */
   #unfolded(found) {
@@ -68,7 +68,14 @@ export class Offline {
     return Object.fromEntries(Object.entries(found).map(([k, v]) => [k, this.#unfolded(v)]));
   }
 
-  /** Numbers of a choice under the plans that were asked for, where the page has them; else under those it is best with. */
+  /** Numbers of a row, from the groups that it shares with others; what is not finite stands as null. */
+  #numbers(row) {
+    const found = [];
+    this.held.groups.forEach(({ at, values }, g) => at.forEach((place, i) => { found[place] = values[row.of_group[g]][i] ?? Infinity; }));
+    return found;
+  }
+
+  /** The row of a choice under the plans that were asked for, where the page has them; else under those it is best with. */
   #row({ choice, plans }) {
     const { rows } = this.held, words = plans?.join();
     return (words && rows.find((r) => r.choice === choice && r.plans.join() === words)) || rows[choice];
@@ -76,7 +83,7 @@ export class Offline {
 
   async evaluate(ask) {
     const began = performance.now(), held = this.held, row = this.#row(ask);
-    const x = Float64Array.from([...held.names.map((n) => ask.x[n]), ...ask.limits, ask.blank_mm2, ...row.numbers.map((v) => v ?? Infinity)]);
+    const x = Float64Array.from([...held.names.map((n) => ask.x[n]), ...ask.limits, ask.blank_mm2, ...this.#numbers(row)]);
     const reading = nested(held.places, this.model(x));
     const speedups = reading.works.map((w) => w.speedup_frac);
     const fits = held.state.technology.map(({ label }, i) => [label, reading.ratios[i]]).filter(([name]) => name.startsWith("memory"));

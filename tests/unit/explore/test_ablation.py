@@ -9,7 +9,7 @@ import pytest
 from dse.evaluation.assembly import chip_reference
 from dse.explore.ablation import CORRECTIONS, _no_spread, _operands_alone, variants
 from dse.explore.reading_limits import opened
-from dse.hardware.presets import system
+from dse.hardware.presets import chip, system
 from dse.lowering.demand import demand
 from dse.lowering.plan import Plan
 from dse.physics.calibration import default_calibration
@@ -58,7 +58,11 @@ def test_variants_hold_none_each_and_all():
 
 
 def test_what_was_not_on_offer():
+    """Trainium2's FP8 has twice the rate of BF16: four times it, and an array of two squares, are what rates bring."""
+    inherited = chip("trainium2").core.tensor
     new = Choice("N2", "NVHBM", "NVLink6", 2, "128x128", True)
-    offers = {c.name: c.offers(new) for c in CORRECTIONS}
-    assert [n for n, offered in offers.items() if not offered] == ["7 memory"]
-    assert not next(c for c in CORRECTIONS if c.name == "8 rates").offers(dataclasses.replace(new, fp8_rate=2.0))
+    offers = {c.name: c.offers for c in CORRECTIONS}
+    assert [n for n, offered in offers.items() if not offered(new, inherited)] == ["7 memory"]
+    rates = {rate: offers["8 rates"](dataclasses.replace(new, fp8_rate=rate), inherited) for rate in (0.0, 2.0, 4.0)}
+    assert rates == {0.0: True, 2.0: True, 4.0: False}
+    assert not offers["8 rates"](dataclasses.replace(new, pe_array="128x256"), inherited)

@@ -19,7 +19,7 @@ from dse.explorer.ask import ask_of
 from dse.explorer.emitter import literal
 from dse.explorer.javascript import EmitError, emit
 from dse.explorer.offline import emitted, held, page_html
-from dse.explorer.packing import layout, nested, packed
+from dse.explorer.packing import grouped, layout, nested, packed
 from dse.explorer.searches import fronts_in, servings_in, truth_in
 from dse.explorer.subject import chip_file, data_on_device, power_limit_W, read_fastest, subject_of
 from dse.hardware.presets import chip
@@ -114,6 +114,21 @@ def test_exported_lines_give_the_same_numbers(ask, answers, moved, tmp_path, mon
 
 def test_other_forms_are_refused(ask, moved):
     assert ask("export", {**moved, "form": "exe"})[0] == 400
+
+
+def test_rows_share_what_is_alike_in_them():
+    """Two nodes and two links: four rows, of which each number stands twice; NaN and infinity are numbers too."""
+    rows = np.asarray(
+        [[3.0, 7.0, 1.0, np.inf], [3.0, 7.0, 2.0, np.inf], [5.0, np.nan, 1.0, np.inf], [5.0, np.nan, 2.0, 4.0]]
+    )
+    groups, of_group = grouped(rows)
+    assert [g["at"] for g in groups] == [[0, 1], [2], [3]] and [len(g["values"]) for g in groups] == [2, 2, 2]
+    again = np.full_like(rows, -1.0)
+    for i, at in enumerate(of_group):
+        for g, k in zip(groups, at, strict=True):
+            again[i, g["at"]] = g["values"][k]
+    np.testing.assert_array_equal(again, rows)
+    assert grouped(np.zeros((3, 0)))[1].shape == (3, 0)
 
 
 def test_packing_keeps_every_number():

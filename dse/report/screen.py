@@ -13,7 +13,7 @@ from ..hardware.chip import Chip
 from ..hardware.own_chip import short_name
 from ..optimize.prices import SMALLEST_PRICE, LimitReport, is_priced
 from ..optimize.solution import Solution
-from ..study.design import SEATED, Choice
+from ..study.design import Choice
 from ..study.metrics import SERVED, SPEEDUPS
 from ..study.rows import Kind
 from ..study.study import Study
@@ -238,9 +238,7 @@ def alternatives_table(s: Solution) -> Table:
 
 def differing_text(choice: Choice, study: Study) -> str:
     """`choice` in one line, without what all choices of the study share."""
-    fields = ("n_dies", "node", "pe_array", "hbm", "link", "native_fp4", *(f for f in SEATED if getattr(choice, f)))
-    words = (f"{choice.n_dies} x {choice.node}", "", *choice.text().split(", ")[1:])
-    differ = [len({getattr(c, f) for c in study.choices}) > 1 for f in fields]
-    # dies and node are one word; where nothing differs they alone say which choice it is
-    differ[0] = differ[0] or differ[1] or not any(differ)
-    return ", ".join(w for w, d in zip(words, differ, strict=True) if d and w)
+    words = choice.words
+    differ = [field for field in words if len({c.words.get(field) for c in study.choices}) > 1]
+    # where nothing differs, dies and node alone say which choice it is
+    return ", ".join(words[field] for field in differ or ("node",))

@@ -100,7 +100,7 @@ class Front:
         return table if self.room is None else table.assign(room=self.room)
 
     def _repr_html_(self) -> str:
-        table, chosen = self.frame(), ("node", "hbm", "link", "n_dies", "pe_array", "system")
+        table, chosen = self.frame(), ("node", "hbm", "link", "n_dies", "pe_array", "fp8_rate", "system")
         return page(self.study.name, table.filter(items=[*self.metrics, *(c for c in chosen if c in table)]))
 
     def changes(self) -> list[str]:

@@ -68,9 +68,10 @@ def _axis(title: str, values: list[float]) -> dict[str, Any]:
 
 
 DESCRIBED = (
-    "node", "hbm", "n_dies", "pe_array", "n_cores", "clock_Hz", "scratchpad_B", "n_stacks", "hbm_bandwidth_Bps",
+    "node", "hbm", "n_dies", "pe_array", "fp8_rate", "n_cores", "clock_Hz", "scratchpad_B", "n_stacks",
+    "hbm_bandwidth_Bps",
 )  # fmt: skip
-"""What hovering shows of a design beside its metrics."""
+"""What hovering shows of a design beside its metrics; nothing for a field of 0, which is as the baseline has it."""
 
 
 def front(a: dict[str, Any]) -> str:
@@ -85,7 +86,7 @@ def front(a: dict[str, Any]) -> str:
         mine = [p for p in points if p["node"] == node]
         if not mine:
             continue
-        texts = ["<br>".join(_lines(p, (*a["metrics"], *DESCRIBED))) for p in mine]
+        texts = ["<br>".join(_lines(p, (*a["metrics"], *(n for n in DESCRIBED if p.get(n))))) for p in mine]
         x, y = ([better(m, p[m]) for p in mine] for m in (x_name, y_name))
         traces.append(_dots(f"front on {node}", x, y, texts, size=8, color=colour))
     x, y = ([better(m, points[a["knee"]][m])] for m in (x_name, y_name))

@@ -238,8 +238,7 @@ def alternatives_table(s: Solution) -> Table:
 
 def differing_text(choice: Choice, study: Study) -> str:
     """`choice` in one line, without what all choices of the study share."""
-    words = choice.words()
-    differ = {f: len({getattr(c, f) for c in study.choices}) > 1 for f in words}
-    # dies and node are one word; where nothing differs they alone say which choice it is
-    differ["n_dies"] = differ["n_dies"] or differ["node"] or not any(differ.values())
-    return ", ".join(w for f, w in words.items() if differ[f] and w)
+    words = choice.words
+    differ = [field for field in words if len({c.words.get(field) for c in study.choices}) > 1]
+    # where nothing differs, dies and node alone say which choice it is
+    return ", ".join(words[field] for field in differ or ("node",))

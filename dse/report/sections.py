@@ -12,7 +12,7 @@ from ..hardware.own_chip import short_name
 from ..optimize.prices import LimitReport, is_priced
 from ..optimize.shown import plan_words
 from ..optimize.solution import Relaxation
-from ..study.design import Choice
+from ..study.design import SEATED, Choice
 from ..study.rows import Kind
 from . import hover
 from .backtest import backtest_table
@@ -69,15 +69,14 @@ def certificate(c: Answer) -> str:
 
 
 def _design_rows(design: Answer) -> list[tuple[Cell, ...]]:
-    choice = design["choice"]
-    words = Choice(**choice).words()
-    formats = ", ".join(w for w in (words["fp8_rate"], words["native_fp4"]) if w)
+    choice = Choice(**design["choice"])
+    outside = ("hbm", "link", *SEATED)
     rows: list[tuple[Cell, ...]] = [
-        ("choice", f"{words['n_dies']}, {words['pe_array']}, {formats}"),
-        ("memory and links", f"{choice['hbm']}, {choice['link']}"),
+        ("choice", ", ".join(word for field, word in choice.words.items() if field not in outside)),
+        ("memory and links", f"{choice.hbm}, {choice.link}"),
     ]
-    rows += [("system", short_name(choice["system"]))] if choice.get("system") else []
-    share = choice.get("scaleout_Bps")
+    rows += [("system", short_name(choice.system))] if choice.system else []
+    share = choice.scaleout_Bps
     rows += [(label("scaleout_bandwidth_per_dir_Bps"), quantity_text("scaleout_Bps", share))] if share else []
     skipped = ("choice", "continuous")
     numbers = {k.removesuffix("_per_core"): v for k, v in design.items()}
@@ -113,7 +112,9 @@ def front(a: Answer) -> str:
     step = max(1, -(-len(points) // SHOWN))  # rounded up: at most so many
     # the knee is shown even where thinning would pass it over
     kept = sorted({*range(0, len(points), step), a["knee"]})
-    columns = [*metrics, "node", "hbm", "n_dies", "n_cores", "n_stacks", "scratchpad_B"]
+    # an array or a rate that all designs share tells nothing of one
+    apart = [n for n in ("pe_array", "fp8_rate") if len({p.get(n) for p in points}) > 1]
+    columns = [*metrics, "node", "hbm", "n_dies", *apart, "n_cores", "n_stacks", "scratchpad_B"]
     knee = ", ".join(metric_text(m, points[a["knee"]][m]) for m in metrics)
     said = f"{len(points)} designs, none beaten in every metric by another, each within {percent(a['worst_gap'])} "
     said += f"of its bound under the plans found. Knee: {knee}."

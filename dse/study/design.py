@@ -11,11 +11,11 @@ import equinox as eqx
 import numpy as np
 
 from ..core.errors import SpecError, UnknownNameError
-from ..core.provenance import number, number_or
+from ..core.provenance import number
 from ..core.text import quantity_text
 from ..core.types import FloatLike, as_float, where
 from ..hardware.chip import ROUNDING, Chip, TensorEngine, shares_pool, sides
-from ..hardware.instructions import INSTRUCTION, known_instruction, threads
+from ..hardware.instructions import instruction_of, threads
 from ..hardware.own_chip import granule_growth, short_name
 from ..physics.power import crossing_B
 from ..technology.node import PRECISIONS, ByPrecision
@@ -89,17 +89,26 @@ class Choice:
         """Fields and values; those of a system only if one was chosen."""
         return {k: v for k, v in dataclasses.asdict(self).items() if v or k not in SEATED}
 
+    @property
     def words(self) -> dict[str, str]:
-        """What tables say of each field, "" of one that another's words tell; rates, system and network if chosen."""
-        found = {"n_dies": f"{self.n_dies} x {self.node}", "node": "", "pe_array": self.pe_array, "hbm": self.hbm}
-        found |= {"link": self.link, "fp8_rate": f"FP8 at {self.fp8_rate:g}x BF16" if self.fp8_rate else ""}
-        found |= {"native_fp4": "native FP4" if self.native_fp4 else "FP4 at FP8 rate"}
-        network = f"{quantity_text('scaleout_Bps', self.scaleout_Bps)} to the network" if self.scaleout_Bps else ""
-        return found | {"system": short_name(self.system) if self.system else "", "scaleout_Bps": network}
+        """What names the choice in tables, by field; no word for what is left as the baseline has it."""
+        to_network = f"{quantity_text('scaleout_Bps', self.scaleout_Bps)} to the network"
+        return {
+            # dies and their node are one word
+            "node": f"{self.n_dies} x {self.node}",
+            "pe_array": self.pe_array,
+            **({"matrix_instruction": f"instruction {self.matrix_instruction}"} if self.matrix_instruction else {}),
+            "hbm": self.hbm,
+            "link": self.link,
+            **({"fp8_rate": f"FP8 at {self.fp8_rate:g}x BF16"} if self.fp8_rate else {}),
+            "native_fp4": "native FP4" if self.native_fp4 else "FP4 at FP8 rate",
+            **({"system": short_name(self.system)} if self.system else {}),
+            **({"scaleout_Bps": to_network} if self.scaleout_Bps else {}),
+        }
 
     def text(self) -> str:
         """One line for tables."""
-        return ", ".join(w for w in self.words().values() if w)
+        return ", ".join(self.words.values())
 
 
 def as_built(chip: Chip) -> Choice:
@@ -109,16 +118,6 @@ def as_built(chip: Chip) -> Choice:
     rate = {p: float(tensor.macs_per_cycle.of(p)) for p in PRECISIONS}
     array = f"{int(tensor.rows)}x{int(tensor.cols)}"
     return Choice(chip.node, chip.hbm, chip.link, int(chip.n_dies), array, rate["fp4"] > rate["fp8"])
-
-
-def instruction_of(written: str, base: TensorEngine) -> tuple[float, ...]:
-    """Rows, columns, depth and shared results of a matrix instruction: those of `base`, or of the size written."""
-    own = (float(base.instruction_rows), float(base.instruction_cols))
-    size = tuple(float(n) for n in sides(written, "matrix_instruction")) if written else own
-    if size == own:
-        return (*own, float(base.instruction_depth), float(base.instruction_results))
-    known = known_instruction(*size)
-    return (*size, *(number_or(known, f, 0.0) for f in INSTRUCTION))
 
 
 def array_of(choice: Choice, baseline: Chip) -> TensorEngine:

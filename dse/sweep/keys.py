@@ -222,12 +222,11 @@ SOLVED = {
     "n_dies": "compute dies chosen",
     "pe_array": "PE array chosen",
     "native_fp4": "whether FP4 runs at twice the FP8 rate",
+    "fp8_rate": "MACs of a PE per cycle in FP8 over those in BF16; 0: as the baseline",
     "supply_V": "supply",
     "silicon_mm2": "all compute dies",
     "package_cost_USD": "package",
-    "peak_bf16_FLOPps": "dense peak",
-    "peak_fp8_FLOPps": "dense peak",
-    "peak_fp4_FLOPps": "dense peak",
+    **{f"peak_{precision}_FLOPps": "dense peak" for precision in ("bf16", "fp8", "fp4")},
     **{name: "free number of the design" for name in FREE},
 }
 """Columns of a sweep of studies; those of `PREFIXES` per workload or limit, and the axes, come on top."""

@@ -1,5 +1,5 @@
 // The front of the study: certified points to load, designs beneath it, chips that exist, a budget to draw and what it changes.
-import { FIELDS, FIELD_WORDS } from "./link.js";
+import { choiceWords, FIELDS, FIELD_WORDS } from "./link.js";
 import { choiceText } from "./controls.js";
 import { beneath } from "./cloud.js";
 import { axis, COLOURS, CONFIG, escaped, framed, LOOK, react, SHADES } from "./plots.js";
@@ -170,7 +170,7 @@ export class Front {
 
   #hover(front, p) {
     const c = this.state.choices[p.choice];
-    return escaped([...front.metrics.map((m, i) => `${m.label} ${this.#words(m, p.values[i])}`), `${c.n_dies} x ${c.node}, ${c.pe_array}, ${c.hbm}, ${c.link}`,
+    return escaped([...front.metrics.map((m, i) => `${m.label} ${this.#words(m, p.values[i])}`), choiceWords(c),
       ...this.state.free.map((f) => `${f.label} ${inUnit(p.x[f.name], f.unit)}`)].join("\n")).replaceAll("\n", "<br>");
   }
 

@@ -63,3 +63,7 @@ export function startOf(state) {
 export const FIELD_WORDS = { node: "node", hbm: "HBM", link: "links", n_dies: "compute dies", pe_array: "PE array", native_fp4: "native FP4",
   spare_cores: "spare cores/die", fp8_rate: "FP8 rate", stack_capacity_B: "stack", reticle_mm2: "reticle", system: "system", scaleout_Bps: "network", matrix_instruction: "matrix instruction" };
 export { FIELDS };
+
+/** A choice in one line, as tables of `dse` have it: no word for what is left as the baseline has it. */
+export const choiceWords = (c) => [`${c.n_dies} x ${c.node}`, c.pe_array, c.matrix_instruction && `instruction ${c.matrix_instruction}`, c.hbm, c.link,
+  c.fp8_rate && `FP8 at ${c.fp8_rate}x BF16`, c.native_fp4 ? "native FP4" : "FP4 at FP8 rate"].filter(Boolean).join(", ");

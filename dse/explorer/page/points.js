@@ -1,4 +1,5 @@
 // Designs of a front in numbers: keys load here what a click loads in the figure, and every number opens its receipts.
+import { choiceWords } from "./link.js";
 import { ofTopics, receiptsOf, rested } from "./receipts.js";
 import { el, table } from "./text.js";
 
@@ -22,7 +23,7 @@ export function pointsTable(state, front, receipts, words, load) {
   const rows = front.points.map((p, n) => {
     const c = state.choices[p.choice];
     return [el("button", { type: "button", "aria-label": `load design ${n + 1}`, onclick: () => load(p) }, String(n + 1)),
-      ...front.metrics.map((m, i) => metricOf(m, words(m, p.values[i]), p, receipts)), el("td", { class: "words" }, `${c.n_dies} x ${c.node}, ${c.pe_array}, ${c.hbm}, ${c.link}`)];
+      ...front.metrics.map((m, i) => metricOf(m, words(m, p.values[i]), p, receipts)), el("td", { class: "words" }, choiceWords(c))];
   });
   const heads = ["load", ...front.metrics.map(heading), el("th", { scope: "col", class: "words" }, "choice")];
   return el("details", {}, el("summary", {}, `All ${rows.length} designs in numbers`), table(heads, rows, "Every design of the front; its number loads it, a metric opens its receipts"));

@@ -231,6 +231,14 @@ def test_a_template_names_its_choice_and_stacks_without_names():
 def test_tables_say_what_was_chosen():
     assert changed(native_fp4=True).text() == "2 x N3P, 128x128, HBM3E, PCIe6, native FP4"
     assert "FP4 at FP8 rate" in SAME.text()
+    assert changed(fp8_rate=2.0).text() == "2 x N3P, 128x128, HBM3E, PCIe6, FP8 at 2x BF16, FP4 at FP8 rate"
+    assert changed(matrix_instruction="16x8").words["matrix_instruction"] == "instruction 16x8"
+
+
+def test_choices_that_differ_in_a_rate_or_an_instruction_read_differently():
+    """Two rows of a table once said the same of two designs."""
+    others = (changed(fp8_rate=2.0), changed(fp8_rate=4.0), changed(matrix_instruction="16x8"), changed(n_dies=1))
+    assert len({c.text() for c in (SAME, *others)}) == 5
 
 
 def test_free_auxiliary_and_whole_numbers_do_not_overlap():

@@ -39,7 +39,7 @@ def test_shipped_study_is_in_canonical_units():
     assert limits["hbm_capacity_B"].value == pytest.approx(2 * 144 * 2**30)
     # 400 Gbit/s = 50 GB/s
     assert study.scaleout_Bps == pytest.approx(50e9)
-    assert len(study.choices) == 2 * 4 * 2 * 2 * 2 * 2
+    assert len(study.choices) == 2 * 4 * 2 * 2 * 3 * 2 * 2
     assert {c.stack_capacity_B for c in study.choices} == {36 * 2.0**30}
 
 

@@ -230,9 +230,8 @@ def by_index(x: Linear, experts: Experts, tokens: float) -> Linear:
 def of_fixed_shape(x: Linear, experts: Experts, tokens: float, writes: bool) -> tuple[Linear, float]:
     """Experts `x` of a program whose shapes are fixed before anybody has chosen, and how often their weights move.
 
-    Fewer visits v = T k than experts: the weights of each visit are copied to one place (read and written) and read
-    again. Else every token passes every expert, or tokens are put in blocks of B rows, each of one expert, and the
-    program runs as many as any choice may need,
+    Fewer visits v = T k than experts: the weights of each visit are copied to one place and read again. Else every
+    token passes every expert, or blocks of B rows, each of one expert, are run, as many as any choice may need,
         min(ceil((v - (E - 1)) / B) + E - 1, E ceil(T / B))
     Blocks where visits fill one; in decode (`writes`) only where tokens do. T counts all ranks that may choose.
     Source: [aws2026nxdmoe] `ExpertMLPsV2` for when each way is taken and for the number of blocks.
@@ -246,7 +245,6 @@ def of_fixed_shape(x: Linear, experts: Experts, tokens: float, writes: bool) -> 
     if (tokens if writes else visits) < block:
         return dataclasses.replace(x, tokens=tokens), 1.0
     # all but one expert may leave a block with a single row; no expert can be chosen by more than all tokens
-    n_others = experts.n_experts - 1
-    worst = math.ceil((visits - n_others) / block) + n_others
+    worst = math.ceil((visits - experts.n_experts + 1) / block) + experts.n_experts - 1
     n_blocks = min(worst, experts.n_experts * math.ceil(tokens / block))
     return dataclasses.replace(x, tokens=block, count=x.count * n_blocks / experts.n_experts), 1.0

@@ -19,7 +19,7 @@ from ..core.types import Scalar, as_float
 from ..hardware.presets import base_name, chip_names
 from ..lowering.collective import Reference
 from ..workload.transformer import Training
-from .pooled import ALONE, CLOCK, FAMILIES, STEPS, Kin, band, effects, family, receipts
+from .pooled import ALONE, CLOCK, FAMILIES, PRIORS, STEPS, Kin, band, effects, family, receipts
 from .throttle import at_clock
 
 _DATA = Path(__file__).parent / "data"
@@ -205,20 +205,6 @@ def measured_band(c: Calibration, trains: bool) -> tuple[str, float] | None:
 def prior_calibration(chip_name: str) -> Calibration:
     """Prior of a chip's vendor; UnknownNameError for a vendor without one."""
     return calibration(prior_name(chip_name))
-
-
-PRIORS = {
-    "prior-neuron": ("trainium", "inferentia"),
-    "prior-tpu": ("tpu",),
-    "prior-cuda": (
-        "a100", "a800", "a40", "a10", "l4", "rtx", "h100", "b200", "h200", "h800", "h20", "gh200", "gb200", "gb300",
-        "b300", "p100", "v100", "rubin",
-    ),
-    "prior-rocm": ("mi",),
-    "prior-gaudi": ("gaudi",),
-    "prior-guess": ("maia", "mtia"),
-}  # fmt: skip
-"""Prior of a vendor and the prefixes of its chips' names."""
 
 
 def prior_name(chip_name: str) -> str:

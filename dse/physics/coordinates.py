@@ -20,7 +20,7 @@ NUMBERS = (
 """The numbers that measurements move, in the order of every array of them."""
 
 OF_HOST = ("launch_s", "host_s", "call_s", "request_s")
-"""Host overheads, which depend on the software and hardly on the chip."""
+"""Gaps between kernels and overheads of the host, which depend on the software and hardly on the chip."""
 
 BY_HAND = ("attention_frac",)
 """What kernels reach that are written by hand for one vendor's matrix unit, whatever compiles the rest."""

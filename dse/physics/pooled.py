@@ -53,6 +53,20 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
 """Family and the prefixes of its chips' names: chips that share a core design and a compiler generation."""
 
 
+PRIORS = {
+    "prior-neuron": ("trainium", "inferentia"),
+    "prior-tpu": ("tpu",),
+    "prior-cuda": (
+        "a100", "a800", "a40", "a10", "l4", "rtx", "h100", "b200", "h200", "h800", "h20", "gh200", "gb200", "gb300",
+        "b300", "p100", "v100", "rubin",
+    ),
+    "prior-rocm": ("mi",),
+    "prior-gaudi": ("gaudi",),
+    "prior-guess": ("maia", "mtia"),
+}  # fmt: skip
+"""Prior of a vendor and the prefixes of its chips' names."""
+
+
 def family(chip_name: str) -> str:
     """Family of a chip, that of its base for a user's own; a chip of no family is its own."""
     named = base_name(chip_name)

@@ -158,14 +158,20 @@ def ablation(
     return found
 
 
-def _variant(space: Space, label: str, on: Sequence[Correction], tdp_W: float, built: Chip | None) -> Variant:
-    study, off = space.study, [c for c in CORRECTIONS if c not in on]
-    world = _undone(space, off)
+def _offered(study: Study, off: Sequence[Correction]) -> list[int]:
+    """Choices of a study that exist without some corrections."""
     # what a correction brought, such as another rate of FP8, is not on offer without it
     inherited, offered = study.baseline.chip.core.tensor, list(range(len(study.choices)))
     for o in off:
         # a study that offers nothing of old is asked about what it has
         offered = [i for i in offered if o.offers(study.choices[i], inherited)] or offered
+    return offered
+
+
+def _variant(space: Space, label: str, on: Sequence[Correction], tdp_W: float, built: Chip | None) -> Variant:
+    study, off = space.study, [c for c in CORRECTIONS if c not in on]
+    world = _undone(space, off)
+    offered = _offered(study, off)
     # a back-test has its budget from a full load, which no other reading of it would respect
     reading = "power_W" if any(o.reading for o in off) and built is None else "full_load_fp8_W"
     # class 0 is every workload in turn, without streams

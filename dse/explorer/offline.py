@@ -123,8 +123,7 @@ def held(answers: Answers, made: Emitted) -> dict[str, Any]:
         for at, (choice, plans) in zip(of_group.tolist(), made.under, strict=True)
     ]
     facts = Facts()
-    by_choice = [json.dumps(facts.folded(answers.receipts(str(i)))) for i in range(len(subject.study.choices))]
-    sets = {said: i for i, said in enumerate(dict.fromkeys(by_choice))}
+    by_choice = _receipts(answers, facts)
     left = {
         "chips": _chips(answers),
         "fronts": {} if subject.is_chip else LEFT["fronts"](answers),
@@ -142,14 +141,17 @@ def held(answers: Answers, made: Emitted) -> dict[str, Any]:
             "rows": rows,
             "operators": [described_plans(subject, plans) for plans in known],
             "traffic": subject.space.ground.traffic_frac.tolist(),
-            "receipts": {
-                **facts.written(),
-                "choices": [sets[said] for said in by_choice],
-                "sets": [json.loads(said) for said in sets],
-            },
+            "receipts": {**facts.written(), **by_choice},
             **told,
         }
     )
+
+
+def _receipts(answers: Answers, facts: Facts) -> dict[str, Any]:
+    """Which set of receipts each choice has, and the sets: choices that differ in no fact share one."""
+    said = [json.dumps(facts.folded(answers.receipts(str(i)))) for i in range(len(answers.subject.study.choices))]
+    sets = {text: i for i, text in enumerate(dict.fromkeys(said))}
+    return {"choices": [sets[text] for text in said], "sets": [json.loads(text) for text in sets]}
 
 
 @dataclasses.dataclass

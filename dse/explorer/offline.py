@@ -116,14 +116,13 @@ def plans_of_choices(answers: Answers, tell: Callable[[str], None]) -> list[Plan
 def held(answers: Answers, made: Emitted) -> dict[str, Any]:
     """Everything that the page knows beside the formulas, as plain data."""
     subject = answers.subject
-    known = {plans: i for i, plans in enumerate(dict.fromkeys(plans for _, plans in made.under))}
+    known = {p: i for i, p in enumerate(dict.fromkeys(p for _, p in made.under))}
     groups, of_group = grouped(np.stack(made.rows))
     rows = [
         {"choice": choice, "of_group": at, "plans": list(plans), "of": known[plans]}
         for at, (choice, plans) in zip(of_group.tolist(), made.under, strict=True)
     ]
     facts = Facts()
-    by_choice = _receipts(answers, facts)
     left = {
         "chips": _chips(answers),
         "fronts": {} if subject.is_chip else LEFT["fronts"](answers),
@@ -131,7 +130,7 @@ def held(answers: Answers, made: Emitted) -> dict[str, Any]:
         "servings": LEFT["servings"](answers),
         "truth": LEFT["truth"](answers),
     }
-    told = facts.folded(left)
+    by_choice, told = _receipts(answers, facts), facts.folded(left)
     return plain(
         {
             "state": answers.state,

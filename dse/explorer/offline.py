@@ -118,10 +118,8 @@ def held(answers: Answers, made: Emitted) -> dict[str, Any]:
     subject = answers.subject
     known = {p: i for i, p in enumerate(dict.fromkeys(p for _, p in made.under))}
     groups, of_group = grouped(np.stack(made.rows))
-    rows = [
-        {"choice": choice, "of_group": at, "plans": list(plans), "of": known[plans]}
-        for at, (choice, plans) in zip(of_group.tolist(), made.under, strict=True)
-    ]
+    under = zip(of_group.tolist(), made.under, strict=True)
+    rows = [{"choice": c, "of_group": at, "plans": list(p), "of": known[p]} for at, (c, p) in under]
     facts = Facts()
     left = {
         "chips": _chips(answers),

@@ -9,7 +9,6 @@ from dse.hardware.presets import chip
 from dse.lowering.plan import Plan
 from dse.lowering.serving_ops import serving_ops
 from dse.physics.calibration import calibration, calibration_for
-from dse.workload.op import passes
 from dse.workload.presets import model
 from dse.workload.transformer import Decode, Prefill
 
@@ -44,7 +43,7 @@ def test_as_many_visits_as_experts_pass_all_tokens_through_all_experts():
 
 @pytest.mark.parametrize(
     ("of", "prompt", "blocks"),
-    # as many as any choice may need, ceil((v - (E - 1)) / 512) + E - 1, at most one of each expert for 512 tokens. Mixtral,
+    # as many as any choice may need, ceil((v - (E - 1)) / 512) + E - 1, at most one an expert for 512 tokens. Mixtral,
     # 4,096 visits: 8 + 7; 256 tokens: 8. gpt-oss, 4,096 visits of 128 experts: 8 + 127
     [(MIXTRAL, 2048, 15), (MIXTRAL, 256, 8), (OSS, 1024, 135)],
 )

@@ -110,6 +110,7 @@ def _inherited(choice: Choice, base: TensorEngine) -> bool:
 OLD_ARRAYS = ("128x128", "256x256")
 """Arrays that studies offered before others could be asked for."""
 
+
 CORRECTIONS = (
     Correction("1 power", "the TDP binds full load, not the mean of a step", reading=True),
     Correction("2 reuse", "a block of fp32 sums stays in SRAM", demand=_operands_alone),

@@ -94,7 +94,7 @@ class Kin:
 
 @cache
 def effects() -> dict[str, Any]:
-    """The shipped effects by pool."""
+    """The shipped effects by pool, and clocks under `CLOCK`."""
     return json.loads(EFFECTS.read_text(encoding="utf-8"))
 
 

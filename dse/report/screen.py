@@ -238,7 +238,7 @@ def alternatives_table(s: Solution) -> Table:
 
 def differing_text(choice: Choice, study: Study) -> str:
     """`choice` in one line, without what all choices of the study share."""
-    words = choice.words
-    differ = [field for field in words if len({c.words.get(field) for c in study.choices}) > 1]
+    words, every = choice.words, [c.words for c in study.choices]
+    differ = [field for field in words if len({other.get(field) for other in every}) > 1]
     # where nothing differs, dies and node alone say which choice it is
     return ", ".join(words[field] for field in differ or ("node",))

@@ -93,18 +93,13 @@ class Choice:
     def words(self) -> dict[str, str]:
         """What names the choice in tables, by field; no word for what is left as the baseline has it."""
         network = f"{quantity_text('scaleout_Bps', self.scaleout_Bps)} to the network" if self.scaleout_Bps else ""
-        found = {
-            # dies and their node are one word
-            "node": f"{self.n_dies} x {self.node}",
-            "pe_array": self.pe_array,
-            "matrix_instruction": f"instruction {self.matrix_instruction}" if self.matrix_instruction else "",
-            "hbm": self.hbm,
-            "link": self.link,
-            "fp8_rate": f"FP8 at {self.fp8_rate:g}x BF16" if self.fp8_rate else "",
-            "native_fp4": "native FP4" if self.native_fp4 else "FP4 at FP8 rate",
-            "system": short_name(self.system) if self.system else "",
-            "scaleout_Bps": network,
-        }
+        instruction = f"instruction {self.matrix_instruction}" if self.matrix_instruction else ""
+        # dies and their node are one word
+        found = {"node": f"{self.n_dies} x {self.node}", "pe_array": self.pe_array, "matrix_instruction": instruction}
+        found |= {"hbm": self.hbm, "link": self.link}
+        found |= {"fp8_rate": f"FP8 at {self.fp8_rate:g}x BF16" if self.fp8_rate else ""}
+        found |= {"native_fp4": "native FP4" if self.native_fp4 else "FP4 at FP8 rate"}
+        found |= {"system": short_name(self.system) if self.system else "", "scaleout_Bps": network}
         return {field: word for field, word in found.items() if word}
 
     def text(self) -> str:
